@@ -1,0 +1,29 @@
+"""Errors and warnings of sks4, all in one place."""
+
+
+class S4Error(Exception):
+    """Base class of the errors that sks4 defines."""
+
+
+class MissingDependencyError(S4Error, ImportError):
+    """An optional library is not installed; the message names the extra that brings it."""
+
+
+class TrainingDivergedError(S4Error, ArithmeticError):
+    """The training loss became NaN or infinite."""
+
+
+class S4Warning(UserWarning):
+    """Base class of the warnings that sks4 gives."""
+
+
+class DataShapeWarning(S4Warning):
+    """The shape of the data looks unintended, for example with time and channels swapped."""
+
+
+class MemoryLengthWarning(S4Warning):
+    """The longest memory of the state space, ``1 / dt_min`` steps, is too short for the data."""
+
+
+class ValidationSplitWarning(S4Warning):
+    """No validation data could be set aside, so training neither validates nor stops early."""
