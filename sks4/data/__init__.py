@@ -1,0 +1,19 @@
+"""Data: arrays and frames in, scaled and padded torch batches out."""
+
+from sks4.data._batching import BucketBatchSampler, SequenceDataset
+from sks4.data._containers import as_panel
+from sks4.data._long import from_long, to_long
+from sks4.data._panel import Panel
+from sks4.data._scaling import SequenceEncoder, Standardizer, fill_forward
+
+__all__ = [
+    "BucketBatchSampler",
+    "Panel",
+    "SequenceDataset",
+    "SequenceEncoder",
+    "Standardizer",
+    "as_panel",
+    "fill_forward",
+    "from_long",
+    "to_long",
+]

@@ -1,0 +1,222 @@
+"""Scaling of channels, and what stands in the place of missing values."""
+
+import numpy as np
+
+from sks4._validation import check_choice
+from sks4.data._panel import Panel
+
+
+class Standardizer:
+    """Shift and scale each channel, computed in float64 and in one pass over the data.
+
+    Only real, observed steps count: padding and missing values are left out. A constant channel
+    keeps the scale 1.
+
+    Parameters
+    ----------
+    mode : {"global", "series"} or None, default="global"
+        "global": by mean and standard deviation of the channel in the training data.
+        "series": each sequence by its own. None: values stay as they are.
+
+    Attributes
+    ----------
+    mean_, scale_ : ndarray of shape (n_channels,), float64
+        Mean and standard deviation of the training data; not computed for "series".
+    fill_ : ndarray of shape (n_channels,), float64
+        What stands for a value before the first observed one, in scaled units: the mean of the
+        training data (for "series", that of the sequence itself), thus zero where values are
+        scaled.
+    """
+
+    def __init__(self, mode: str | None = "global") -> None:
+        self.mode = check_choice("standardize", mode, ("global", "series", None))
+
+    def fit(self, panel: Panel) -> "Standardizer":
+        """Compute the statistics of each channel, holding one block of the panel at a time."""
+        self.fill_ = np.zeros(panel.n_channels)
+        if self.mode == "series":
+            return self
+        count, mean, squares = np.zeros((3, panel.n_channels))
+        for block in panel.blocks():
+            block_count, block_mean, block_squares = _moments(block)
+            delta = block_mean - mean
+            share = block_count / np.maximum(count + block_count, 1)
+            # Chan, Golub and LeVeque 1983, eq. 2.1: merge two samples without cancellation
+            squares += block_squares + delta**2 * count * share
+            mean += delta * share
+            count += block_count
+        self.mean_, self.scale_ = mean, _scale(count, mean, squares)
+        if self.mode is None:
+            self.fill_ = mean
+        return self
+
+    def transform(self, values: np.ndarray) -> np.ndarray:
+        """Scale sequences; NaN stays NaN.
+
+        Parameters
+        ----------
+        values : ndarray of shape (..., n_channels, n_timepoints)
+            One sequence or a batch, NaN where a value is missing and in the padding.
+
+        Returns
+        -------
+        ndarray of the same shape
+            In float64, so that large offsets are gone before anything is rounded to float32;
+            `values` itself if `mode` is None.
+        """
+        if self.mode is None:
+            return values
+        if self.mode == "series":
+            count, mean, squares = _moments(values)
+            scale = _scale(count, mean, squares)
+        else:
+            mean, scale = self.mean_, self.scale_
+        scaled = np.subtract(values, mean[..., np.newaxis], dtype=np.float64)
+        scaled /= scale[..., np.newaxis]
+        return scaled
+
+    def inverse_transform(self, values: np.ndarray) -> np.ndarray:
+        """Undo `transform`, for arrays of shape (..., n_channels, n_timepoints).
+
+        Raises
+        ------
+        ValueError
+            If `mode` is "series": the statistics belong to the sequences and are not kept.
+        """
+        if self.mode == "series":
+            raise ValueError(
+                "standardize='series' cannot be undone, since the scale of each sequence is not "
+                "kept. Use standardize='global' or None."
+            )
+        if self.mode is None:
+            return values
+        return values * self.scale_[:, np.newaxis] + self.mean_[:, np.newaxis]
+
+
+class SequenceEncoder:
+    """Turn raw sequences into what the network reads: scaled, filled, and with masks.
+
+    Parameters
+    ----------
+    standardize : {"global", "series"} or None, default="global"
+        See `Standardizer`.
+    missing : {"mask", "ffill", "error"}, default="mask"
+        What happens to missing values (NaN before the end of a sequence). "ffill": the last
+        observed value of the channel stands for them, and `Standardizer.fill_` before the first
+        one. "mask": the same, and if the training data has missing values, each channel gets a
+        second one that is 1 where the value is missing and 0 elsewhere. Data without missing
+        values in training thus costs nothing; values missing only later are filled forward.
+        "error": refuse them.
+
+    Attributes
+    ----------
+    standardizer_ : Standardizer
+        The fitted scaling.
+    has_mask_ : bool
+        Whether mask channels follow the data channels.
+    n_inputs_ : int
+        Number of channels that the network reads.
+    """
+
+    def __init__(self, standardize: str | None = "global", missing: str = "mask") -> None:
+        self.standardize = standardize
+        self.missing = check_choice("missing", missing, ("mask", "ffill", "error"))
+
+    def fit(self, panel: Panel) -> "SequenceEncoder":
+        """Learn the scaling, and whether masks are needed, from the training data."""
+        self.check(panel)
+        self.standardizer_ = Standardizer(self.standardize).fit(panel)
+        self.has_mask_ = self.missing == "mask" and panel.has_missing
+        self.n_inputs_ = panel.n_channels * (2 if self.has_mask_ else 1)
+        return self
+
+    def check(self, panel: Panel) -> None:
+        """Raise ValueError if missing values are refused and the panel has some."""
+        if self.missing == "error" and panel.has_missing:
+            raise ValueError(
+                f"X must have no missing values with missing='error', got NaN in "
+                f"{panel.missing.sum()} of {len(panel)} sequences, the first one X"
+                f"[{panel.missing.argmax()}]. Pass missing='mask' or 'ffill'."
+            )
+
+    def transform(
+        self, values: np.ndarray, lengths: np.ndarray, dtype: str = "float32"
+    ) -> np.ndarray:
+        """Encode a batch of sequences.
+
+        Parameters
+        ----------
+        values : ndarray of shape (batch, n_channels, n_timepoints)
+            Raw values, NaN where missing and in the padding.
+        lengths : ndarray of shape (batch,), int64
+            Time points of each sequence.
+        dtype : {"float32", "float64"}, default="float32"
+            Type of the result.
+
+        Returns
+        -------
+        ndarray of shape (batch, n_timepoints, n_inputs_)
+            Contiguous; zero in the padding, and no NaN.
+        """
+        n_samples, n_channels, n_timepoints = values.shape
+        encoded = np.zeros((n_samples, n_timepoints, self.n_inputs_), dtype)
+        channels = encoded.transpose(0, 2, 1)  # (batch, n_inputs_, n_timepoints), a view
+        is_padding = np.arange(n_timepoints) >= lengths[:, np.newaxis]  # (batch, n_timepoints)
+        scaled = self.standardizer_.transform(values)
+        absent = np.isnan(scaled) & ~is_padding[:, np.newaxis]
+        if absent.any():
+            scaled = fill_forward(scaled, absent, self.standardizer_.fill_)
+            if self.has_mask_:
+                channels[:, n_channels:] = absent
+        channels[:, :n_channels] = scaled
+        encoded[is_padding] = 0
+        return encoded
+
+
+def fill_forward(values: np.ndarray, absent: np.ndarray, initial: np.ndarray) -> np.ndarray:
+    """Replace absent values by the last one that is present.
+
+    Parameters
+    ----------
+    values : ndarray of shape (..., n_channels, n_timepoints)
+        Sequences.
+    absent : ndarray of the same shape, bool
+        Which values to replace.
+    initial : ndarray of shape (n_channels,) or (..., n_channels)
+        What precedes the first time point.
+
+    Returns
+    -------
+    ndarray of the shape of `values`
+        A filled copy.
+    """
+    steps = np.arange(values.shape[-1])
+    last = np.maximum.accumulate(np.where(absent, -1, steps), axis=-1)
+    filled = np.take_along_axis(values, np.maximum(last, 0), axis=-1)
+    return np.where(last < 0, initial[..., np.newaxis], filled)
+
+
+def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return count, mean and sum of squared deviations of what is not NaN, along the last axis.
+
+    Deviations from the first value are averaged, not the values, so a large offset costs no
+    precision and a constant has squares of exactly 0.
+    """
+    observed = ~np.isnan(values)
+    count = observed.sum(axis=-1)
+    first = np.take_along_axis(values, observed.argmax(axis=-1)[..., np.newaxis], axis=-1)
+    first = np.nan_to_num(first.astype(np.float64))  # 0 where nothing was observed
+    deviations = np.subtract(values, first, dtype=np.float64)
+    deviations[~observed] = 0
+    shift = deviations.sum(axis=-1) / np.maximum(count, 1)
+    deviations -= shift[..., np.newaxis]
+    deviations[~observed] = 0
+    squares = np.einsum("...t,...t->...", deviations, deviations)
+    return count, first[..., 0] + shift, squares
+
+
+def _scale(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Return the standard deviation, or 1 where it is nothing but rounding of the mean."""
+    deviation = np.sqrt(squares / np.maximum(count, 1))
+    rounding = 8 * np.finfo(np.float64).eps * np.abs(mean)  # a few units in the last place
+    return np.where(deviation <= rounding, 1.0, deviation)
