@@ -17,7 +17,7 @@ _POOL_BATCHES = 50
 
 # Lengths are compared after a random change of up to this share, so that small data, which fit
 # in one pool, still mix.
-_LENGTH_NOISE = 0.1
+_LENGTH_NOISE = 0.05
 
 Batch = tuple[dict[str, Any], dict[str, torch.Tensor]]
 

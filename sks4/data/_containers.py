@@ -214,7 +214,9 @@ def _panel_from_frame(frame: pd.DataFrame) -> Panel:
         rows = [_stack_cells(row, f"X.iloc[{i}]") for i, row in enumerate(_cells(frame))]
         return _panel_from_sequences(rows, "nct", _string_names(frame.columns))
     _refuse_long_frame(frame)
-    array = check_array(frame, ensure_all_finite=False, input_name="X")
+    # Without columns there is no dtype, which check_array needs before it can count columns.
+    table = frame if frame.shape[1] else frame.to_numpy(np.float64)
+    array = check_array(table, ensure_all_finite=False, input_name="X")
     names = _string_names(frame.columns)
     return build_panel(array[:, np.newaxis], "2d", names)  # (n_samples, 1, n_timepoints)
 

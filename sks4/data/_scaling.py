@@ -163,6 +163,7 @@ class SequenceEncoder:
         channels = encoded.transpose(0, 2, 1)  # (batch, n_inputs_, n_timepoints), a view
         is_padding = np.arange(n_timepoints) >= lengths[:, np.newaxis]  # (batch, n_timepoints)
         scaled = self.standardizer_.transform(values)
+        # NaN in the padding is zeroed below; only missing values are worth the cost of filling.
         absent = np.isnan(scaled) & ~is_padding[:, np.newaxis]
         if absent.any():
             scaled = fill_forward(scaled, absent, self.standardizer_.fill_)
