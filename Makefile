@@ -1,0 +1,62 @@
+# Works from a clean clone: the first target that needs them creates .venv and installs the
+# versions in constraints.txt. Another interpreter: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+CONSTRAINTS := constraints.txt
+BIN := $(VENV)/bin
+SPHINX := $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs
+
+.PHONY: help demo test lint types doctest docs benchmark-env clean
+.NOTPARALLEL:  # two installations into one environment would disturb each other
+
+help:
+	@echo "make demo           train on real sequences, print the scores, draw a picture"
+	@echo "make test           the whole test suite, with the examples of the docstrings"
+	@echo "make lint           formatting and lint"
+	@echo "make types          static types"
+	@echo "make doctest        the examples of the documentation"
+	@echo "make docs           the documentation, into docs/_build/html"
+	@echo "make benchmark-env  .venv-benchmark, with the libraries that sks4 is compared with"
+	@echo "make clean          remove the environments and everything built"
+
+demo: $(VENV)/installed-plot
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/installed-test
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-lint
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(VENV)/installed-lint
+	@$(BIN)/mypy
+
+doctest: $(VENV)/installed-docs
+	@$(SPHINX) docs/_build/doctest --builder doctest
+	@echo "The examples of the documentation ran as shown."
+
+docs: $(VENV)/installed-docs
+	@$(SPHINX) docs/_build/html --builder html
+	@echo "The documentation is at docs/_build/html/index.html"
+
+benchmark-env:
+	@$(MAKE) --no-print-directory VENV=.venv-benchmark CONSTRAINTS=constraints-benchmark.txt \
+	    .venv-benchmark/installed-benchmark
+
+# One stamp for each extra, so that nothing is installed again until a requirement changes.
+$(VENV)/installed-%: pyproject.toml $(CONSTRAINTS) | $(VENV)/created
+	@echo "Installing sks4[$*] into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    --constraint $(CONSTRAINTS) --editable ".[$*]"
+	@touch $@
+
+$(VENV)/created:
+	@echo "Creating $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+clean:
+	@rm -rf .venv .venv-benchmark build dist sks4.egg-info docs/_build docs/api/generated \
+	    .pytest_cache .mypy_cache .ruff_cache .hypothesis
