@@ -1,0 +1,38 @@
+"""The training loop: takes batches of tensors and callables, and knows no model and no data."""
+
+from sks4.training._callbacks import (
+    EarlyStopping,
+    ProgressBar,
+    WeightAverage,
+    display_callbacks,
+)
+from sks4.training._losses import (
+    AbsoluteError,
+    CrossEntropy,
+    Huber,
+    Quantile,
+    SquaredError,
+    weighted_mean,
+)
+from sks4.training._net import Batches, S4Net
+from sks4.training._random import RandomStream
+from sks4.training._schedule import Budget, LearningRateSchedule, warmup_cosine
+
+__all__ = [
+    "AbsoluteError",
+    "Batches",
+    "Budget",
+    "CrossEntropy",
+    "EarlyStopping",
+    "Huber",
+    "LearningRateSchedule",
+    "ProgressBar",
+    "Quantile",
+    "RandomStream",
+    "S4Net",
+    "SquaredError",
+    "WeightAverage",
+    "display_callbacks",
+    "warmup_cosine",
+    "weighted_mean",
+]

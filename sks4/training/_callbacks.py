@@ -1,0 +1,252 @@
+"""What happens around the epochs: early stopping, averaged weights, display."""
+
+import sys
+from typing import Any
+
+import torch
+from skorch.callbacks import Callback, PrintLog
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from sks4._validation import check_choice
+
+
+class EarlyStopping(Callback):
+    """Keep the best weights in memory, stop when they no longer improve, and put them back.
+
+    They are put back whenever training ends: after the last epoch, when the time is up, after an
+    interrupt and after an error. Without validation data there is no best epoch and this callback
+    does nothing.
+
+    Parameters
+    ----------
+    patience : int or None, default=10
+        Epochs without improvement after which training stops; ``None`` only keeps the best.
+    monitor : str, default="valid_loss"
+        Column of the history. A callback that writes it must come before this one.
+    lower_is_better : bool, default=True
+        Whether small values of `monitor` are the good ones.
+    min_delta : float, default=0.0
+        An improvement must be larger than this, in the unit of `monitor`. It is absolute, because
+        a relative one has the wrong sign for negative losses, such as those of a density.
+
+    Attributes
+    ----------
+    best_epoch_ : int or None
+        Number of the best epoch in the history, from 1; ``None`` before the first validation.
+    best_score_ : float or None
+        Its score.
+    """
+
+    def __init__(
+        self,
+        patience: int | None = 10,
+        *,
+        monitor: str = "valid_loss",
+        lower_is_better: bool = True,
+        min_delta: float = 0.0,
+    ) -> None:
+        self.patience = patience
+        self.monitor = monitor
+        self.lower_is_better = lower_is_better
+        self.min_delta = min_delta
+
+    def initialize(self) -> "EarlyStopping":
+        """Forget the best epoch."""
+        self.best_epoch_: int | None = None
+        self.best_score_: float | None = None
+        self.best_state_: dict[str, Tensor] | None = None
+        return self
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Start anew: continued training is not compared with what another run has seen."""
+        self.initialize()
+        self.last_improvement_ = len(net.history)
+
+    def on_epoch_end(
+        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
+    ) -> None:
+        """Keep the weights if they are the best, else see whether patience is over."""
+        if dataset_valid is None:
+            return
+        epoch, score = len(net.history), self._score(net.history[-1])
+        if self._is_improvement(score):
+            # The state is complete before any name is bound, in case an interrupt comes between.
+            state = {name: value.clone() for name, value in net.module_.state_dict().items()}
+            self.best_state_, self.best_score_, self.best_epoch_ = state, score, epoch
+            self.last_improvement_ = epoch
+        elif self.patience is not None and epoch - self.last_improvement_ >= self.patience:
+            net.stop_training("early_stopping")
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Put the best weights back, and keep no second copy of them."""
+        if self.best_state_ is not None:
+            net.module_.load_state_dict(self.best_state_)
+            self.best_state_ = None
+
+    def _score(self, row: dict[str, Any]) -> float:
+        if self.monitor not in row:
+            names = sorted(name for name in row if name != "batches")
+            raise ValueError(
+                f"monitor must be a column of the history, got {self.monitor!r}; it has {names}. "
+                "Put the callback that writes it before the early stopping."
+            )
+        return float(row[self.monitor])
+
+    def _is_improvement(self, score: float) -> bool:
+        if self.best_score_ is None:
+            return score == score  # a NaN is never the best
+        gain = self.best_score_ - score if self.lower_is_better else score - self.best_score_
+        return gain > self.min_delta
+
+
+class WeightAverage(Callback):
+    """Validate and predict with the exponential moving average of the weights.
+
+    The optimizer goes on with the weights themselves. The average also covers buffers of floating
+    numbers, such as the running statistics of batch norm. Put this callback before
+    :class:`EarlyStopping`, which then keeps and restores averages.
+
+    Parameters
+    ----------
+    decay : float, default=0.999
+        Weight of the past at each step, from 0 to 1. Over the first steps it is smaller,
+        ``(1 + step) / (10 + step)``, so that the initial weights are soon forgotten.
+
+    References
+    ----------
+    Polyak and Juditsky 1992 (Acceleration of stochastic approximation by averaging).
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        self.decay = decay
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Start the average at the present weights."""
+        state = net.module_.state_dict().values()
+        self.live_ = [value for value in state if value.is_floating_point() or value.is_complex()]
+        self.average_ = [value.clone() for value in self.live_]
+        self.raw_: list[Tensor] | None = None  # the weights, while the average is in their place
+        self.steps_ = 0
+
+    def on_batch_begin(
+        self, net: Any, batch: Any = None, training: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Train the weights, validate the average."""
+        if training:
+            self._show_weights()
+        else:
+            self._show_average()
+
+    def on_batch_end(
+        self, net: Any, batch: Any = None, training: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Take one training step into the average."""
+        if training:
+            self.steps_ += 1
+            decay = min(self.decay, (1 + self.steps_) / (10 + self.steps_))
+            get_ema_multi_avg_fn(decay)(self.average_, self.live_, None)
+
+    def on_epoch_end(
+        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
+    ) -> None:
+        """Show the average to the callbacks that follow, also without validation data."""
+        self._show_average()
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Leave the average in the module and drop the weights."""
+        self._show_average()
+        del self.live_, self.average_, self.raw_
+
+    def _show_average(self) -> None:
+        if self.raw_ is None:
+            self.raw_ = [value.clone() for value in self.live_]
+            _copy(self.average_, into=self.live_)
+
+    def _show_weights(self) -> None:
+        if self.raw_ is not None:
+            _copy(self.raw_, into=self.live_)
+            self.raw_ = None
+
+
+def _copy(values: list[Tensor], *, into: list[Tensor]) -> None:
+    """Copy in place, which keeps the parameters themselves and tells autograd of the change."""
+    with torch.no_grad():
+        for destination, value in zip(into, values, strict=True):
+            destination.copy_(value)
+
+
+class ProgressBar(Callback):
+    """One bar for the whole run, with the losses and the time left, if stderr is a terminal."""
+
+    _FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+
+    def initialize(self) -> "ProgressBar":
+        """Begin without a bar."""
+        self.bar_: tqdm | None = None
+        return self
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Open the bar of a run that has a budget."""
+        if net.budget_ is not None and sys.stderr is not None and sys.stderr.isatty():
+            # Over the share of the budget and not over steps, so that the time left is right
+            # where max_time ends the run; smoothing=0 takes the mean speed.
+            self.bar_ = tqdm(
+                total=1.0, bar_format=self._FORMAT, smoothing=0, dynamic_ncols=True, file=sys.stderr
+            )
+
+    def on_epoch_begin(
+        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
+    ) -> None:
+        """Show the number of the epoch."""
+        if self.bar_ is not None:
+            self.bar_.set_description_str(f"epoch {len(net.history)}", refresh=False)
+
+    def on_batch_end(
+        self, net: Any, batch: Any = None, training: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Advance to what is spent of the budget."""
+        if self.bar_ is not None and training:
+            self.bar_.update(net.budget_.spent - self.bar_.n)
+
+    def on_epoch_end(
+        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
+    ) -> None:
+        """Show the losses of the epoch."""
+        if self.bar_ is not None:
+            row = net.history[-1]
+            losses = {"loss": row.get("train_loss"), "validation": row.get("valid_loss")}
+            self.bar_.set_postfix({k: f"{v:.4g}" for k, v in losses.items() if v is not None})
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Close the bar, so that nothing open stays in the net."""
+        if self.bar_ is not None:
+            self.bar_.close()
+            self.bar_ = None
+
+
+def display_callbacks(verbose: int) -> list[tuple[str, Callback]]:
+    """Return the callbacks that show the progress of training.
+
+    Parameters
+    ----------
+    verbose : {0, 1, 2}
+        0 is silent, 1 shows a bar on stderr, 2 prints a line for each epoch on stdout.
+
+    Returns
+    -------
+    list of (str, Callback)
+        Named callbacks for the net; they belong after all that write to the history.
+    """
+    check_choice("verbose", verbose, (0, 1, 2))
+    if verbose == 1:
+        return [("progress_bar", ProgressBar())]
+    if verbose == 2:
+        return [("print_log", PrintLog(sink=_print_line))]
+    return []
+
+
+def _print_line(text: str) -> None:
+    """Print; the bare ``print`` would make skorch ask its own verbosity, which is 0 here."""
+    print(text)

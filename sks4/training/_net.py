@@ -1,0 +1,439 @@
+"""The training loop: skorch's net, with what it leaves to its subclasses made explicit."""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import skorch.callbacks
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import EpochTimer, GradientNormClipping, PassthroughScoring
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from sks4.exceptions import TrainingDivergedError
+from sks4.training._random import RandomStream
+from sks4.training._schedule import Budget
+
+
+@dataclass(frozen=True)
+class Batches:
+    """A data set and the order in which its rows are batched.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        ``__getitems__(indices)`` returns one whole batch ``(inputs, targets)``: the inputs are the
+        arguments of the module by name, the targets ``{"y": Tensor, "weight": Tensor (batch,)}``.
+    batch_sampler : collection of lists of int
+        Its iterator yields the row numbers of each batch, in a new order for each epoch if it
+        shuffles; its length is the number of batches.
+    """
+
+    dataset: Dataset
+    batch_sampler: Collection[list[int]]
+
+
+class WeightedEpochLoss(PassthroughScoring):
+    """Average the losses of the batches, each of them a weighted mean, over the whole epoch."""
+
+    def get_avg_score(self, history: Any) -> float:
+        """Return the mean of the batch losses, weighted by the weights in each batch."""
+        part = "train" if self.on_train else "valid"
+        rows = history[-1, "batches", :, (f"{part}_weight", f"{part}_loss")]
+        weights, losses = zip(*rows, strict=True)
+        if not sum(weights) > 0:
+            name = "training" if self.on_train else "validation"
+            raise ValueError(
+                f"sample_weight must have a sum above zero in the {name} data, got {sum(weights)}."
+            )
+        return float(np.average(losses, weights=weights))
+
+
+class S4Net(NeuralNet):
+    """Train a module on batches that carry lengths and sample weights.
+
+    It differs from skorch's net in this: the module names its parameter groups; the loss is called
+    as ``criterion(output, y, weight)``; random numbers come from `seed` and leave the global
+    generators alone; training stops by :meth:`stop_training`, so that a KeyboardInterrupt is always
+    the user's and is raised again, after the callbacks have put the best weights back; neither data
+    nor samplers stay in the net.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Trained in place. Needs ``parameter_groups(lr, ssm_lr, weight_decay)``, which returns the
+        groups for the optimizer, each with its own "lr".
+    criterion : nn.Module
+        One of the losses of this package, or another one with the same arguments.
+    optimizer : type, default=torch.optim.AdamW
+        Optimizer class.
+    lr, ssm_lr, weight_decay : float
+        Passed to ``parameter_groups``, anew at the beginning of each run.
+    gradient_clip : float or None, default=None
+        Largest norm of all gradients together; ``None`` does not clip.
+    max_time : float or None, default=None
+        Seconds after which :meth:`fit` ends the epoch early, validates and stops. Also looked at
+        between batches, so it overruns by one batch and one validation at most.
+    mixed_precision : bool, default=True
+        Use bfloat16 autocast on GPUs that compute in it. Elsewhere, and for float64, no effect.
+    seed : int, default=0
+        Seed of dropout and of the workers of the data loader.
+    predict_nonlinearity : callable or None, default=None
+        Applied to the outputs by prediction, never by the loss; ``None`` returns them as they are.
+    verbose : int, default=0
+        Verbosity of skorch itself; see :func:`display_callbacks` for the display.
+    **kwargs
+        Anything else that skorch's net takes.
+
+    Attributes
+    ----------
+    stop_reason_ : str or None
+        Why the last run ended before its last epoch, such as "max_time" or "early_stopping".
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        criterion: nn.Module,
+        *,
+        optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW,
+        lr: float = 1e-2,
+        ssm_lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        gradient_clip: float | None = None,
+        max_time: float | None = None,
+        mixed_precision: bool = True,
+        seed: int = 0,
+        predict_nonlinearity: Any = None,
+        verbose: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            module,
+            criterion,
+            optimizer=optimizer,
+            lr=lr,
+            train_split=None,  # validation data is an argument of fit
+            predict_nonlinearity=predict_nonlinearity,
+            verbose=verbose,
+            **kwargs,
+        )
+        self.ssm_lr = ssm_lr
+        self.weight_decay = weight_decay
+        self.gradient_clip = gradient_clip
+        self.max_time = max_time
+        self.mixed_precision = mixed_precision
+        self.seed = seed
+        self.budget_: Budget | None = None
+        self.stop_reason_: str | None = None
+
+    # ------------------------------------------------------------------ setting up
+
+    def initialize(self) -> "S4Net":
+        """Initialize all parts; the stream of random numbers starts again from the seed."""
+        self.random_stream_ = RandomStream(self.seed)
+        return super().initialize()
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Any]]:
+        return [
+            ("epoch_timer", EpochTimer()),
+            ("train_loss", WeightedEpochLoss("train_loss", on_train=True)),
+            ("valid_loss", WeightedEpochLoss("valid_loss")),
+            ("gradient_clip", GradientNormClipping(self.gradient_clip)),
+        ]
+
+    def initialize_callbacks(self) -> "S4Net":
+        """Initialize the callbacks, and refuse the one that stops by KeyboardInterrupt."""
+        super().initialize_callbacks()
+        for name, callback in self.callbacks_:
+            if isinstance(callback, skorch.callbacks.EarlyStopping):
+                raise ValueError(
+                    f"callbacks must not hold skorch's EarlyStopping, got {name!r}: it stops by "
+                    "KeyboardInterrupt, which here is the user's. Use the early stopping of the "
+                    "estimator, or call net.stop_training(reason) in a callback of your own."
+                )
+        return self
+
+    def initialize_optimizer(self, triggered_directly: None = None) -> "S4Net":
+        """Build the optimizer on the parameter groups of the module."""
+        options = self.get_params_for("optimizer")
+        taken = {"lr", "weight_decay", "param_groups"} & set(options)
+        if taken:
+            raise ValueError(
+                f"optimizer options must leave the parameter groups to the module, got "
+                f"{sorted(taken)}. Set lr, ssm_lr and weight_decay instead."
+            )
+        self.optimizer_ = self.optimizer(self._parameter_groups(), **options)
+        return self
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        return self.module_.parameter_groups(self.lr, self.ssm_lr, self.weight_decay)
+
+    def _reset_rates(self) -> None:
+        """Give each group its own rates: a schedule leaves others, and lr may have been changed."""
+        fresh_groups = self._parameter_groups()
+        for group, fresh in zip(self.optimizer_.param_groups, fresh_groups, strict=True):
+            group.update({name: value for name, value in fresh.items() if name != "params"})
+            group["initial_lr"] = group["lr"]
+
+    def torch_compile(self, module: nn.Module, name: str) -> nn.Module:
+        """Compile the module in place if ``compile=True``.
+
+        In place it keeps its class and the names in its state, and a pickle holds nothing compiled.
+        """
+        if self.compile and name == "module":
+            module.compile(**self.get_params_for("compile"))
+        return module
+
+    def get_iterator(self, dataset: Dataset | Batches, training: bool = False) -> Any:
+        """Return the loader of `dataset`, whose ``__getitems__`` makes the batches.
+
+        A plain data set is read in its own order, in batches of `batch_size`.
+        """
+        options: dict[str, Any] = {
+            "collate_fn": _identity,
+            "pin_memory": torch.device(self.device).type == "cuda",
+        }
+        if not training:
+            options["generator"] = torch.Generator()  # else a loader draws from the global one
+        options |= self.get_params_for("iterator_train" if training else "iterator_valid")
+        if isinstance(dataset, Batches):
+            options["batch_sampler"] = dataset.batch_sampler
+            dataset = dataset.dataset
+        else:
+            options.setdefault("batch_size", self.batch_size)
+        loader = self.iterator_train if training else self.iterator_valid
+        return loader(dataset, **options)
+
+    # ------------------------------------------------------------------ one batch
+
+    def infer(self, x: dict[str, Any], **fit_params: Any) -> Tensor:
+        """Return the output of the module for the inputs of one batch, never in bfloat16."""
+        inputs = {name: self._to_device(value) for name, value in x.items()}
+        if not self._uses_autocast():
+            return self.module_(**inputs, **fit_params)
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            output = self.module_(**inputs, **fit_params)
+        return output.float() if output.dtype == torch.bfloat16 else output
+
+    def get_loss(
+        self, y_pred: Tensor, y_true: dict[str, Tensor], X: Any = None, training: bool = False
+    ) -> Tensor:
+        """Return the weighted mean loss of one batch."""
+        y, weight = self._to_device(y_true["y"]), self._to_device(y_true["weight"])
+        return self.criterion_(y_pred, y, weight)
+
+    def _uses_autocast(self) -> bool:
+        return (
+            self.mixed_precision
+            and torch.device(self.device).type == "cuda"
+            # Emulated bfloat16 is slower than float32. No GradScaler: the exponents have the same
+            # range as in float32.
+            and torch.cuda.is_bf16_supported(including_emulation=False)
+        )
+
+    def _to_device(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.to(self.device, non_blocking=True)
+        return value
+
+    # ------------------------------------------------------------------ training
+
+    def fit(self, X: Batches, y: None = None, *, valid: Batches | None = None) -> "S4Net":
+        """Train for `max_epochs` epochs, or until `max_time` or a callback ends the run.
+
+        Parameters
+        ----------
+        X : Batches
+            The training data, with its targets.
+        y : None
+            Not used, the targets are in `X`.
+        valid : Batches or None, default=None
+            The validation data, seen after each epoch. It does not stay in the net.
+
+        Returns
+        -------
+        self : S4Net
+            The trained net. With ``warm_start=True`` the optimizer and the history go on.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If the training loss becomes NaN or infinite.
+        KeyboardInterrupt
+            If the user interrupts. The net can predict, and `history` has the finished epochs.
+        """
+        if not (self.warm_start and self.initialized_):
+            self.initialize()
+        self.budget_ = Budget(self.max_epochs * len(X.batch_sampler), self.max_time)
+        try:
+            return self._train(X, valid, self.max_epochs)
+        finally:
+            self.budget_ = None
+
+    def partial_fit(self, X: Batches, y: None = None) -> "S4Net":
+        """Train for one more epoch at the constant rates, without validation or time limit.
+
+        Parameters
+        ----------
+        X : Batches
+            The training data, with its targets.
+        y : None
+            Not used, the targets are in `X`.
+
+        Returns
+        -------
+        self : S4Net
+            The net, with one more epoch in its history.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If the training loss becomes NaN or infinite.
+        """
+        if not self.initialized_:
+            self.initialize()
+        return self._train(X, None, 1)
+
+    def stop_training(self, reason: str) -> None:
+        """Let the run end after the present batch, validation and epoch; for callbacks."""
+        self.stop_reason_ = reason
+
+    def _train(self, train: Batches, valid: Batches | None, epochs: int) -> "S4Net":
+        self.stop_reason_ = None
+        self._reset_rates()
+        with self.random_stream_.installed(self.device):
+            self.notify("on_train_begin", X=train.dataset, y=None)
+            try:
+                self.fit_loop(train, valid, epochs)
+            finally:
+                self._drop_unfinished_epoch()
+                self.notify("on_train_end", X=train.dataset, y=None)
+        return self
+
+    def fit_loop(self, X: Batches, valid: Batches | None = None, epochs: int = 1) -> "S4Net":
+        """Run the epochs until there is a reason to stop."""
+        datasets = {
+            "dataset_train": X.dataset,
+            "dataset_valid": None if valid is None else valid.dataset,
+        }
+        loader = self.get_iterator(X, training=True)
+        valid_loader = None if valid is None else self.get_iterator(valid)
+        for _ in range(epochs):
+            self.notify("on_epoch_begin", **datasets)
+            self.run_single_epoch(loader, True, "train", self.train_step)
+            self.run_single_epoch(valid_loader, False, "valid", self.validation_step)
+            self.notify("on_epoch_end", **datasets)
+            self._stop_if_time_is_up()
+            if self.stop_reason_ is not None:
+                break
+        return self
+
+    def run_single_epoch(
+        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
+    ) -> None:
+        """Run over all batches; of training, until there is a reason to stop."""
+        if iterator is None:
+            return
+        n_batches = 0
+        for n_batches, batch in enumerate(iterator, start=1):
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            loss = step["loss"].item()
+            self._record_step(prefix, loss, batch[1]["weight"])
+            if training:
+                self._count_step(loss, n_batches)
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+            if training and self.stop_reason_ is not None:
+                break
+        self.history.record(prefix + "_batch_count", n_batches)
+
+    def _record_step(self, prefix: str, loss: float, weight: Tensor) -> None:
+        self.history.record_batch(prefix + "_loss", loss)
+        self.history.record_batch(prefix + "_batch_size", len(weight))
+        self.history.record_batch(prefix + "_weight", float(weight.sum()))
+
+    def _count_step(self, loss: float, n_batches: int) -> None:
+        """Refuse a loss that is not finite, and look at the clock."""
+        if not math.isfinite(loss):
+            raise TrainingDivergedError(
+                f"The training loss must stay finite, got {loss} in epoch {len(self.history)}, "
+                f"batch {n_batches}. Try a smaller lr or ssm_lr, a smaller gradient_clip, or data "
+                "of a smaller scale (standardize X, and y for a regression)."
+            )
+        if self.budget_ is not None:
+            self.budget_.step()
+        self._stop_if_time_is_up()
+
+    def _stop_if_time_is_up(self) -> None:
+        if self.stop_reason_ is None and self.budget_ is not None and self.budget_.time_is_up:
+            self.stop_training("max_time")
+
+    def _drop_unfinished_epoch(self) -> None:
+        """Leave only finished epochs in the history, after an interrupt or an error."""
+        if self.history and "train_loss" not in self.history[-1]:
+            self.history.pop()
+
+    # ------------------------------------------------------------------ prediction and storage
+
+    def predict_dataset(self, dataset: Dataset, batch_sampler: Collection[list[int]]) -> np.ndarray:
+        """Return the outputs of the module for all rows of `dataset`.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            As in :class:`Batches`; its targets are ignored.
+        batch_sampler : collection of lists of int
+            The row numbers of each batch. Sorted by length they save padding.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, ...)
+            The outputs after `predict_nonlinearity`, in the order of the data set whatever the
+            order of the batches.
+        """
+        batches = list(batch_sampler)
+        self._check_each_row_once(batches, len(dataset))  # type: ignore[arg-type]
+        nonlinearity = self._get_predict_nonlinearity()
+        outputs: np.ndarray | None = None
+        with torch.inference_mode():
+            loader = self.get_iterator(Batches(dataset, batches))
+            for rows, batch in zip(batches, loader, strict=True):
+                output = nonlinearity(self.evaluation_step(batch)).cpu().numpy()
+                if outputs is None:
+                    outputs = np.empty((len(dataset), *output.shape[1:]), output.dtype)  # type: ignore[arg-type]
+                outputs[rows] = output
+        assert outputs is not None
+        return outputs
+
+    @staticmethod
+    def _check_each_row_once(batches: list[list[int]], n_rows: int) -> None:
+        rows = np.concatenate(batches) if batches else np.empty(0, dtype=int)
+        if n_rows == 0 or not np.array_equal(np.sort(rows), np.arange(n_rows)):
+            raise ValueError(
+                f"batch_sampler must yield each of the {n_rows} rows once, at least one, "
+                f"got {len(rows)} rows."
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the second names of the module and of the criterion.
+
+        skorch stores ``module_`` and ``criterion_`` apart, so that a net from a GPU loads without
+        one; under their other names they would be stored twice, and bound to the GPU.
+        """
+        state = super().__getstate__()
+        return state | {"module": None, "criterion": None} if self.initialized_ else state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self.initialized_:
+            self.__dict__.update(module=self.module_, criterion=self.criterion_)
+
+
+def _identity(batch: Any) -> Any:
+    """Return the batch as the data set made it."""
+    return batch

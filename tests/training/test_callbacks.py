@@ -1,0 +1,247 @@
+"""Early stopping, averaged weights and display, driven by the real loop."""
+
+import copy
+import io
+
+import pytest
+import torch
+from skorch.callbacks import Callback
+from torch import nn
+
+from sks4.training import (
+    EarlyStopping,
+    ProgressBar,
+    S4Net,
+    SquaredError,
+    WeightAverage,
+    display_callbacks,
+)
+
+
+class Scores(Callback):
+    """Write given scores to the history, one for each epoch, and remember the weights then."""
+
+    def __init__(self, scores):
+        self.scores = scores
+        self.states = []
+
+    def on_epoch_end(self, net, **kwargs):
+        net.history.record("score", self.scores[len(net.history) - 1])
+        self.states.append(copy.deepcopy(net.module_.state_dict()))
+
+
+def fit_scores(make_net, make_batches, scores, **options):
+    recorder, stopping = Scores(scores), EarlyStopping(monitor="score", **options)
+    callbacks = [("scores", recorder), ("early_stopping", stopping)]
+    net = make_net(max_epochs=len(scores), callbacks=callbacks)
+    net.fit(make_batches(), valid=make_batches(seed=1))
+    return net, recorder, stopping
+
+
+def assert_same_state(state, other):
+    assert state.keys() == other.keys()
+    for name, value in state.items():
+        assert torch.equal(value, other[name])
+
+
+def test_early_stopping_restores_best_epoch_and_stops(make_net, make_batches):
+    scores = [3.0, 1.0, 2.0, 2.0, 0.0]
+    net, recorder, stopping = fit_scores(make_net, make_batches, scores, patience=2)
+    assert len(net.history) == 4
+    assert (stopping.best_epoch_, stopping.best_score_) == (2, 1.0)
+    assert net.stop_reason_ == "early_stopping"
+    assert_same_state(net.module_.state_dict(), recorder.states[1])
+    assert not torch.equal(recorder.states[1]["weight"], recorder.states[3]["weight"])
+
+
+def test_early_stopping_restores_best_epoch_when_patience_is_none(make_net, make_batches):
+    scores = [1.0, 2.0, 2.0, 2.0]
+    net, recorder, _ = fit_scores(make_net, make_batches, scores, patience=None)
+    assert len(net.history) == 4
+    assert net.stop_reason_ is None
+    assert_same_state(net.module_.state_dict(), recorder.states[0])
+
+
+def test_early_stopping_keeps_largest_score_when_higher_is_better(make_net, make_batches):
+    _, _, stopping = fit_scores(
+        make_net, make_batches, [0.1, 0.7, 0.5], patience=5, lower_is_better=False
+    )
+    assert (stopping.best_epoch_, stopping.best_score_) == (2, 0.7)
+
+
+def test_early_stopping_improves_on_negative_losses(make_net, make_batches):
+    scores = [-100.0, -100.5, -101.0, -101.5]
+    net, _, stopping = fit_scores(make_net, make_batches, scores, patience=1, min_delta=0.1)
+    assert stopping.best_epoch_ == len(net.history) == 4
+
+
+def test_early_stopping_needs_an_improvement_above_min_delta(make_net, make_batches):
+    scores = [1.0, 0.95, 0.9, 0.89]
+    net, _, stopping = fit_scores(make_net, make_batches, scores, patience=2, min_delta=0.2)
+    assert stopping.best_epoch_ == 1
+    assert len(net.history) == 3
+
+
+def test_early_stopping_never_takes_nan_for_the_best(make_net, make_batches):
+    scores = [float("nan"), 2.0, float("nan")]
+    _, _, stopping = fit_scores(make_net, make_batches, scores, patience=5)
+    assert stopping.best_epoch_ == 2
+
+
+def test_early_stopping_stops_when_all_scores_are_nan(make_net, make_batches):
+    net, _, stopping = fit_scores(make_net, make_batches, [float("nan")] * 5, patience=2)
+    assert len(net.history) == 2
+    assert stopping.best_epoch_ is None
+
+
+def test_early_stopping_refuses_unknown_monitor(make_net, make_batches):
+    net = make_net(callbacks=[EarlyStopping(monitor="valid_los")])
+    with pytest.raises(ValueError, match=r"monitor must be a column.*'valid_los'.*valid_loss"):
+        net.fit(make_batches(), valid=make_batches(seed=1))
+
+
+def test_early_stopping_does_nothing_without_validation_data(make_net, make_batches):
+    stopping = EarlyStopping(patience=1)
+    net = make_net(max_epochs=4, callbacks=[stopping]).fit(make_batches())
+    assert len(net.history) == 4
+    assert stopping.best_epoch_ is None
+
+
+def test_early_stopping_starts_anew_when_warm_started(make_net, make_batches):
+    scores = [0.0, 1.0, 5.0, 4.0]
+    recorder, stopping = Scores(scores), EarlyStopping(monitor="score", patience=3)
+    net = make_net(max_epochs=2, callbacks=[recorder, stopping], warm_start=True)
+    for _ in range(2):
+        net.fit(make_batches(), valid=make_batches(seed=1))
+    assert (stopping.best_epoch_, stopping.best_score_) == (4, 4.0)
+
+
+def test_early_stopping_keeps_no_copy_of_the_weights_after_training(make_net, make_batches):
+    _, _, stopping = fit_scores(make_net, make_batches, [2.0, 1.0], patience=2)
+    assert stopping.best_state_ is None
+
+
+class WeightLog(Callback):
+    """Remember the weights after each step and those that validation sees."""
+
+    def __init__(self):
+        self.trained, self.validated = [], []
+
+    def on_batch_end(self, net, training=None, **kwargs):
+        log = self.trained if training else self.validated
+        log.append(net.module_.weight.detach().clone())
+
+
+def averages_of(start, trained, decay):
+    average, averages = start, []
+    for step, weight in enumerate(trained, start=1):
+        d = min(decay, (1 + step) / (10 + step))
+        average = d * average + (1 - d) * weight
+        averages.append(average)
+    return averages
+
+
+@pytest.mark.parametrize("decay", [0.2, 0.999])
+def test_weight_average_is_validated_and_kept(make_net, make_batches, decay):
+    log = WeightLog()
+    net = make_net(callbacks=[WeightAverage(decay), log])
+    start = net.module.weight.detach().clone()
+    net.fit(make_batches(), valid=make_batches(4, seed=1))
+    averages = averages_of(start, log.trained, decay)
+    torch.testing.assert_close(torch.stack(log.validated), torch.stack(averages[2::3]))
+    torch.testing.assert_close(net.module_.weight.detach(), averages[-1])
+
+
+def test_weight_average_does_not_change_the_training(make_net, make_batches):
+    logs = WeightLog(), WeightLog()
+    make_net(callbacks=[WeightAverage(), logs[0]]).fit(make_batches(), valid=make_batches(seed=1))
+    make_net(callbacks=[logs[1]]).fit(make_batches(), valid=make_batches(seed=1))
+    assert torch.equal(torch.stack(logs[0].trained), torch.stack(logs[1].trained))
+
+
+def test_weight_average_is_what_early_stopping_restores(make_net, make_batches):
+    recorder = Scores([2.0, 1.0, 3.0])
+    callbacks = [WeightAverage(), recorder, EarlyStopping(monitor="score")]
+    net = make_net(callbacks=callbacks).fit(make_batches(), valid=make_batches(seed=1))
+    assert_same_state(net.module_.state_dict(), recorder.states[1])
+
+
+def test_weight_average_is_kept_without_validation_data(make_net, make_batches):
+    log = WeightLog()
+    net = make_net(callbacks=[WeightAverage(), log])
+    start = net.module.weight.detach().clone()
+    net.fit(make_batches())
+    expected = averages_of(start, log.trained, 0.999)[-1]
+    torch.testing.assert_close(net.module_.weight.detach(), expected)
+
+
+class NormModel(nn.Module):
+    """Batch norm alone: its buffers change with every training batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(2)
+        self.seen = []
+
+    def forward(self, u, rate=1.0):
+        output = self.norm(u.mean(dim=1))[:, :1]
+        if self.training:
+            self.seen.append(self.norm.running_mean.clone())
+        return output
+
+    def parameter_groups(self, lr, ssm_lr, weight_decay):
+        return [{"params": list(self.parameters()), "lr": lr}]
+
+
+def test_weight_average_covers_running_statistics(make_batches):
+    module = NormModel()
+    net = S4Net(module, SquaredError(), max_epochs=2, callbacks=[WeightAverage(0.5)])
+    net.fit(make_batches(), valid=make_batches(seed=1))
+    expected = averages_of(torch.zeros(2), module.seen, 0.5)[-1]
+    torch.testing.assert_close(module.norm.running_mean, expected)
+    assert module.norm.num_batches_tracked == 6
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def test_progress_bar_shows_epochs_losses_and_time_left(make_net, make_batches, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    bar = ProgressBar()
+    make_net(callbacks=[bar]).fit(make_batches(), valid=make_batches(seed=1))
+    shown = terminal.getvalue()
+    for part in ("epoch 3", "100%", "loss=", "validation=", "<00:00"):
+        assert part in shown
+    assert bar.bar_ is None
+
+
+def test_progress_bar_is_quiet_when_stderr_is_no_terminal(make_net, make_batches, capsys):
+    make_net(callbacks=[ProgressBar()]).fit(make_batches())
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_bar_is_closed_when_an_error_is_raised(make_net, make_batches, monkeypatch):
+    monkeypatch.setattr("sys.stderr", Terminal())
+    bar = ProgressBar()
+    net = make_net(callbacks=[bar], lr=float("inf"))
+    with pytest.raises(ArithmeticError, match="must stay finite"):
+        net.fit(make_batches())
+    assert bar.bar_ is None
+
+
+@pytest.mark.parametrize(("verbose", "n_lines"), [(0, 0), (1, 0), (2, 5)])
+def test_display_prints_by_verbosity(make_net, make_batches, capsys, verbose, n_lines):
+    make_net(callbacks=display_callbacks(verbose)).fit(make_batches())
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == n_lines  # two lines of heading, one for each epoch
+    assert err == ""
+
+
+def test_display_refuses_unknown_verbosity():
+    with pytest.raises(ValueError, match="verbose must be one of 0, 1, 2, got 7"):
+        display_callbacks(7)
