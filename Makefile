@@ -48,7 +48,7 @@ benchmark-env:
 # One stamp for each extra, so that nothing is installed again until a requirement changes.
 $(VENV)/installed-%: pyproject.toml $(CONSTRAINTS) | $(VENV)/created
 	@echo "Installing sks4[$*] into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
 	    --constraint $(CONSTRAINTS) --editable ".[$*]"
 	@touch $@
 
