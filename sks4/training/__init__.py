@@ -14,12 +14,13 @@ from sks4.training._losses import (
     SquaredError,
     weighted_mean,
 )
-from sks4.training._net import Batches, S4Net
+from sks4.training._net import Batches, BatchSampler, S4Net
 from sks4.training._random import RandomStream
 from sks4.training._schedule import Budget, LearningRateSchedule, warmup_cosine
 
 __all__ = [
     "AbsoluteError",
+    "BatchSampler",
     "Batches",
     "Budget",
     "CrossEntropy",

@@ -1,15 +1,32 @@
-"""What happens around the epochs: early stopping, averaged weights, display."""
+"""What happens around the epochs: mean losses, early stopping, averaged weights, display."""
 
 import sys
 from typing import Any
 
+import numpy as np
 import torch
-from skorch.callbacks import Callback, PrintLog
+from skorch.callbacks import Callback, PassthroughScoring, PrintLog
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sks4._validation import check_choice
+
+
+class WeightedEpochLoss(PassthroughScoring):
+    """Average the losses of the batches, each of them a weighted mean, over the whole epoch."""
+
+    def get_avg_score(self, history: Any) -> float:
+        """Return the mean of the batch losses, weighted by the weights in each batch."""
+        part = "train" if self.on_train else "valid"
+        rows = history[-1, "batches", :, (f"{part}_weight", f"{part}_loss")]
+        weights, losses = zip(*rows, strict=True)
+        if not sum(weights) > 0:
+            name = "training" if self.on_train else "validation"
+            raise ValueError(
+                f"sample_weight must have a sum above zero in the {name} data, got {sum(weights)}."
+            )
+        return float(np.average(losses, weights=weights))
 
 
 class EarlyStopping(Callback):

@@ -1,21 +1,30 @@
 """The training loop: skorch's net, with what it leaves to its subclasses made explicit."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import skorch.callbacks
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer, GradientNormClipping, PassthroughScoring
+from skorch.callbacks import EpochTimer, GradientNormClipping
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sks4.exceptions import TrainingDivergedError
+from sks4.training._callbacks import WeightedEpochLoss
 from sks4.training._random import RandomStream
 from sks4.training._schedule import Budget
+
+
+class BatchSampler(Protocol):
+    """The row numbers of each batch: a list of lists, or a batch sampler as torch knows it."""
+
+    def __iter__(self) -> Iterator[list[int]]: ...
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -27,29 +36,12 @@ class Batches:
     dataset : Dataset
         ``__getitems__(indices)`` returns one whole batch ``(inputs, targets)``: the inputs are the
         arguments of the module by name, the targets ``{"y": Tensor, "weight": Tensor (batch,)}``.
-    batch_sampler : collection of lists of int
-        Its iterator yields the row numbers of each batch, in a new order for each epoch if it
-        shuffles; its length is the number of batches.
+    batch_sampler : BatchSampler
+        Iterated once for each epoch, where it may shuffle; its length is the number of batches.
     """
 
     dataset: Dataset
-    batch_sampler: Collection[list[int]]
-
-
-class WeightedEpochLoss(PassthroughScoring):
-    """Average the losses of the batches, each of them a weighted mean, over the whole epoch."""
-
-    def get_avg_score(self, history: Any) -> float:
-        """Return the mean of the batch losses, weighted by the weights in each batch."""
-        part = "train" if self.on_train else "valid"
-        rows = history[-1, "batches", :, (f"{part}_weight", f"{part}_loss")]
-        weights, losses = zip(*rows, strict=True)
-        if not sum(weights) > 0:
-            name = "training" if self.on_train else "validation"
-            raise ValueError(
-                f"sample_weight must have a sum above zero in the {name} data, got {sum(weights)}."
-            )
-        return float(np.average(losses, weights=weights))
+    batch_sampler: BatchSampler
 
 
 class S4Net(NeuralNet):
@@ -380,14 +372,14 @@ class S4Net(NeuralNet):
 
     # ------------------------------------------------------------------ prediction and storage
 
-    def predict_dataset(self, dataset: Dataset, batch_sampler: Collection[list[int]]) -> np.ndarray:
+    def predict_dataset(self, dataset: Dataset, batch_sampler: BatchSampler) -> np.ndarray:
         """Return the outputs of the module for all rows of `dataset`.
 
         Parameters
         ----------
         dataset : Dataset
             As in :class:`Batches`; its targets are ignored.
-        batch_sampler : collection of lists of int
+        batch_sampler : BatchSampler
             The row numbers of each batch. Sorted by length they save padding.
 
         Returns

@@ -21,8 +21,8 @@ class RandomStream:
     """A stream of random numbers that borrows torch's global generators.
 
     Layers such as dropout draw from the global generators only. Inside :meth:`installed` these are
-    seeded, or go on where the stream stopped; outside they are as they were found. Those of NumPy
-    and of Python are never touched.
+    seeded, or go on where the stream stopped; outside they are as they were found. This covers the
+    generators of the CPU and of CUDA devices. Those of NumPy and of Python are never touched.
 
     Parameters
     ----------

@@ -322,6 +322,15 @@ def test_predict_dataset_returns_rows_in_order_of_the_data(make_net, make_batche
         np.testing.assert_allclose(expected, module(batches.dataset.u).numpy(), rtol=1e-6)
 
 
+def test_predict_dataset_runs_the_module_in_inference_mode(make_net, make_batches):
+    net, seen = make_net().fit(make_batches()), []
+    net.module_.register_forward_hook(
+        lambda module, *_: seen.append((module.training, torch.is_inference_mode_enabled()))
+    )
+    predict(net, make_batches(4))
+    assert seen == [(False, True)]
+
+
 @pytest.mark.parametrize("rows", [[[0, 1], [1]], [[0], [1]], [[0, 1, 2, 3]], []])
 def test_predict_dataset_refuses_sampler_that_is_no_permutation(make_net, make_batches, rows):
     net, batches = make_net().fit(make_batches()), make_batches(3)
