@@ -1,0 +1,21 @@
+"""Torch modules around the mathematics of :mod:`sks4.ssm`."""
+
+from ._backbone import BackboneState, S4Backbone
+from ._block import S4Block
+from ._heads import HorizonHead, PooledHead, Pooling, PoolState, StepHead
+from ._layer import S4Layer
+from ._model import ModelState, S4Model
+
+__all__ = [
+    "BackboneState",
+    "HorizonHead",
+    "ModelState",
+    "PoolState",
+    "PooledHead",
+    "Pooling",
+    "S4Backbone",
+    "S4Block",
+    "S4Layer",
+    "S4Model",
+    "StepHead",
+]

@@ -1,0 +1,193 @@
+"""The S4 backbone: patches, input projection and a stack of blocks, with lengths and states."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sks4._validation import check_integer
+
+from ._block import NoNorm, S4Block, make_norm
+from ._layer import check_lengths
+
+
+class BackboneState(NamedTuple):
+    """What a backbone remembers of the samples it has seen.
+
+    Attributes
+    ----------
+    blocks : tuple of Tensors of shape (batch, d_model, d_state)
+        State of each block's layer after the last whole patch.
+    pending : Tensor of shape (batch, fewer than patch_size, n_inputs)
+        Samples that do not yet make a patch.
+    """
+
+    blocks: tuple[Tensor | None, ...]
+    pending: Tensor
+
+
+class S4Backbone(nn.Module):
+    """Project patches of the input to features and pass them through S4 blocks.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Number of input channels.
+    d_model : int, default=64
+        Number of features.
+    n_layers : int, default=4
+        Number of blocks.
+    patch_size : int, default=1
+        Number of samples that make one step of the blocks; the last patch is filled with zeros.
+    dropout, norm, prenorm
+        See :class:`S4Block`.
+    **layer : dict
+        Parameters of :class:`S4Layer`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sks4 import nn
+    >>> backbone = nn.S4Backbone(3, d_model=8, n_layers=2, d_state=4, patch_size=10)
+    >>> x, _ = backbone(torch.randn(2, 95, 3))
+    >>> x.shape
+    torch.Size([2, 10, 8])
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        d_model: int = 64,
+        n_layers: int = 4,
+        *,
+        patch_size: int = 1,
+        dropout: float = 0.0,
+        norm: str | None = "layer",
+        prenorm: bool = True,
+        **layer: Any,
+    ) -> None:
+        super().__init__()
+        self.n_inputs = check_integer("n_inputs", n_inputs)
+        self.patch_size = check_integer("patch_size", patch_size)
+        n_layers = check_integer("n_layers", n_layers)
+        self.projection = nn.Linear(n_inputs * patch_size, d_model)
+        self.blocks = nn.ModuleList(
+            S4Block(d_model, dropout=dropout, norm=norm, prenorm=prenorm, **layer)
+            for _ in range(n_layers)
+        )
+        self.norm = make_norm(norm, d_model) if prenorm else NoNorm(d_model)
+
+    def forward(
+        self, u: Tensor, lengths: Tensor | None = None, rate: float = 1.0
+    ) -> tuple[Tensor, Tensor | None]:
+        """Map whole sequences to features.
+
+        Parameters
+        ----------
+        u : Tensor of shape (batch, length, n_inputs)
+            Input; what stands behind a sequence's own end has no effect.
+        lengths : LongTensor of shape (batch,), optional
+            Number of real samples of each sequence; all of them if omitted.
+        rate : float, default=1.0
+            Sampling interval now over the one in training.
+
+        Returns
+        -------
+        x : Tensor of shape (batch, ceil(length / patch_size), d_model)
+            Features.
+        lengths : LongTensor of shape (batch,) or None
+            Number of real steps of `x`.
+        """
+        self._check_input(u)
+        self._check_rate(rate)
+        if lengths is not None:
+            check_lengths(lengths, u)
+            real = torch.arange(u.shape[1], device=u.device) < lengths[:, None]
+            u = torch.where(real[..., None], u, 0.0)
+            lengths = -(-lengths // self.patch_size)
+        return self._blocks(self._patches(u), None, lengths, rate, return_state=False)[0], lengths
+
+    def advance(
+        self, u: Tensor, state: BackboneState | None = None, rate: float = 1.0
+    ) -> tuple[Tensor, BackboneState]:
+        """Go on with sequences of which a part has been seen.
+
+        Parameters
+        ----------
+        u : Tensor of shape (batch, length, n_inputs)
+            The next samples, any number.
+        state : BackboneState, optional
+            From the call before; a new sequence starts if omitted.
+        rate : float, default=1.0
+            Sampling interval now over the one in training.
+
+        Returns
+        -------
+        x : Tensor of shape (batch, n_new_patches, d_model)
+            Features of the patches that have become whole.
+        state : BackboneState
+            For the next call.
+        """
+        self._check_input(u)
+        self._check_rate(rate)
+        if state is None:
+            state = BackboneState((None,) * len(self.blocks), u[:, :0])
+        u = torch.cat([state.pending, u], 1)
+        whole = u.shape[1] // self.patch_size * self.patch_size
+        pending = u[:, whole:]
+        if whole == 0:
+            empty = u.new_empty(u.shape[0], 0, self.projection.out_features)
+            return empty, BackboneState(state.blocks, pending)
+        patches = self._patches(u[:, :whole])
+        x, states = self._blocks(patches, state.blocks, None, rate, return_state=True)
+        return x, BackboneState(states, pending)
+
+    def finish(self, state: BackboneState, rate: float = 1.0) -> Tensor:
+        """Return the features of the pending samples, filled to a patch; the state stays as it is.
+
+        Shape ``(batch, 1, d_model)``, or ``(batch, 0, d_model)`` if nothing is pending.
+        """
+        missing = -state.pending.shape[1] % self.patch_size
+        filled = functional.pad(state.pending, (0, 0, 0, missing))
+        return self.advance(filled, state._replace(pending=filled[:, :0]), rate)[0]
+
+    def _patches(self, u: Tensor) -> Tensor:
+        """Return ``(batch, length, n_inputs)`` as ``(batch, n_patches, patch_size * n_inputs)``."""
+        if self.patch_size == 1:
+            return u
+        u = functional.pad(u, (0, 0, 0, -u.shape[1] % self.patch_size))
+        return u.unflatten(1, (-1, self.patch_size)).flatten(2)
+
+    def _blocks(
+        self,
+        patches: Tensor,
+        states: tuple[Tensor | None, ...] | None,
+        lengths: Tensor | None,
+        rate: float,
+        *,
+        return_state: bool,
+    ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        """Pass patches through the projection, the blocks and the last norm."""
+        x = self.projection(patches)
+        new_states = []
+        for block, state in zip(self.blocks, states or (None,) * len(self.blocks), strict=True):
+            x, new_state = block(x, state, lengths, rate, return_state=return_state)
+            new_states.append(new_state)
+        return self.norm(x, lengths), tuple(new_states)
+
+    def _check_input(self, u: Tensor) -> None:
+        """Raise if the input does not fit."""
+        if u.dim() != 3 or u.shape[2] != self.n_inputs or u.shape[1] == 0:
+            raise ValueError(
+                f"u must have shape (batch, length, {self.n_inputs}) and at least one sample, "
+                f"got {tuple(u.shape)}."
+            )
+
+    def _check_rate(self, rate: float) -> None:
+        """Raise if another rate meets patches, whose projection is tied to the rate of training."""
+        if self.patch_size > 1 and rate != 1:
+            raise ValueError(
+                f"rate must be 1 with patch_size > 1, got rate={rate} and patch_size="
+                f"{self.patch_size}. Train with patch_size=1 to change the sampling rate."
+            )

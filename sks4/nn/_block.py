@@ -1,0 +1,137 @@
+"""The S4 block: norm, layer, activation, dropout, gate, residual."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sks4._validation import check_choice
+
+from ._layer import S4Layer
+
+NORMS = ("layer", "batch", None)
+
+
+class S4Block(nn.Module):
+    """Mix each feature over time by a state space, then the features at each time by a gate.
+
+    Parameters
+    ----------
+    d_model : int
+        Number of features.
+    dropout : float, default=0.0
+        Probability that a feature of a sequence is set to zero, for all of its time.
+    norm : {"layer", "batch"} or None, default="layer"
+        Normalization over the features of a step, or of a feature over the real steps of a batch.
+    prenorm : bool, default=True
+        Normalize the input of the state space instead of the output of the block.
+    **layer : dict
+        Parameters of :class:`S4Layer`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sks4 import nn
+    >>> y, state = nn.S4Block(4, d_state=8)(torch.randn(2, 100, 4))
+    >>> y.shape
+    torch.Size([2, 100, 4])
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        *,
+        dropout: float = 0.0,
+        norm: str | None = "layer",
+        prenorm: bool = True,
+        **layer: Any,
+    ) -> None:
+        super().__init__()
+        self.layer = S4Layer(d_model, **layer)
+        self.norm = make_norm(norm, d_model)
+        self.prenorm = prenorm
+        self.dropout = FeatureDropout(dropout)
+        self.gate = nn.Linear(d_model, 2 * d_model)
+
+    def forward(
+        self,
+        u: Tensor,
+        state: Tensor | None = None,
+        lengths: Tensor | None = None,
+        rate: float = 1.0,
+        *,
+        return_state: bool = True,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Map ``u (batch, length, d_model)`` to the same shape; see :meth:`S4Layer.forward`."""
+        x = self.norm(u, lengths) if self.prenorm else u
+        if x.shape[1] == 1 and return_state and not self.layer.bidirectional:
+            y, state = self.layer.step(x[:, 0], state, rate)
+            y = y[:, None]
+        else:
+            y, state = self.layer(x, state, lengths, rate, return_state=return_state)
+        y = self.dropout(functional.gelu(y))
+        y = u + self.dropout(functional.glu(self.gate(y), -1))
+        return (y if self.prenorm else self.norm(y, lengths)), state
+
+
+def make_norm(norm: str | None, d_model: int) -> nn.Module:
+    """Return the normalization of a name; all take ``(x, lengths)``."""
+    check_choice("norm", norm, NORMS)
+    return {"layer": StepNorm, "batch": RealStepBatchNorm, None: NoNorm}[norm](d_model)
+
+
+class StepNorm(nn.LayerNorm):
+    """Layer normalization over the features of each step."""
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Normalize ``x (batch, length, d_model)``."""
+        return super().forward(x)
+
+
+class RealStepBatchNorm(nn.BatchNorm1d):
+    """Batch normalization whose statistics are those of the real steps, not of padding."""
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Normalize ``x (batch, length, d_model)``."""
+        if lengths is None or not self.training:
+            return super().forward(x.flatten(0, 1)).view_as(x)
+        real = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        y = torch.zeros_like(x)
+        y[real] = super().forward(x[real])
+        return y
+
+
+class NoNorm(nn.Module):
+    """The identity, in the form of a normalization."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return `x`."""
+        return x
+
+
+class FeatureDropout(nn.Module):
+    """Dropout that keeps or drops a feature of a sequence for all of its time.
+
+    Noise that is independent at each step would average out in a state space with a long memory,
+    and would cost a random number for each entry.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {p}.")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop features of ``x (batch, length, d_model)``."""
+        if not self.training or self.p == 0:
+            return x
+        return x * functional.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), self.p)
+
+    def extra_repr(self) -> str:
+        """Show the probability."""
+        return f"p={self.p}"

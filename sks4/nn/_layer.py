@@ -1,0 +1,423 @@
+"""The S4 layer: independent state space systems, one a feature."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sks4 import ssm as ops
+from sks4._validation import check_choice, check_integer, check_positive
+
+ALGORITHMS = ("auto", "scan", "convolution")
+_MAX_KEPT = (
+    16  # operators of so many chunk lengths, rates and dtypes; more means a caller that varies them
+)
+
+
+class S4Layer(nn.Module):
+    r"""One single-input single-output state space system per feature.
+
+    While training, the operators are formed from the parameters at every call. In evaluation,
+    without gradients for the parameters, they are kept until a parameter, the rate or the chunk
+    length changes.
+
+    Parameters
+    ----------
+    d_model : int
+        Number of features H.
+    d_state : int, default=64
+        Number of real state variables N of each system, even.
+    ssm : {"s4", "s4d"}, default="s4"
+        Diagonal plus low-rank, or diagonal.
+    init : str, default="legs"
+        ``"legs"``, ``"legt"`` or ``"fout"`` for s4; ``"legs"``, ``"lin"`` or ``"inv"`` for s4d.
+    dt_min, dt_max : float, default=1e-3, 1e-1
+        Range of the steps, drawn log-uniformly; a feature remembers about ``1/dt`` samples.
+    bidirectional : bool, default=False
+        Add the output of the same system, with an output vector of its own, over the reversed
+        sequence.
+    discretization : {"auto", "bilinear", "zoh"}, default="auto"
+        ``"auto"`` is bilinear for s4, which has no other rule, and zero-order hold for s4d.
+    algorithm : {"auto", "scan", "convolution"}, default="auto"
+        How a whole sequence is computed; the result is the same to rounding. The convolution
+        (generating function or Vandermonde kernel, and FFT) neither takes nor gives a state: where
+        one is passed or wanted, the scan runs. ``"auto"`` is the scan, which was the faster at
+        every size measured (``benchmarks/bench_layer.py``).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size, a name, a pair of names or the range of steps is not valid.
+
+    References
+    ----------
+    Gu, Goel, Ré 2022 (arXiv:2111.00396); Gu et al. 2022, S4D (arXiv:2206.11893).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sks4 import nn
+    >>> layer = nn.S4Layer(4, d_state=8)
+    >>> y, state = layer(torch.randn(2, 100, 4))
+    >>> y.shape, state.shape
+    (torch.Size([2, 100, 4]), torch.Size([2, 4, 8]))
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        d_state: int = 64,
+        ssm: str = "s4",
+        init: str = "legs",
+        dt_min: float = 1e-3,
+        dt_max: float = 1e-1,
+        bidirectional: bool = False,
+        *,
+        discretization: str = "auto",
+        algorithm: str = "auto",
+    ) -> None:
+        super().__init__()
+        self.d_model = check_integer("d_model", d_model)
+        self.d_state = _check_state_size(d_state)
+        self.bidirectional = bool(bidirectional)
+        Lambda, P, B = ops.initial_system(ssm, init, d_state)
+        self.ssm, self.init = ssm, init
+        self.discretization = _check_rule(ssm, discretization)
+        self.algorithm = check_choice("algorithm", algorithm, ALGORITHMS)
+        dt_range = _check_range(dt_min, dt_max)
+        self.log_dt = nn.Parameter(torch.empty(d_model).uniform_(*map(math.log, dt_range)))
+        # The trained real part is -exp(.), so it starts at least a little below zero.
+        self.log_decay = nn.Parameter(_copies((-Lambda.real).clamp(min=1e-4).log(), d_model))
+        self.frequency = nn.Parameter(_copies(Lambda.imag, d_model))
+        self.P = nn.Parameter(_copies(torch.view_as_real(P.resolve_conj()), d_model))
+        self.B = nn.Parameter(_copies(torch.view_as_real(B.resolve_conj()), d_model))
+        # complex standard normal: variance 1/2 in each part
+        shape = (2 if bidirectional else 1, d_model, d_state // 2, 2)
+        self.C = nn.Parameter(torch.randn(shape) * math.sqrt(0.5))
+        self.D = nn.Parameter(torch.randn(d_model))
+        self._kept: dict[Any, Any] = {}
+        self._kept_for: tuple[Any, ...] = ()
+
+    def forward(
+        self,
+        u: Tensor,
+        state: Tensor | None = None,
+        lengths: Tensor | None = None,
+        rate: float = 1.0,
+        *,
+        return_state: bool = True,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run the systems over a batch of sequences.
+
+        Parameters
+        ----------
+        u : Tensor of shape (batch, length, d_model)
+            Input.
+        state : Tensor of shape (batch, d_model, d_state), optional
+            State before the first sample, in real form; zero if omitted.
+        lengths : LongTensor of shape (batch,), optional
+            Number of real samples of each sequence; all of them if omitted.
+        rate : float, default=1.0
+            Sampling interval now over the one in training.
+        return_state : bool, default=True
+            Whether the final state is wanted; training is a little faster without.
+
+        Returns
+        -------
+        y : Tensor of shape (batch, length, d_model)
+            Output; behind a sequence's own end, it means nothing.
+        state : Tensor of shape (batch, d_model, d_state) or None
+            State after each sequence's own last sample; None if bidirectional or not wanted.
+
+        Raises
+        ------
+        ValueError
+            If a shape, a length or the rate is not valid, or a state meets a bidirectional layer.
+        """
+        self._check_input(u, state, lengths)
+        rate = check_positive("rate", rate)
+        with torch.autocast(u.device.type, enabled=False):
+            y, last = self._run(u.to(self._dtype), state, lengths, rate, return_state)
+        return y.to(u.dtype), last
+
+    def step(
+        self, u: Tensor, state: Tensor | None = None, rate: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Move the systems by one sample.
+
+        Parameters
+        ----------
+        u : Tensor of shape (batch, d_model)
+            Input.
+        state : Tensor of shape (batch, d_model, d_state), optional
+            State before the sample; zero if omitted.
+        rate : float, default=1.0
+            Sampling interval now over the one in training.
+
+        Returns
+        -------
+        y : Tensor of shape (batch, d_model)
+            Output.
+        state : Tensor of shape (batch, d_model, d_state)
+            State after the sample.
+
+        Raises
+        ------
+        ValueError
+            If a shape or the rate is not valid, or the layer is bidirectional.
+        """
+        if u.dim() != 2:
+            raise ValueError(f"u must have shape (batch, {self.d_model}), got {tuple(u.shape)}.")
+        self._refuse_bidirectional()
+        self._check_input(u[:, None], state, None)
+        rate = check_positive("rate", rate)
+        if state is None:
+            state = torch.zeros(*u.shape, self.d_state, dtype=self._dtype, device=u.device)
+        with torch.autocast(u.device.type, enabled=False):
+            operator = self._keep(("step", rate), lambda: self._step_operator(rate))
+            y, state = ops.step(u.to(self._dtype), state, operator)
+        return y.to(u.dtype), state
+
+    def kernel(self, length: int, rate: float = 1.0) -> Tensor:
+        """Return the convolution kernel, without the feedthrough `D`.
+
+        Parameters
+        ----------
+        length : int
+            Number of entries.
+        rate : float, default=1.0
+            Sampling interval now over the one in training.
+
+        Returns
+        -------
+        Tensor of shape (d_model, length)
+            Kernel; ``(2, d_model, length)`` if bidirectional, the second one runs back in time.
+        """
+        kernels = self._kernels(length, check_positive("rate", rate))
+        return kernels if self.bidirectional else kernels[0]
+
+    def ssm_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of `A`, `B` and `dt`, which are trained at a rate of their own."""
+        return [self.log_dt, self.log_decay, self.frequency, self.P, self.B]
+
+    def extra_repr(self) -> str:
+        """Describe the layer in one line."""
+        return (
+            f"{self.d_model}, d_state={self.d_state}, ssm={self.ssm!r}, init={self.init!r}, "
+            f"bidirectional={self.bidirectional}"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the kept operators out of pickles and copies."""
+        return self.__dict__ | {"_kept": {}, "_kept_for": ()}
+
+    # -- how a sequence is computed
+
+    def _run(
+        self,
+        u: Tensor,
+        state: Tensor | None,
+        lengths: Tensor | None,
+        rate: float,
+        return_state: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Compute all directions of a valid input in the layer's own dtype."""
+        return_state = return_state and not self.bidirectional
+        if self.algorithm == "convolution" and state is None and not return_state:
+            kernels = self._keep(
+                ("kernel", u.shape[1], rate), lambda: self._kernels(u.shape[1], rate)
+            )
+            outputs = [ops.fft_conv(u.mT, kernels[0]).mT + self.D * u]
+            if self.bidirectional:
+                back = ops.fft_conv(_reversed(u, lengths).mT, kernels[1]).mT
+                outputs.append(_reversed(back, lengths))
+            return sum(outputs[1:], outputs[0]), None
+        b = ops.fit_chunk(u.shape[1])
+        operators = self._keep(("scan", b, rate), lambda: self._chunk_operators(b, rate))
+        y, last = ops.scan(u, operators[0], state=state, lengths=lengths, return_state=return_state)
+        if self.bidirectional:
+            back, _ = ops.scan(_reversed(u, lengths), operators[1], return_state=False)
+            y = y + _reversed(back, lengths)
+        return y, last
+
+    # -- parameters to operators
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Dtype of the computation: single precision unless the parameters are double."""
+        return torch.promote_types(self.D.dtype, torch.float32)
+
+    def _system(self, rate: float) -> tuple[Tensor, ...]:
+        """Return ``Re Lambda, Im Lambda, P, B, dt`` in double precision, complex parts last."""
+        decay, frequency, P, B, dt = map(
+            ops.wide, (self.log_decay, self.frequency, self.P, self.B, self.log_dt)
+        )
+        return -decay.exp(), frequency, P, B, rate * dt.exp()[:, None]
+
+    def _discretize(self, rate: float) -> ops.DiscreteDPLR:
+        """Return the discrete system in real form, in double precision."""
+        re, im, P, B, dt = self._system(rate)
+        if self.discretization == "bilinear":
+            return ops.discretize_dplr((re, im), _real_vector(P), _real_vector(B), dt)
+        a_bar, b_bar = ops.discretize_diagonal((re, im), (B[..., 0], B[..., 1]), dt)
+        none = _real_vector(P)
+        return ops.DiscreteDPLR(a_bar, none, none, _real_vector(torch.stack(b_bar, -1)))
+
+    def _output_vectors(self) -> list[Tensor]:
+        """Return the output vector of each direction in real form, ``(H, N)``."""
+        sign = self.C.new_tensor([1.0, -1.0])
+        return [_real_vector(C * sign).to(self._dtype) for C in self.C]
+
+    def _feedthroughs(self) -> list[Tensor]:
+        """Return `D` for the first direction, and zero for the other."""
+        D = self.D.to(self._dtype)
+        return [D, torch.zeros_like(D)]
+
+    def _chunk_operators(self, b: int, rate: float) -> list[ops.ChunkOperator]:
+        """Return the operator over `b` samples of each direction."""
+        system, dtype = self._discretize(rate), self._dtype
+        B_bar = system.B_bar.to(dtype)
+        outputs = zip(self._output_vectors(), self._feedthroughs(), strict=False)
+        if self.ssm == "s4":
+            E = system.increment(dtype)
+            return [ops.dense_operator(E, B_bar, C, D, b) for C, D in outputs]
+        e = (system.a_bar[0] - 1).to(dtype), system.a_bar[1].to(dtype)
+        return [ops.diagonal_operator(e, B_bar, C, D, b) for C, D in outputs]
+
+    def _step_operator(self, rate: float) -> Tensor:
+        """Return the operator over one sample."""
+        system, dtype = self._discretize(rate), self._dtype
+        C, D = self._output_vectors()[0], self._feedthroughs()[0]
+        return ops.step_operator(system.increment(dtype), system.B_bar.to(dtype), C, D)
+
+    def _kernels(self, length: int, rate: float) -> Tensor:
+        """Return the kernels of all directions, ``(directions, d_model, length)``."""
+        re, im, P, B, dt = self._system(rate)
+        Lambda, P, B, step = torch.complex(re, im), _complex(P), _complex(B), dt[:, 0]
+        step = step.to(self._dtype)
+        if self.ssm == "s4":
+            return torch.stack(
+                [ops.dplr_kernel(Lambda, P, B, _complex(C), step, length) for C in self.C]
+            )
+        rule = self.discretization
+        return torch.stack(
+            [
+                ops.diagonal_kernel(Lambda, B, _complex(C), step, length, discretization=rule)
+                for C in self.C
+            ]
+        )
+
+    def _keep(self, key: tuple[Any, ...], build: Callable[[], Any]) -> Any:
+        """Return ``build()``, kept in evaluation until a parameter changes."""
+        parameters = list(self.parameters())
+        differentiable = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
+        if (
+            self.training
+            or differentiable
+            or torch.compiler.is_compiling()
+            or any(p.is_inference() for p in parameters)  # have no version to compare
+        ):
+            return build()
+        now = tuple((p.data_ptr(), p._version, p.dtype) for p in parameters)
+        if now != self._kept_for or len(self._kept) >= _MAX_KEPT:
+            self._kept, self._kept_for = {}, now
+        if key not in self._kept:
+            # as plain tensors, which may later meet an input that requires gradients
+            with torch.inference_mode(False), torch.no_grad():
+                self._kept[key] = build()
+        return self._kept[key]
+
+    # -- checks
+
+    def _refuse_bidirectional(self) -> None:
+        """Raise if the layer has no state to take or give."""
+        if self.bidirectional:
+            raise ValueError(
+                "A bidirectional layer has no state, because its output depends on the whole "
+                "sequence. Use bidirectional=False to step, stream or hand a state on."
+            )
+
+    def _check_input(self, u: Tensor, state: Tensor | None, lengths: Tensor | None) -> None:
+        """Raise if the operands of a pass do not fit."""
+        if u.dim() != 3 or u.shape[2] != self.d_model or u.shape[1] == 0:
+            raise ValueError(
+                f"u must have shape (batch, length, {self.d_model}) and at least one sample, "
+                f"got {tuple(u.shape)}."
+            )
+        if state is not None:
+            self._refuse_bidirectional()
+            ops.check_state(state, (u.shape[0], self.d_model, self.d_state))
+        if lengths is not None:
+            check_lengths(lengths, u)
+
+
+def check_lengths(lengths: Tensor, u: Tensor) -> None:
+    """Raise if `lengths` do not fit the padded batch ``u (batch, length, ...)``."""
+    if lengths.shape != u.shape[:1] or lengths.is_floating_point():
+        raise ValueError(
+            f"lengths must be integers of shape ({u.shape[0]},), got {lengths.dtype} of shape "
+            f"{tuple(lengths.shape)}."
+        )
+    if torch.compiler.is_compiling():  # reading values would break the graph
+        return
+    if len(lengths) and not 1 <= int(lengths.min()) <= int(lengths.max()) <= u.shape[1]:
+        raise ValueError(
+            f"lengths must be between 1 and {u.shape[1]}, got values from {int(lengths.min())} to "
+            f"{int(lengths.max())}."
+        )
+
+
+def _reversed(u: Tensor, lengths: Tensor | None) -> Tensor:
+    """Reverse each sequence of ``u (batch, length, H)`` within its own length."""
+    if lengths is None:
+        return u.flip(1)
+    steps = torch.arange(u.shape[1], device=u.device)
+    index = torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
+    return u.gather(1, index[..., None].expand_as(u))
+
+
+def _copies(x: Tensor, d_model: int) -> Tensor:
+    """Return one copy of `x` a feature, in the default dtype."""
+    return x.to(torch.get_default_dtype()).repeat(d_model, *[1] * x.dim())
+
+
+def _real_vector(parts: Tensor) -> Tensor:
+    """Return the real form ``(..., N)`` of a complex vector given by parts ``(..., N/2, 2)``."""
+    return math.sqrt(2) * parts.mT.flatten(-2)
+
+
+def _complex(parts: Tensor) -> Tensor:
+    """Return ``(..., N/2)`` complex128 from parts ``(..., N/2, 2)``."""
+    return torch.view_as_complex(ops.wide(parts).contiguous())
+
+
+def _check_state_size(d_state: int) -> int:
+    """Return `d_state` if it is a positive even integer."""
+    d_state = check_integer("d_state", d_state, minimum=2)
+    if d_state % 2:
+        raise ValueError(
+            f"d_state must be even, because states form conjugate pairs, got {d_state}."
+        )
+    return d_state
+
+
+def _check_rule(ssm: str, discretization: str) -> str:
+    """Return the discretization rule of a system."""
+    check_choice("discretization", discretization, ("auto", *ops.DISCRETIZATIONS))
+    if ssm == "s4":
+        return check_choice(
+            'discretization of ssm="s4"',
+            "bilinear" if discretization == "auto" else discretization,
+            ("bilinear",),
+        )
+    return "zoh" if discretization == "auto" else discretization
+
+
+def _check_range(dt_min: float, dt_max: float) -> tuple[float, float]:
+    """Return the range of steps if it is one."""
+    low, high = check_positive("dt_min", dt_min), check_positive("dt_max", dt_max)
+    if low > high:
+        raise ValueError(f"dt_min must not exceed dt_max, got {low} and {high}.")
+    return low, high

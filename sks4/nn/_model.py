@@ -1,0 +1,184 @@
+"""The whole model: backbone and head, in one pass or as samples come in."""
+
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from sks4._validation import check_choice
+
+from ._backbone import BackboneState, S4Backbone
+from ._heads import HorizonHead, PooledHead, PoolState, StepHead
+from ._layer import S4Layer
+
+HEADS = ("pooled", "horizon", "step")
+
+
+class ModelState(NamedTuple):
+    """What a model remembers of the samples it has seen.
+
+    Attributes
+    ----------
+    backbone : BackboneState
+        States of the blocks and pending samples.
+    pooled : PoolState or None
+        Features pooled over the whole patches so far.
+    """
+
+    backbone: BackboneState
+    pooled: PoolState | None
+
+
+class S4Model(nn.Module):
+    """An S4 backbone with a head.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Number of input channels.
+    n_outputs : int
+        Number of classes, targets, or parameters of the next step's distribution.
+    head : {"pooled", "horizon", "step"}, default="pooled"
+        One output a sequence, `horizon` future steps at once, or one output a step.
+    horizon : int, default=1
+        Number of future steps of the horizon head.
+    pooling : {"mean", "last", "max"}, default="mean"
+        How the pooled and the horizon head reduce time.
+    d_model, n_layers, patch_size, dropout, norm, prenorm
+        See :class:`S4Backbone`.
+    **layer : dict
+        Parameters of :class:`S4Layer`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sks4 import nn
+    >>> model = nn.S4Model(1, 10, d_model=8, n_layers=2, d_state=4)
+    >>> model(torch.randn(3, 500, 1)).shape
+    torch.Size([3, 10])
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        n_outputs: int,
+        *,
+        head: str = "pooled",
+        horizon: int = 1,
+        pooling: str = "mean",
+        d_model: int = 64,
+        n_layers: int = 4,
+        patch_size: int = 1,
+        dropout: float = 0.1,
+        norm: str | None = "layer",
+        prenorm: bool = True,
+        **layer: Any,
+    ) -> None:
+        super().__init__()
+        check_choice("head", head, HEADS)
+        self.backbone = S4Backbone(
+            n_inputs,
+            d_model,
+            n_layers,
+            patch_size=patch_size,
+            dropout=dropout,
+            norm=norm,
+            prenorm=prenorm,
+            **layer,
+        )
+        self.head: PooledHead | StepHead
+        if head == "pooled":
+            self.head = PooledHead(d_model, n_outputs, pooling)
+        elif head == "horizon":
+            self.head = HorizonHead(d_model, n_outputs, horizon, pooling)
+        else:
+            self.head = StepHead(d_model, n_outputs)
+
+    def forward(self, u: Tensor, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
+        """Map whole sequences to outputs.
+
+        Parameters
+        ----------
+        u : Tensor of shape (batch, length, n_inputs)
+            Input; what stands behind a sequence's own end has no effect.
+        lengths : LongTensor of shape (batch,), optional
+            Number of real samples of each sequence; all of them if omitted.
+        rate : float, default=1.0
+            Sampling interval now over the one in training.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(batch, n_outputs)`` from the pooled head, ``(batch, horizon, n_outputs)`` from
+            the horizon head, ``(batch, n_steps, n_outputs)`` from the step head.
+        """
+        return self.head(*self.backbone(u, lengths, rate))
+
+    def advance(
+        self, u: Tensor, state: ModelState | None = None, rate: float = 1.0
+    ) -> tuple[Tensor, ModelState]:
+        """Go on with sequences of which a part has been seen, in constant memory.
+
+        The output is that of :meth:`forward` on everything seen so far; a step head gives the
+        outputs of the patches that have become whole. A patch that is not yet whole is filled with
+        zeros for the output, and stays open for the next call.
+
+        Parameters
+        ----------
+        u : Tensor of shape (batch, length, n_inputs)
+            The next samples, any number.
+        state : ModelState, optional
+            From the call before; a new sequence starts if omitted.
+        rate : float, default=1.0
+            Sampling interval now over the one in training.
+
+        Returns
+        -------
+        output : Tensor
+            Output for everything seen so far.
+        state : ModelState
+            For the next call.
+
+        Raises
+        ------
+        ValueError
+            If the model is bidirectional, or a shape or the rate is not valid.
+        """
+        x, backbone = self.backbone.advance(u, state.backbone if state else None, rate)
+        if isinstance(self.head, StepHead):
+            return self.head(x), ModelState(backbone, None)
+        pooled = self.head.pool.update(x, state.pooled if state else None)
+        complete = pooled
+        if backbone.pending.shape[1]:
+            complete = self.head.pool.update(self.backbone.finish(backbone, rate), pooled)
+        assert complete is not None  # at least one sample has been seen
+        return self.head.read(self.head.pool.result(complete)), ModelState(backbone, pooled)
+
+    def parameter_groups(
+        self, lr: float, ssm_lr: float, weight_decay: float
+    ) -> list[dict[str, Any]]:
+        """Return the parameter groups of the optimizer.
+
+        The parameters of `A`, `B` and `dt` have a learning rate of their own and no weight decay;
+        biases, norms and `D`, which are vectors, have no weight decay either.
+
+        Parameters
+        ----------
+        lr, ssm_lr : float
+            Learning rate of everything else, and of `A`, `B` and `dt`.
+        weight_decay : float
+            Weight decay of everything else that is not a vector.
+
+        Returns
+        -------
+        list of dict
+            For a torch optimizer; every parameter is in one of them.
+        """
+        layers = [module for module in self.modules() if isinstance(module, S4Layer)]
+        dynamics = [p for layer in layers for p in layer.ssm_parameters() if p.numel()]
+        known = {id(p) for layer in layers for p in layer.ssm_parameters()}
+        rest = [p for p in self.parameters() if id(p) not in known]
+        return [
+            {"params": dynamics, "lr": ssm_lr, "weight_decay": 0.0},
+            {"params": [p for p in rest if p.dim() < 2], "lr": lr, "weight_decay": 0.0},
+            {"params": [p for p in rest if p.dim() >= 2], "lr": lr, "weight_decay": weight_decay},
+        ]

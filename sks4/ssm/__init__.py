@@ -1,0 +1,63 @@
+"""The mathematics of S4: pure functions on tensors, in the letters of the papers.
+
+Symbols: ``N`` state size (real variables), ``H`` number of independent systems (features), ``A, B,
+C, D`` the continuous system, ``Lambda, P`` its diagonal and low-rank part, ``dt`` the step,
+``A_bar, B_bar`` the discrete system, ``K`` the convolution kernel, ``u, x, y`` input, state and
+output. Complex tensors hold one of each conjugate pair, ``N/2`` entries.
+"""
+
+from ._convolution import fft_conv
+from ._discretization import (
+    DISCRETIZATIONS,
+    DiscreteDPLR,
+    discretize_bilinear,
+    discretize_diagonal,
+    discretize_dplr,
+    discretize_zoh,
+)
+from ._dplr import DIAGONAL_INITS, diagonal, dplr, initial_system, real_form
+from ._hippo import MEASURES, hippo
+from ._kernels import diagonal_kernel, dplr_kernel
+from ._scan import (
+    CHUNK_LENGTH,
+    ChunkOperator,
+    check_state,
+    chunked_scan,
+    dense_operator,
+    diagonal_operator,
+    fit_chunk,
+    scan,
+    step,
+    step_operator,
+    wide,
+)
+
+__all__ = [
+    "CHUNK_LENGTH",
+    "DIAGONAL_INITS",
+    "DISCRETIZATIONS",
+    "MEASURES",
+    "ChunkOperator",
+    "DiscreteDPLR",
+    "check_state",
+    "chunked_scan",
+    "dense_operator",
+    "diagonal",
+    "diagonal_kernel",
+    "diagonal_operator",
+    "discretize_bilinear",
+    "discretize_diagonal",
+    "discretize_dplr",
+    "discretize_zoh",
+    "dplr",
+    "dplr_kernel",
+    "fft_conv",
+    "fit_chunk",
+    "hippo",
+    "initial_system",
+    "real_form",
+    "scan",
+    "step",
+    "step_operator",
+    "wide",
+]
