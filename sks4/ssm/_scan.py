@@ -580,6 +580,6 @@ def check_state(state: Tensor, shape: tuple[int, int, int]) -> None:
     """Raise if a state does not have the given ``(batch, H, N)``."""
     if state.shape != shape:
         raise ValueError(
-            f"state must have shape (batch, H, N) = {shape}, got {tuple(state.shape)}. Pass the state "
-            "that an earlier call on the same batch returned, or None to start from zero."
+            f"state must have shape (batch, H, N) = {shape}, got {tuple(state.shape)}. Pass the "
+            "state that an earlier call on the same batch returned, or None to start from zero."
         )
