@@ -235,7 +235,10 @@ class S4Layer(nn.Module):
                 outputs.append(_reversed(back, lengths))
             return sum(outputs[1:], outputs[0]), None
         b = ops.fit_chunk(u.shape[1])
-        operators = self._keep(("scan", b, rate), lambda: self._chunk_operators(b, rate))
+        operators = self._keep(
+            ("scan", b, rate, return_state),
+            lambda: self._chunk_operators(b, rate, with_powers=return_state),
+        )
         y, last = ops.scan(u, operators[0], state=state, lengths=lengths, return_state=return_state)
         if self.bidirectional:
             back, _ = ops.scan(_reversed(u, lengths), operators[1], return_state=False)
@@ -275,16 +278,22 @@ class S4Layer(nn.Module):
         D = self.D.to(self._dtype)
         return [D, torch.zeros_like(D)]
 
-    def _chunk_operators(self, b: int, rate: float) -> list[ops.ChunkOperator]:
+    def _chunk_operators(
+        self, b: int, rate: float, *, with_powers: bool
+    ) -> list[ops.ChunkOperator]:
         """Return the operator over `b` samples of each direction."""
         system, dtype = self._discretize(rate), self._dtype
         B_bar = system.B_bar.to(dtype)
         outputs = zip(self._output_vectors(), self._feedthroughs(), strict=False)
         if self.ssm == "s4":
             E = system.increment(dtype)
-            return [ops.dense_operator(E, B_bar, C, D, b) for C, D in outputs]
+            return [
+                ops.dense_operator(E, B_bar, C, D, b, with_powers=with_powers) for C, D in outputs
+            ]
         e = (system.a_bar[0] - 1).to(dtype), system.a_bar[1].to(dtype)
-        return [ops.diagonal_operator(e, B_bar, C, D, b) for C, D in outputs]
+        return [
+            ops.diagonal_operator(e, B_bar, C, D, b, with_powers=with_powers) for C, D in outputs
+        ]
 
     def _step_operator(self, rate: float) -> Tensor:
         """Return the operator over one sample."""

@@ -13,6 +13,7 @@ The states that enter the chunks come first, from the right half of `M`; then al
 batched product with its left half. The backward pass has the same shape, run in reverse.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -25,11 +26,16 @@ CHUNK_LENGTH = 128
 """Samples a chunk: from here on the product runs at the machine's full rate, and the work a sample,
 ``2 N + b + N^2 / b`` multiplications, is near its minimum for the usual state sizes."""
 
-_SEQUENTIAL_ROWS = 4
-"""Batch size from which stepping through the chunks in order is faster than the tree of pairs."""
+_GROUP = 16
+"""Features computed together on a CPU: their operators (64 KB each in float32 at N = 64) and what a
+batched product makes of them stay in the cache."""
 
-_SHORTEST_TREE = 8
-"""Number of chunks down to which the tree recurses."""
+_IN_ORDER = 4
+"""Batch size from which a CPU is faster visiting the chunks in order than combining pairs; a GPU, on
+which launches cost more than flops, always combines pairs."""
+
+_BAND = 16
+"""Rows of a Toeplitz matrix that are formed at once."""
 
 
 class ChunkOperator(NamedTuple):
@@ -39,17 +45,16 @@ class ChunkOperator(NamedTuple):
     ----------
     M : Tensor of shape (H, b + N, b + N)
         Maps ``[samples | state]`` to ``[outputs | next state]``.
+    chunk_length : int
+        Number of samples ``b`` of a chunk.
     powers : tuple of Tensors of shape (H, N, N)
-        ``(A_bar^(2^k))^T - I`` for ``2^k < b``, which move a state by part of a chunk.
+        ``(A_bar^(2^k))^T - I`` for ``2^k < b``, which move a state by part of a chunk; empty if the
+        operator was formed without.
     """
 
     M: Tensor
+    chunk_length: int
     powers: tuple[Tensor, ...]
-
-    @property
-    def chunk_length(self) -> int:
-        """Number of samples ``b`` of a chunk."""
-        return 1 << len(self.powers)
 
 
 def step_operator(E: Tensor, B_bar: Tensor, C: Tensor, D: Tensor) -> Tensor:
@@ -107,7 +112,9 @@ def fit_chunk(length: int, chunk_length: int = CHUNK_LENGTH) -> int:
     return min(chunk_length, 1 << max(length - 1, 0).bit_length())
 
 
-def dense_operator(E: Tensor, B_bar: Tensor, C: Tensor, D: Tensor, b: int) -> ChunkOperator:
+def dense_operator(
+    E: Tensor, B_bar: Tensor, C: Tensor, D: Tensor, b: int, *, with_powers: bool = True
+) -> ChunkOperator:
     """Form the chunk operator of a dense system by repeated squaring.
 
     All powers are kept as their difference from the identity, ``(I + E)^2 = I + 2 E + E^2``: for
@@ -124,14 +131,16 @@ def dense_operator(E: Tensor, B_bar: Tensor, C: Tensor, D: Tensor, b: int) -> Ch
         Feedthrough.
     b : int
         Chunk length, a power of two.
+    with_powers : bool, default=True
+        Whether states after part of a chunk will be wanted.
 
     Returns
     -------
     ChunkOperator
         The system over `b` samples.
     """
-    M, *powers = _DenseOperator.apply(E, B_bar, C, D, b)
-    return ChunkOperator(M, tuple(powers))
+    M, *powers = _DenseOperator.apply(E, B_bar, C, D, b, with_powers)
+    return ChunkOperator(M, b, tuple(powers))
 
 
 class _DenseOperator(torch.autograd.Function):
@@ -139,58 +148,90 @@ class _DenseOperator(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, E: Tensor, B_bar: Tensor, C: Tensor, D: Tensor, b: int
+        ctx: Any, E: Tensor, B_bar: Tensor, C: Tensor, D: Tensor, b: int, with_powers: bool
     ) -> tuple[Tensor, ...]:
-        power = E.mT.clone(memory_format=torch.contiguous_format)
-        powers = [power]
-        X = B_bar[:, None]  # rows (A^j B)^T, j descending
-        Y = torch.baddbmm(C[..., None], power, C[..., None])  # columns (C A^(j+1))^T, j ascending
-        while X.shape[1] < b:
-            X = torch.cat([torch.baddbmm(X, X, power), X], 1)
-            Y = torch.cat([Y, torch.baddbmm(Y, power, Y)], 2)
-            power = torch.baddbmm(power, power, power, beta=2)
-            powers.append(power)
-        K = (X @ C[..., None])[..., 0].flip(1)
-        K[:, 0] += D
-        M = _layout(K, X, Y, power)
-        M[:, b:, b:].diagonal(0, -2, -1).add_(1)
-        ctx.save_for_backward(X, Y, C, *powers[: max(1, len(powers) - 1)])
+        H, N = B_bar.shape
+        M = E.new_empty(H, b + N, b + N)
+        kept = [_double(E[h], B_bar[h], C[h], D[h], M[h]) for h in _groups(E)]
+        ctx.save_for_backward(C, *(tensor for group in kept for tensor in group))
+        ctx.b, ctx.n_groups = b, len(kept)
         ctx.set_materialize_grads(False)
-        return M, *powers[:-1]
+        levels = zip(*(powers[: b.bit_length() - 1] for _, _, *powers in kept), strict=True)
+        return M, *(torch.cat(level) for level in levels if with_powers)
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: Any, gM: Tensor | None, *g_powers: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        X, Y, C, *powers = ctx.saved_tensors
-        b, N = X.shape[1:]
+        C, *saved = ctx.saved_tensors
+        size = len(saved) // ctx.n_groups
         if gM is None:
-            gM = X.new_zeros(X.shape[0], b + N, b + N)
-        gK, gX, gY, gP = _split(gM, b)
-        gX = torch.baddbmm(gX, gK.flip(1)[..., None], C[:, None])
-        gC = (gK.flip(1)[:, None] @ X)[:, 0]
-        gY = gY.clone()
-        for k in range(len(g_powers) - 1, -1, -1):
-            s, transposed = 1 << k, powers[k].mT
-            gX2, gX1 = gX[:, b - 2 * s : b - s], gX[:, b - s :]
-            gY1, gY2 = gY[..., :s], gY[..., s : 2 * s]
-            right = torch.bmm(torch.cat([gP, gX2], 1), transposed)
-            left = torch.bmm(transposed, torch.cat([gP, gY2], 2))
-            gP = torch.add(left[..., :N], gP, alpha=2).add_(right[:, :N])
-            gP.baddbmm_(X[:, b - s :].mT, gX2).baddbmm_(gY2, Y[..., :s].mT)
-            gX1 += gX2 + right[:, N:]
-            gY1 += gY2 + left[..., N:]
-            if (g_power := g_powers[k]) is not None:
-                gP += g_power
-        first, rows = gY[..., :1], powers[0].mT
-        gP = torch.baddbmm(gP, first, C[:, None])
-        gC = gC + torch.baddbmm(first, rows, first)[..., 0]
-        return gP.mT, gX[:, -1], gC, gK[:, 0], None
+            width = ctx.b + C.shape[1]
+            gM = C.new_zeros(len(C), width, width)
+        gE = C.new_empty(len(C), C.shape[1], C.shape[1])
+        gB, gC, gD = torch.empty_like(C), torch.empty_like(C), torch.empty_like(C[:, 0])
+        for i, h in enumerate(_groups(C)):
+            X, Y, *powers = saved[i * size : (i + 1) * size]
+            partial = [None if g is None else g[h] for g in g_powers]
+            gE[h], gB[h], gC[h], gD[h] = _halve(X, Y, powers, C[h], gM[h], partial)
+        return gE, gB, gC, gD, None, None
+
+
+def _double(E: Tensor, B_bar: Tensor, C: Tensor, D: Tensor, M: Tensor) -> list[Tensor]:
+    """Write the chunk operator into `M`; return ``X, Y`` and the powers for :func:`_halve`."""
+    b = M.shape[-1] - E.shape[-1]
+    power = E.mT.clone(memory_format=torch.contiguous_format)
+    powers = [power]
+    X = B_bar[:, None]  # rows (A^j B)^T, j descending
+    Y = torch.baddbmm(C[..., None], power, C[..., None])  # columns (C A^(j+1))^T, j ascending
+    while X.shape[1] < b:
+        X = torch.cat([torch.baddbmm(X, X, power), X], 1)
+        Y = torch.cat([Y, torch.baddbmm(Y, power, Y)], 2)
+        power = torch.baddbmm(power, power, power, beta=2)
+        powers.append(power)
+    K = (X @ C[..., None])[..., 0].flip(1)
+    K[:, 0] += D
+    _layout(K, X, Y, power, M)
+    M[:, b:, b:].diagonal(0, -2, -1).add_(1)
+    return [X, Y, *powers[: max(1, len(powers) - 1)]]
+
+
+def _halve(
+    X: Tensor, Y: Tensor, powers: list[Tensor], C: Tensor, gM: Tensor, partial: list[Tensor | None]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of ``E, B_bar, C, D``: :func:`_double` in reverse."""
+    b, N = X.shape[1:]
+    gK, gX, gY, gP = _split(gM, b)
+    gX = torch.baddbmm(gX, gK.flip(1)[..., None], C[:, None])
+    gC = (gK.flip(1)[:, None] @ X)[:, 0]
+    gY = gY.clone()
+    for k in reversed(range(b.bit_length() - 1)):
+        s, transposed = 1 << k, powers[k].mT
+        gX2, gX1 = gX[:, b - 2 * s : b - s], gX[:, b - s :]
+        gY1, gY2 = gY[..., :s], gY[..., s : 2 * s]
+        right = torch.bmm(torch.cat([gP, gX2], 1), transposed)
+        left = torch.bmm(transposed, torch.cat([gP, gY2], 2))
+        gP = torch.add(left[..., :N], gP, alpha=2).add_(right[:, :N])
+        gP.baddbmm_(X[:, b - s :].mT, gX2).baddbmm_(gY2, Y[..., :s].mT)
+        gX1 += gX2 + right[:, N:]
+        gY1 += gY2 + left[..., N:]
+        if partial and (g_power := partial[k]) is not None:
+            gP += g_power
+    first = gY[..., :1]  # of A^T C^T
+    gP = torch.baddbmm(gP, first, C[:, None])
+    gC = gC + torch.baddbmm(first, powers[0].mT, first)[..., 0]
+    return gP.mT, gX[:, -1], gC, gK[:, 0]
 
 
 def diagonal_operator(
-    e: tuple[Tensor, Tensor], B_bar: Tensor, C: Tensor, D: Tensor, b: int
+    e: tuple[Tensor, Tensor],
+    B_bar: Tensor,
+    C: Tensor,
+    D: Tensor,
+    b: int,
+    *,
+    with_powers: bool = True,
 ) -> ChunkOperator:
     """Form the chunk operator of a diagonal system in real form, from a table of powers.
 
@@ -204,6 +245,8 @@ def diagonal_operator(
         Feedthrough.
     b : int
         Chunk length, a power of two.
+    with_powers : bool, default=True
+        Whether states after part of a chunk will be wanted.
 
     Returns
     -------
@@ -214,7 +257,8 @@ def diagonal_operator(
     table = torch.ones_like(power[0]), torch.zeros_like(power[1])  # a^j for j < s
     powers = []
     while table[0].shape[-1] < b:
-        powers.append(_dense_power(power, B_bar))
+        if with_powers:
+            powers.append(_dense_power(power, B_bar))
         table = _pairwise_cat(table, _grow(table, power))
         square = _multiply(power, power)
         power = 2 * power[0] + square[0], 2 * power[1] + square[1]
@@ -225,7 +269,8 @@ def diagonal_operator(
     K = (X @ C[..., None])[..., 0].flip(1)
     K = torch.cat([K[:, :1] + D[:, None], K[:, 1:]], 1)
     eye = torch.eye(X.shape[-1], dtype=X.dtype, device=X.device)
-    return ChunkOperator(_Layout.apply(K, X, Y, _dense_power(power, B_bar) + eye), tuple(powers))
+    M = _Layout.apply(K, X, Y, _dense_power(power, B_bar) + eye)
+    return ChunkOperator(M, b, tuple(powers))
 
 
 def _grow(a: tuple[Tensor, Tensor], e: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -261,8 +306,12 @@ class _Layout(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, K: Tensor, X: Tensor, Y: Tensor, P: Tensor) -> Tensor:
-        ctx.b = K.shape[-1]
-        return _layout(K, X, Y, P)
+        H, b, N = X.shape
+        M = K.new_empty(H, b + N, b + N)
+        for h in _groups(K):
+            _layout(K[h], X[h], Y[h], P[h], M[h])
+        ctx.b = b
+        return M
 
     @staticmethod
     @once_differentiable
@@ -270,16 +319,18 @@ class _Layout(torch.autograd.Function):
         return _split(gM, ctx.b)
 
 
-def _layout(K: Tensor, X: Tensor, Y: Tensor, P: Tensor) -> Tensor:
-    """Put ``K (H, b), X (H, b, N), Y (H, N, b), P (H, N, N)`` together as ``M``."""
-    H, b, N = X.shape
-    M = K.new_empty(H, b + N, b + N)
-    rows = torch.nn.functional.pad(K, (b, 0)).unfold(1, b, 1)  # row i: K shifted by b - i
-    M[:, :b, :b] = rows[:, 1:].flip(1)
+def _layout(K: Tensor, X: Tensor, Y: Tensor, P: Tensor, M: Tensor) -> None:
+    """Write ``K (H, b), X (H, b, N), Y (H, N, b), P (H, N, N)`` into ``M (H, b + N, b + N)``."""
+    b = K.shape[-1]
+    M[:, :b, :b] = 0
+    g = min(b, _BAND)
+    # g rows of the Toeplitz matrix, which shifted by g, 2 g, ... give the others
+    rows = torch.nn.functional.pad(K, (g, 0)).unfold(1, b, 1)[:, 1 : g + 1].flip(1)
+    for i in range(0, b, g):
+        M[:, i : i + g, i:b] = rows[:, :, : b - i]
     M[:, :b, b:] = X
     M[:, b:, :b] = Y
     M[:, b:, b:] = P
-    return M
 
 
 def _split(gM: Tensor, b: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -290,13 +341,14 @@ def _split(gM: Tensor, b: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def _diagonal_sums(G: Tensor) -> Tensor:
     """Return the sums along the diagonals on and above the main one, ``(H, b, b) -> (H, b)``."""
     H, b, _ = G.shape
-    upper = G.triu().contiguous()
-    # Read with row stride b + 1, each diagonal is a column; what wraps around into the next row
-    # meets the zeros below the main diagonal. The last row would run past the end: only its first
-    # entry counts.
-    sums = upper.as_strided((H, b - 1, b), (b * b, b + 1, 1)).sum(1)
-    sums[:, 0] += upper[:, -1, -1]
-    return sums
+    g = min(b, _BAND)
+    # bands of g rows, shifted onto each other; behind them zeros, for the skewed reading below
+    rows = G.new_zeros(H, g, b + g)
+    for i in range(0, b, g):
+        rows[:, :, : b - i] += G[:, i : i + g, i:]
+    rows[:, :, :g].triu_()
+    # read with a row stride of one more, each diagonal is a column
+    return rows.as_strided((H, g, b), (g * (b + g), b + g + 1, 1)).sum(1)
 
 
 def _to_tiles(u: Tensor, tiles: Tensor) -> None:
@@ -309,15 +361,13 @@ def _to_tiles(u: Tensor, tiles: Tensor) -> None:
         tiles[:, whole, :, rest:].zero_()
 
 
-def _from_tiles(tiles: Tensor, length: int) -> Tensor:
-    """Return the first `length` samples of ``(batch, chunks, H, b)`` as ``(batch, length, H)``."""
-    batch, _, H, b = tiles.shape
-    whole, rest = divmod(length, b)
-    u = tiles.new_empty(batch, length, H)
+def _from_tiles(tiles: Tensor, u: Tensor) -> None:
+    """Copy the first samples of ``tiles (batch, chunks, H, b)`` into ``u (batch, length, H)``."""
+    b = tiles.shape[-1]
+    whole, rest = divmod(u.shape[1], b)
     u[:, : whole * b].unflatten(1, (whole, b)).copy_(tiles[:, :whole].mT)
     if rest:
         u[:, whole * b :].copy_(tiles[:, whole, :, :rest].mT)
-    return u
 
 
 def _per_feature(tiles: Tensor) -> Tensor:
@@ -326,8 +376,8 @@ def _per_feature(tiles: Tensor) -> Tensor:
 
 
 def _entering_states(
-    S: Tensor, x: Tensor, T: Tensor, *, backward: bool = False
-) -> tuple[Tensor, Tensor]:
+    S: Tensor, x: Tensor, T: Tensor, out: Tensor, *, backward: bool = False
+) -> Tensor:
     """Solve ``x_(c+1) = x_c T + S_c`` over the chunks, in order or from the last to the first.
 
     Parameters
@@ -338,26 +388,40 @@ def _entering_states(
         State before the first chunk visited.
     T : Tensor of shape (H, N, N)
         Transition of one chunk, for row vectors.
+    out : Tensor of shape (H, batch, chunks, N)
+        Takes the state that enters each chunk.
     backward : bool, default=False
         Visit the chunks from the last to the first.
 
     Returns
     -------
-    X : Tensor of shape (H, batch, chunks, N)
-        State that enters each chunk.
-    x : Tensor of shape (H, batch, N)
+    Tensor of shape (H, batch, N)
         State after the last chunk visited.
     """
+    if S.is_cuda or S.shape[1] < _IN_ORDER:
+        X, x = _states_by_pairs(S, x, T, backward=backward)
+        out.copy_(X)
+        return x
+    return _states_in_order(S, x, T, out, backward=backward)
+
+
+def _states_in_order(S: Tensor, x: Tensor, T: Tensor, out: Tensor, *, backward: bool) -> Tensor:
+    """Visit one chunk after the other."""
+    chunks = range(S.shape[2])
+    for c in reversed(chunks) if backward else chunks:
+        out[:, :, c] = x
+        x = torch.baddbmm(S[:, :, c], x, T)
+    return x
+
+
+def _states_by_pairs(S: Tensor, x: Tensor, T: Tensor, *, backward: bool) -> tuple[Tensor, Tensor]:
+    """Combine chunks to pairs and recurse: logarithmic depth, twice the work."""
     _, batch, chunks, _ = S.shape
-    if batch >= _SEQUENTIAL_ROWS or chunks < _SHORTEST_TREE:
-        entering: list[Tensor] = []
-        for c in range(chunks - 1, -1, -1) if backward else range(chunks):
-            entering.append(x)
-            x = torch.baddbmm(S[:, :, c], x, T)
-        return torch.stack(entering[::-1] if backward else entering, 2), x
+    if chunks == 1:
+        return x[:, :, None], torch.baddbmm(S[:, :, 0], x, T)
     if chunks % 2:  # the odd one out is the last visited
         odd, rest = (0, S[:, :, 1:]) if backward else (chunks - 1, S[:, :, :-1])
-        X, x = _entering_states(rest, x, T, backward=backward)
+        X, x = _states_by_pairs(rest, x, T, backward=backward)
         return (
             torch.cat([x[:, :, None], X] if backward else [X, x[:, :, None]], 2),
             torch.baddbmm(S[:, :, odd], x, T),
@@ -365,7 +429,7 @@ def _entering_states(
     first, second = (S[:, :, 1::2], S[:, :, ::2]) if backward else (S[:, :, ::2], S[:, :, 1::2])
     first, second = first.flatten(1, 2), second.flatten(1, 2)  # (H, batch chunks/2, N)
     pairs = torch.baddbmm(second, first, T).unflatten(1, (batch, chunks // 2))
-    X, x = _entering_states(pairs, x, T @ T, backward=backward)
+    X, x = _states_by_pairs(pairs, x, T @ T, backward=backward)
     between = torch.baddbmm(first, X.flatten(1, 2), T).unflatten(1, (batch, chunks // 2))
     return torch.stack([between, X] if backward else [X, between], 3).flatten(2, 3), x
 
@@ -373,56 +437,75 @@ def _entering_states(
 class _Scan(torch.autograd.Function):
     """``u (batch, length, H), x (H, batch, N), M, stop (batch,) -> y, state entering chunk stop``.
 
-    Keeps the input and the states that enter the chunks, side by side in one tensor of ``(b +
-    N)/b`` times the input's size, and nothing else.
+    Keeps the input and the states that enter the chunks, side by side in tensors of ``(b + N)/b``
+    times the input's size together, and nothing else.
     """
 
     @staticmethod
     def forward(
         ctx: Any, u: Tensor, x: Tensor, M: Tensor, b: int, stop: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        batch, length, H = u.shape
-        chunks = -(-length // b)
-        UX = u.new_empty(batch, chunks, H, M.shape[-1])
-        _to_tiles(u, UX[..., :b])
-        S = torch.bmm(_per_feature(UX[..., :b]), M[:, :b, b:]).unflatten(1, (batch, chunks))
-        X, last = _entering_states(S, x, M[:, b:, b:])
-        UX[..., b:].copy_(X.permute(1, 2, 0, 3))
-        Y = u.new_empty(batch, chunks, H, b)
-        torch.bmm(_per_feature(UX), M[:, :, :b], out=_per_feature(Y))
-        ctx.save_for_backward(UX, M, stop)
-        ctx.length, ctx.b = length, b
+        batch, length, _ = u.shape
+        chunks, width = -(-length // b), M.shape[-1]
+        y, states, kept = torch.empty_like(u), torch.empty_like(x), []
+        for h in _groups(M):
+            UX = u.new_empty(batch, chunks, h.stop - h.start, width)
+            Y = torch.empty_like(UX[..., :b], memory_format=torch.contiguous_format)
+            U, X = UX[..., :b], UX[..., b:].permute(2, 0, 1, 3)
+            _to_tiles(u[..., h], U)
+            S = torch.bmm(_per_feature(U), M[h, :b, b:]).unflatten(1, (batch, chunks))
+            last = _entering_states(S, x[h], M[h, b:, b:], X)
+            torch.bmm(_per_feature(UX), M[h, :, :b], out=_per_feature(Y))
+            _from_tiles(Y, y[..., h])
+            if stop is not None:
+                states[h] = _state_at(X, last, stop)
+            kept.append(UX)
+        ctx.save_for_backward(M, stop, *kept)
+        ctx.b, ctx.length = b, length
         ctx.set_materialize_grads(False)
-        y = _from_tiles(Y, length)
-        return y, None if stop is None else _state_at(X, last, stop)
+        return y, None if stop is None else states
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gy: Tensor | None, g_stop: Tensor | None) -> tuple[Tensor | None, ...]:
-        UX, M, stop = ctx.saved_tensors
-        b, (batch, chunks, H, width) = ctx.b, UX.shape
-        # gradients of the right-hand sides [outputs | next states], completed in two steps
-        gYS = UX.new_empty(batch, chunks, H, width)
+        M, stop, *kept = ctx.saved_tensors
+        b, (batch, chunks, _, width) = ctx.b, kept[0].shape
         if gy is None:
-            gYS[..., :b].zero_()
-        else:
-            _to_tiles(gy, gYS[..., :b])
-        G = torch.bmm(_per_feature(gYS[..., :b]), M[:, b:, :b].mT).unflatten(1, (batch, chunks))
-        g_last = G.new_zeros(H, batch, width - b)
-        if g_stop is not None:
-            _add_at(G, g_last, stop, g_stop)
-        gS, gx = _entering_states(G, g_last, M[:, b:, b:].mT, backward=True)
-        gYS[..., b:].copy_(gS.permute(1, 2, 0, 3))
-        gU = UX.new_empty(batch, chunks, H, b)
-        torch.bmm(_per_feature(gYS), M[:, :b].mT, out=_per_feature(gU))
-        gM = torch.bmm(_per_feature(UX).mT, _per_feature(gYS)) if ctx.needs_input_grad[2] else None
-        return _from_tiles(gU, ctx.length), gx, gM, None, None
+            gy = M.new_zeros(batch, chunks * b, M.shape[0])
+        gu, gx, gM = (
+            torch.empty_like(gy),
+            M.new_empty(len(M), batch, width - b),
+            torch.empty_like(M),
+        )
+        for h, UX in zip(_groups(M), kept, strict=True):
+            # gradients of the right-hand sides, [outputs | next states]
+            gYS, gU = torch.empty_like(UX), torch.empty_like(UX[..., :b])
+            gY, gS = gYS[..., :b], gYS[..., b:].permute(2, 0, 1, 3)
+            _to_tiles(gy[..., h], gY)
+            G = torch.bmm(_per_feature(gY), M[h, b:, :b].mT).unflatten(1, (batch, chunks))
+            g_last = G.new_zeros(len(G), batch, width - b)
+            if g_stop is not None:
+                _add_at(G, g_last, stop, g_stop[h])
+            gx[h] = _entering_states(G, g_last, M[h, b:, b:].mT, gS, backward=True)
+            torch.bmm(_per_feature(gYS), M[h, :b].mT, out=_per_feature(gU))
+            _from_tiles(gU, gu[..., h])
+            torch.bmm(_per_feature(UX).mT, _per_feature(gYS), out=gM[h])
+        return gu[:, : ctx.length], gx, gM, None, None
+
+
+def _groups(x: Tensor) -> Iterator[slice]:
+    """Cut the features ``x (H, ...)``, which are independent, into groups that fit in the cache."""
+    H = len(x)
+    size = H if x.is_cuda else _GROUP
+    for start in range(0, H, size):
+        yield slice(start, min(start + size, H))
 
 
 def _state_at(X: Tensor, last: Tensor, stop: Tensor) -> Tensor:
     """Return for each sequence the state that enters chunk ``stop``, ``(H, batch, N)``."""
-    states = torch.cat([X, last[:, :, None]], 2)
-    return states[:, torch.arange(len(stop), device=stop.device), stop]
+    index = torch.arange(len(stop), device=stop.device)
+    inside = X[:, index, stop.clamp(max=X.shape[2] - 1)]
+    return torch.where((stop < X.shape[2])[:, None], inside, last)
 
 
 def _add_at(G: Tensor, g_last: Tensor, stop: Tensor, g_stop: Tensor) -> None:
