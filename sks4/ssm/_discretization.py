@@ -135,10 +135,16 @@ def discretize_diagonal(
     # e^z - 1 without cancellation for small z
     difference = torch.expm1(x) * cos - 2 * half * half, growth * sin
     norm = x * x + y * y
-    safe = torch.where(norm > 0, norm, 1.0)
-    integral = (  # (e^z - 1) / z, and 1 at z = 0
-        torch.where(norm > 0, (difference[0] * x + difference[1] * y) / safe, 1.0),
-        torch.where(norm > 0, (difference[1] * x - difference[0] * y) / safe, 0.0),
+    near_zero = norm < 1e-6  # here the quotient would lose digits in its gradient
+    safe = torch.where(near_zero, 1.0, norm)
+    quotient = (
+        (difference[0] * x + difference[1] * y) / safe,
+        (difference[1] * x - difference[0] * y) / safe,
+    )
+    series = _exponential_integral((x, y))
+    integral = (
+        torch.where(near_zero, series[0], quotient[0]),
+        torch.where(near_zero, series[1], quotient[1]),
     )
     return (growth * cos, growth * sin), _scale(_multiply(integral, B), dt)
 
@@ -213,6 +219,15 @@ def _bilinear_inverse(Lambda: tuple[Tensor, Tensor], dt: Tensor) -> tuple[Tensor
     re, im = 1 - dt / 2 * Lambda[0], -dt / 2 * Lambda[1]
     norm = re * re + im * im
     return re / norm, -im / norm
+
+
+def _exponential_integral(z: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the parts of ``(e^z - 1) / z`` for ``|z| < 1e-3``: its series up to ``z^4 / 5!``."""
+    total = torch.ones_like(z[0]), torch.zeros_like(z[0])
+    for k in (5, 4, 3, 2):
+        product = _multiply(z, total)
+        total = 1 + product[0] / k, product[1] / k
+    return total
 
 
 def _multiply(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -72,7 +72,7 @@ def _conjugate_half(skew: Tensor) -> tuple[Tensor, Tensor]:
     half = len(w) // 2
     w, V = w[half:], V[:, half:].contiguous()
     scale = w[-1]
-    if w[0] < 1e-12 * scale:
+    if w[0] <= 1e-12 * scale:
         # A double eigenvalue 0 (FouT's constant and its unused partner) comes with an arbitrary
         # real basis from the solver; a conjugate pair must be made of it by hand.
         null = torch.linalg.svd(skew).Vh[-2:].to(V.dtype)

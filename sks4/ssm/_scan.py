@@ -26,13 +26,16 @@ CHUNK_LENGTH = 128
 """Samples a chunk: from here on the product runs at the machine's full rate, and the work a sample,
 ``2 N + b + N^2 / b`` multiplications, is near its minimum for the usual state sizes."""
 
-_GROUP = 16
+_GROUP = 32
 """Features computed together on a CPU: their operators (64 KB each in float32 at N = 64) and what a
 batched product makes of them stay in the cache."""
 
 _IN_ORDER = 4
 """Batch size from which a CPU is faster visiting the chunks in order than combining pairs; a GPU, on
 which launches cost more than flops, always combines pairs."""
+
+_FEW_CHUNKS = 8
+"""Chunks that are visited in order where pairs have been combined to so few."""
 
 _BAND = 16
 """Rows of a Toeplitz matrix that are formed at once."""
@@ -417,8 +420,9 @@ def _states_in_order(S: Tensor, x: Tensor, T: Tensor, out: Tensor, *, backward: 
 def _states_by_pairs(S: Tensor, x: Tensor, T: Tensor, *, backward: bool) -> tuple[Tensor, Tensor]:
     """Combine chunks to pairs and recurse: logarithmic depth, twice the work."""
     _, batch, chunks, _ = S.shape
-    if chunks == 1:
-        return x[:, :, None], torch.baddbmm(S[:, :, 0], x, T)
+    if chunks <= _FEW_CHUNKS:
+        X = torch.empty_like(S, memory_format=torch.contiguous_format)
+        return X, _states_in_order(S, x, T, X, backward=backward)
     if chunks % 2:  # the odd one out is the last visited
         odd, rest = (0, S[:, :, 1:]) if backward else (chunks - 1, S[:, :, :-1])
         X, x = _states_by_pairs(rest, x, T, backward=backward)
