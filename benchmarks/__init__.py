@@ -1,0 +1,1 @@
+"""Benchmarks of sks4: accuracy, time and memory, beside other models."""
