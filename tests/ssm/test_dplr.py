@@ -32,7 +32,7 @@ def test_dplr_reconstructs_the_hippo_system(measure, N):
 @pytest.mark.parametrize("measure", MEASURES)
 def test_dplr_eigenvectors_are_orthonormal(measure, N):
     basis = whole(ssm.dplr(measure, N)[3])
-    # the other half of each pair is not computed but conjugated, so that its rounding grows with the
+    # the other half of each pair is conjugated instead of computed, so that rounding grows with the
     # largest eigenvalue over the smallest gap
     assert (basis.mH @ basis - torch.eye(N)).abs().max() < 1e-11
 
