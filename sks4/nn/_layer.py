@@ -11,6 +11,7 @@ from sks4 import ssm as ops
 from sks4._validation import check_choice, check_integer, check_positive
 
 ALGORITHMS = ("auto", "scan", "convolution")
+_SHORT = 128  # samples up to which the convolution is faster, see benchmarks/bench_layer.py
 _MAX_KEPT = (
     16  # operators of so many chunk lengths, rates and dtypes; more means a caller that varies them
 )
@@ -43,8 +44,9 @@ class S4Layer(nn.Module):
     algorithm : {"auto", "scan", "convolution"}, default="auto"
         How a whole sequence is computed; the result is the same to rounding. The convolution
         (generating function or Vandermonde kernel, and FFT) neither takes nor gives a state: where
-        one is passed or wanted, the scan runs. ``"auto"`` is the scan, which was the faster at
-        every size measured (``benchmarks/bench_layer.py``).
+        one is passed or wanted, the scan runs. ``"auto"`` is the convolution for sequences of at
+        most 128 samples while the operators change from call to call, and the scan for all others,
+        which was the faster in ``benchmarks/bench_layer.py``.
 
     Raises
     ------
@@ -225,7 +227,7 @@ class S4Layer(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Compute all directions of a valid input in the layer's own dtype."""
         return_state = return_state and not self.bidirectional
-        if self.algorithm == "convolution" and state is None and not return_state:
+        if state is None and not return_state and self._convolves(u.shape[1]):
             kernels = self._keep(
                 ("kernel", u.shape[1], rate), lambda: self._kernels(u.shape[1], rate)
             )
@@ -234,7 +236,8 @@ class S4Layer(nn.Module):
                 back = ops.fft_conv(_reversed(u, lengths).mT, kernels[1]).mT
                 outputs.append(_reversed(back, lengths))
             return sum(outputs[1:], outputs[0]), None
-        b = ops.fit_chunk(u.shape[1])
+        keeps = self._keeps_operators()
+        b = ops.fit_chunk(u.shape[1]) if keeps else ops.economic_chunk(*u.shape[:2])
         operators = self._keep(
             ("scan", b, rate, return_state),
             lambda: self._chunk_operators(b, rate, with_powers=return_state),
@@ -244,6 +247,14 @@ class S4Layer(nn.Module):
             back, _ = ops.scan(_reversed(u, lengths), operators[1], return_state=False)
             y = y + _reversed(back, lengths)
         return y, last
+
+    def _convolves(self, length: int) -> bool:
+        """Return whether a sequence is convolved, if no state is involved."""
+        if self.algorithm != "auto":
+            return self.algorithm == "convolution"
+        # compilers have no code for complex numbers
+        formed_anew = not (self._keeps_operators() or torch.compiler.is_compiling())
+        return formed_anew and length <= _SHORT
 
     # -- parameters to operators
 
@@ -318,18 +329,20 @@ class S4Layer(nn.Module):
             ]
         )
 
+    def _keeps_operators(self) -> bool:
+        """Return whether operators outlive a call: in evaluation, parameters without gradients."""
+        if self.training or torch.compiler.is_compiling():
+            return False
+        parameters = list(self.parameters())
+        if torch.is_grad_enabled() and any(p.requires_grad for p in parameters):
+            return False
+        return not any(p.is_inference() for p in parameters)  # which have no version to compare
+
     def _keep(self, key: tuple[Any, ...], build: Callable[[], Any]) -> Any:
         """Return ``build()``, kept in evaluation until a parameter changes."""
-        parameters = list(self.parameters())
-        differentiable = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
-        if (
-            self.training
-            or differentiable
-            or torch.compiler.is_compiling()
-            or any(p.is_inference() for p in parameters)  # have no version to compare
-        ):
+        if not self._keeps_operators():
             return build()
-        now = tuple((p.data_ptr(), p._version, p.dtype) for p in parameters)
+        now = tuple((p.data_ptr(), p._version, p.dtype) for p in self.parameters())
         if now != self._kept_for or len(self._kept) >= _MAX_KEPT:
             self._kept, self._kept_for = {}, now
         if key not in self._kept:

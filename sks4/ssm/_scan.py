@@ -26,13 +26,16 @@ CHUNK_LENGTH = 128
 """Samples a chunk: from here on the product runs at the machine's full rate, and the work a sample,
 ``2 N + b + N^2 / b`` multiplications, is near its minimum for the usual state sizes."""
 
+_CHUNK_BY_SAMPLES = ((4_096, 32), (65_536, 64))
+"""Below so many samples in a batch, the operator of a longer chunk costs more than it saves."""
+
 _GROUP = 32
 """Features computed together on a CPU: their operators (64 KB each in float32 at N = 64) and what a
 batched product makes of them stay in the cache."""
 
 _IN_ORDER = 4
-"""Batch size from which a CPU is faster visiting the chunks in order than combining pairs; a GPU, on
-which launches cost more than flops, always combines pairs."""
+"""Batch size from which a CPU is faster visiting the chunks in order than combining pairs; a GPU,
+on which launches cost more than flops, always combines pairs."""
 
 _FEW_CHUNKS = 8
 """Chunks that are visited in order where pairs have been combined to so few."""
@@ -111,8 +114,14 @@ def wide(x: Tensor) -> Tensor:
 
 
 def fit_chunk(length: int, chunk_length: int = CHUNK_LENGTH) -> int:
-    """Return the chunk length for an input: a power of two, no longer than needed."""
+    """Return a chunk length, a power of two, that is no longer than the input needs."""
     return min(chunk_length, 1 << max(length - 1, 0).bit_length())
+
+
+def economic_chunk(batch: int, length: int) -> int:
+    """Return the chunk length for an operator that is formed for one batch alone."""
+    longest = (b for samples, b in _CHUNK_BY_SAMPLES if batch * length < samples)
+    return fit_chunk(length, next(longest, CHUNK_LENGTH))
 
 
 def dense_operator(
