@@ -301,7 +301,7 @@ class S4Layer(nn.Module):
             return [
                 ops.dense_operator(E, B_bar, C, D, b, with_powers=with_powers) for C, D in outputs
             ]
-        e = (system.a_bar[0] - 1).to(dtype), system.a_bar[1].to(dtype)
+        e = system.a_bar[0] - 1, system.a_bar[1]
         return [
             ops.diagonal_operator(e, B_bar, C, D, b, with_powers=with_powers) for C, D in outputs
         ]

@@ -250,7 +250,8 @@ def diagonal_operator(
     Parameters
     ----------
     e : pair of Tensors of shape (H, N/2)
-        Real and imaginary part of ``a_bar - 1``.
+        Real and imaginary part of ``a_bar - 1``, in double precision for the best result: the
+        powers are formed in it.
     B_bar, C : Tensor of shape (H, N)
         Input and output vector in real form.
     D : Tensor of shape (H,)
@@ -274,8 +275,8 @@ def diagonal_operator(
         table = _pairwise_cat(table, _grow(table, power))
         square = _multiply(power, power)
         power = 2 * power[0] + square[0], 2 * power[1] + square[1]
-    X = torch.cat(_multiply(table, _halves(B_bar)), 1).flip(2).mT  # (H, b, N)
-    next_re, next_im = _grow(table, (e[0][..., None], e[1][..., None]))  # a^(j+1)
+    next_re, next_im = _cast(_grow(table, (e[0][..., None], e[1][..., None])), B_bar)  # a^(j+1)
+    X = torch.cat(_multiply(_cast(table, B_bar), _halves(B_bar)), 1).flip(2).mT  # (H, b, N)
     # a covector meets the transposed blocks, the conjugate
     Y = torch.cat(_multiply((next_re, -next_im), _halves(C)), 1)  # (H, N, b)
     K = (X @ C[..., None])[..., 0].flip(1)
@@ -307,10 +308,16 @@ def _multiply(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Tenso
     return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
 
 
+def _cast(z: tuple[Tensor, Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Give a complex tensor given by its parts the dtype of another."""
+    return z[0].to(like.dtype), z[1].to(like.dtype)
+
+
 def _dense_power(power: tuple[Tensor, Tensor], like: Tensor) -> Tensor:
     """Return the transposed blocks of a diagonal ``(H, N/2, 1)`` as ``(H, N, N)``."""
     zero = like.new_zeros(*like.shape, like.shape[-1])
-    return add_blocks(zero, power[0][..., 0], -power[1][..., 0])
+    real, imag = _cast(power, like)
+    return add_blocks(zero, real[..., 0], -imag[..., 0])
 
 
 class _Layout(torch.autograd.Function):
@@ -583,6 +590,11 @@ def _finish(u: Tensor, x: Tensor, operator: ChunkOperator, lengths: Tensor) -> T
     rest = lengths % b
     if not bool(rest.any()):
         return x
+    if not operator.powers:
+        raise ValueError(
+            "A state after part of a chunk needs the powers of A_bar, which this operator was formed "
+            "without. Form it with with_powers=True."
+        )
     for k, power in enumerate(operator.powers):
         moved = torch.baddbmm(x, x, power)
         x = torch.where(((rest >> k) & 1).bool()[:, None], moved, x)
