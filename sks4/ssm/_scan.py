@@ -592,8 +592,8 @@ def _finish(u: Tensor, x: Tensor, operator: ChunkOperator, lengths: Tensor) -> T
         return x
     if not operator.powers:
         raise ValueError(
-            "A state after part of a chunk needs the powers of A_bar, which this operator was formed "
-            "without. Form it with with_powers=True."
+            "A state after part of a chunk needs the powers of A_bar, which this operator was "
+            "formed without. Form it with with_powers=True."
         )
     for k, power in enumerate(operator.powers):
         moved = torch.baddbmm(x, x, power)
