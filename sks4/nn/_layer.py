@@ -282,7 +282,7 @@ class S4Layer(nn.Module):
     def _output_vectors(self) -> list[Tensor]:
         """Return the output vector of each direction in real form, ``(H, N)``."""
         sign = self.C.new_tensor([1.0, -1.0])
-        return [_real_vector(C * sign).to(self._dtype) for C in self.C]
+        return [_real_vector((C * sign).to(self._dtype)) for C in self.C]
 
     def _feedthroughs(self) -> list[Tensor]:
         """Return `D` for the first direction, and zero for the other."""
