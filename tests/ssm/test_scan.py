@@ -283,3 +283,11 @@ def test_chunked_scan_refuses_operands_that_do_not_fit(name, value, message):
 )
 def test_fit_chunk_is_no_longer_than_needed(length, b):
     assert ssm.fit_chunk(length) == b
+
+
+def test_scan_refuses_to_stop_inside_a_chunk_when_the_operator_has_no_powers():
+    bare = ssm.dense_operator(*parameters("dense"), 8, with_powers=False)
+    _, state = ssm.scan(draw(2, 16, H), bare)  # whole chunks need none
+    assert state.shape == (2, H, N)
+    with pytest.raises(ValueError, match="with_powers"):
+        ssm.scan(draw(2, 17, H), bare)
