@@ -1,7 +1,9 @@
 """scikit-learn compatible estimators around the S4 structured state space model."""
 
 from sks4 import nn, ssm
+from sks4.data import from_long, to_long
+from sks4.estimators import S4Classifier, S4Regressor
 
-__all__ = ["nn", "ssm"]
+__all__ = ["S4Classifier", "S4Regressor", "from_long", "nn", "ssm", "to_long"]
 
 __version__ = "0.1.0"

@@ -1,0 +1,6 @@
+"""The estimators: where data, model and training meet under the contract of scikit-learn."""
+
+from sks4.estimators._classification import S4Classifier
+from sks4.estimators._regression import S4Regressor
+
+__all__ = ["S4Classifier", "S4Regressor"]

@@ -1,0 +1,363 @@
+"""Classification of whole sequences."""
+
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy.special import log_softmax, softmax
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+
+from sks4.estimators._supervised import LabeledSequences, SupervisedS4
+from sks4.training import CrossEntropy
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class S4Classifier(ClassifierMixin, SupervisedS4):
+    """Classify sequences with a structured state space model.
+
+    Sequences are scaled, projected to `d_model` features, passed through S4 blocks, pooled over
+    time, and scored by a linear layer. The cost is linear in the length of the sequences.
+
+    Parameters
+    ----------
+    d_model : int, default=64
+        Width of the model: number of features, each with a state space of its own.
+    n_layers : int, default=4
+        Number of S4 blocks, one after the other.
+    d_state : int, default=64
+        Number of state variables of each state space, even.
+    ssm : {"s4", "s4d"}, default="s4"
+        State matrix: diagonal plus low-rank, or diagonal.
+    init : {"legs", "legt", "fout", "lin", "inv"}, default="legs"
+        Initial state matrix: "legs", "legt" or "fout" for s4; "legs", "lin" or "inv" for s4d.
+    dt_min, dt_max : float or "auto", default="auto"
+        Range of the initial steps of the state spaces. A feature remembers about ``1/dt`` steps,
+        so "auto" follows the lengths: ``dt_min`` is about 1 over the length, and ``dt_max`` 100
+        times as large.
+    bidirectional : bool, default=False
+        Whether every block also reads the sequence backwards.
+    patch_size : int, default=1
+        Number of time points that make one step of the model. Larger is faster by about that
+        factor, and loses what is faster than a patch.
+    pooling : {"mean", "last", "max"}, default="mean"
+        How the features of all steps become those of the sequence.
+    dropout : float, default=0.1
+        Probability that a feature is left out of a training step, from 0 up to but not 1.
+    norm : {"layer", "batch"} or None, default="layer"
+        Normalization within the blocks: over the features of a step, or of each feature over the
+        real steps of the batch (in prediction: running statistics).
+    prenorm : bool, default=True
+        Whether blocks normalize their input, or else their output.
+    max_epochs : int or "auto", default="auto"
+        Number of passes over the training data. "auto": enough for about 1,000 optimizer steps,
+        fewer on data of many million time points.
+    batch_size : int or "auto", default="auto"
+        Sequences in a training batch. "auto": 8 to 64 by the number of sequences, fewer where
+        they are so long that a batch would have more than 65,536 steps.
+    lr : float, default=0.01
+        Learning rate at the peak of the schedule.
+    ssm_lr : float, default=0.001
+        Learning rate of the state matrices and their steps.
+    weight_decay : float, default=0.05
+        Weight decay of AdamW, for the matrices outside of the state spaces.
+    lr_schedule : {"cosine"} or None, default="cosine"
+        Factor of the learning rates: a short rise, then half a cosine down to zero over the whole
+        run, or over `max_time` where that is shorter. None: constant.
+    gradient_clip : float or None, default=1.0
+        Largest norm of the gradient of all parameters; None for no limit.
+    validation_fraction : float, default=0.1
+        Share of the training data to set aside if training stops early and no validation data is
+        given, in the same shares of all classes.
+    early_stopping : bool or "auto", default="auto"
+        Whether training watches the loss on validation data, stops when it no longer improves, and
+        ends with the best weights. "auto": if validation data is given, or from 5,000 sequences
+        on; with fewer, a tenth of the data is worth more.
+    patience : int, default=20
+        Epochs without improvement after which training stops early.
+    max_time : float or None, default=None
+        Seconds after which training ends, as planned by the schedule; None for no limit.
+    standardize : {"global", "series"} or None, default="global"
+        Scale each channel to mean 0 and standard deviation 1: over all training data, or each
+        sequence by itself. None: values stay as they are.
+    missing : {"mask", "ffill", "error"}, default="mask"
+        What happens to NaN before the end of a sequence: filled by the last value before it, and
+        with "mask" also marked in an additional channel; or an error.
+    layout : {"nct", "ntc"}, default="nct"
+        Order of the axes in arrays: samples, channels, time, or samples, time, channels.
+    device : str, default="auto"
+        Where to compute, in the words of torch, such as "cpu" or "cuda:1". "auto": the GPU if
+        there is one.
+    dtype : {"float32", "float64"}, default="float32"
+        Type in which the model computes.
+    compile : bool, default=False
+        Whether to compile the model with ``torch.compile``.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial weights, dropout, batches and the validation split. With an int, two
+        fits are identical on a CPU at equal numbers of threads. None: another one in each fit.
+        Global generators are neither used nor changed, unless passed.
+    verbose : {0, 1, 2}, default=0
+        1: a progress bar, if stderr is a terminal. 2: a line for each epoch.
+    net_callbacks : list or None, default=None
+        Callbacks of skorch, as instances, classes or pairs of a name and one of them. Each fit
+        works on clones.
+    net_params : dict or None, default=None
+        Anything else that skorch's net takes, such as ``{"optimizer__betas": (0.9, 0.95)}``.
+    warm_start : bool, default=False
+        Whether fit goes on from the weights, the optimizer and the scaling of the last fit.
+    class_weight : dict, "balanced" or None, default=None
+        What each class counts in the loss: numbers by label, or "balanced" for the inverse of its
+        frequency. None: all the same.
+    label_smoothing : float, default=0.0
+        Share of the target probability that goes evenly to all classes, from 0 up to but not 1.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels.
+    net_ : S4Net
+        The trained net of skorch; ``net_.module_`` is the model.
+    history_ : History
+        What skorch recorded of each epoch.
+    n_epochs_ : int
+        Number of epochs trained.
+    best_epoch_ : int
+        Epoch of the weights that are kept, from 1; the last one without early stopping.
+    n_parameters_ : int
+        Number of parameters of the model.
+    dt_range_ : tuple of float
+        Range of the initial steps.
+    batch_size_ : int
+        Sequences in a batch.
+    max_epochs_ : int
+        Epochs planned by the last call of fit.
+    encoder_ : SequenceEncoder
+        Scaling of the channels, and treatment of missing values.
+    sampling_rate_ : float or None
+        Sampling rate of the training data in Hz, if given.
+    n_timepoints_in_ : int or None
+        Width of 2-D training data, which prediction asks for too; None for the other forms, where
+        the number of time points is free.
+    n_features_in_ : int
+        Number of columns of 2-D training data, else of channels.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if all are strings.
+
+    See Also
+    --------
+    S4Regressor : The same for numbers in the place of classes.
+
+    References
+    ----------
+    Gu, Goel and Ré 2022 (Efficiently Modeling Long Sequences with Structured State Spaces,
+    arXiv:2111.00396).
+
+    Examples
+    --------
+    Slow and fast waves of different lengths:
+
+    >>> import numpy as np
+    >>> from sks4 import S4Classifier
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.array(["slow", "fast"] * 10)
+    >>> X = [
+    ...     np.sin((0.1 if label == "slow" else 0.5) * np.arange(rng.integers(40, 60)))
+    ...     for label in y
+    ... ]
+    >>> classifier = S4Classifier(d_model=8, n_layers=1, d_state=8, max_epochs=20, random_state=0)
+    >>> classifier.fit(X, y).score(X, y)
+    1.0
+    >>> classifier.predict([np.sin(0.1 * np.arange(200))])
+    array(['slow'], dtype='<U4')
+    """
+
+    class_weight: dict | str | None = None
+    label_smoothing: float = 0.0
+
+    _parameter_constraints: ClassVar[dict[str, list]] = SupervisedS4._parameter_constraints | {
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def partial_fit(
+        self, X: Any, y: Any, *, classes: Any = None, sample_weight: Any = None
+    ) -> Self:
+        """Train for one more epoch, at constant learning rates.
+
+        The first call fixes the scaling, and whatever else depends on the data.
+
+        Parameters
+        ----------
+        X : array-like, list of arrays, list of frames, or DataFrame
+            Sequences in any form that `fit` takes.
+        y : array-like of shape (n_samples,)
+            Class labels.
+        classes : array-like of shape (n_classes,) or None, default=None
+            All labels that will ever occur. Required in the first call.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            What each sample counts in the loss.
+
+        Returns
+        -------
+        self : S4Classifier
+            The estimator, trained for one epoch more.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or the data is not valid, or a label is not in `classes`.
+        """
+        self._check_parameters(goes_on=True)
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight must not be 'balanced' for partial_fit, which never sees all labels. "
+                "Pass a dict, for example from sklearn.utils.class_weight.compute_class_weight."
+            )
+        if not self.__sklearn_is_fitted__():
+            if classes is None:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            self._forget()
+            self.classes_ = np.unique(classes)
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(
+                f"classes must be those of the first call, {self.classes_}, got {classes}."
+            )
+        return self._partial_fit(X, y, sample_weight)
+
+    def predict(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
+        """Return the most probable class of each sequence.
+
+        Parameters
+        ----------
+        X : array-like, list of arrays, list of frames, or DataFrame
+            Sequences in any form that `fit` takes.
+        sampling_rate : float or None, default=None
+            Their sampling rate in Hz; None for that of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Class labels.
+        """
+        scores = self._outputs(X, sampling_rate)
+        return self.classes_[scores.argmax(axis=1)]
+
+    def predict_proba(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like, list of arrays, list of frames, or DataFrame
+            Sequences in any form that `fit` takes.
+        sampling_rate : float or None, default=None
+            Their sampling rate in Hz; None for that of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float64
+            Probabilities, in the order of `classes_`.
+        """
+        return softmax(self._outputs(X, sampling_rate), axis=1)
+
+    def predict_log_proba(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
+        """Return the natural logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like, list of arrays, list of frames, or DataFrame
+            Sequences in any form that `fit` takes.
+        sampling_rate : float or None, default=None
+            Their sampling rate in Hz; None for that of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float64
+            Log-probabilities, in the order of `classes_`.
+        """
+        return log_softmax(self._outputs(X, sampling_rate), axis=1)
+
+    def decision_function(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
+        """Return the scores of the classes, before they become probabilities.
+
+        Parameters
+        ----------
+        X : array-like, list of arrays, list of frames, or DataFrame
+            Sequences in any form that `fit` takes.
+        sampling_rate : float or None, default=None
+            Their sampling rate in Hz; None for that of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes), float64
+            With two classes, the log-odds of the second one. Else one score for each class.
+        """
+        scores = self._outputs(X, sampling_rate)
+        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def score(
+        self, X: Any, y: Any, *, sample_weight: Any = None, sampling_rate: float | None = None
+    ) -> float:
+        """Return the accuracy.
+
+        Parameters
+        ----------
+        X : array-like, list of arrays, list of frames, or DataFrame
+            Sequences in any form that `fit` takes.
+        y : array-like of shape (n_samples,)
+            True labels.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples in the mean.
+        sampling_rate : float or None, default=None
+            Sampling rate of X in Hz; None for that of `fit`.
+
+        Returns
+        -------
+        float
+            Share of the sequences that get their own label, from 0 to 1.
+        """
+        predicted = self.predict(X, sampling_rate=sampling_rate)
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+
+    # ------------------------------------------------------------------ targets
+
+    def _criterion(self) -> CrossEntropy:
+        return CrossEntropy(self.label_smoothing)
+
+    def _check_targets(self, y: Any, *, reset: bool) -> np.ndarray:
+        """Return class indices; with `reset`, learn the classes unless they are given."""
+        y = column_or_1d(y, warn=True)
+        assert_all_finite(y, input_name="y")
+        check_classification_targets(y)
+        if reset and not hasattr(self, "classes_"):
+            self.classes_ = np.unique(y)
+        return LabelEncoder().fit(self.classes_).transform(y)
+
+    def _learn_targets(self, samples: LabeledSequences, *, reset: bool) -> None:
+        labels = self.classes_[samples.targets]
+        self._class_weights_ = compute_class_weight(
+            self.class_weight, classes=self.classes_, y=labels
+        )
+
+    def _loss_targets(self, targets: np.ndarray) -> np.ndarray:
+        return targets
+
+    def _loss_weights(self, samples: LabeledSequences) -> np.ndarray:
+        return samples.weights * self._class_weights_[samples.targets]
+
+    def _n_outputs(self) -> int:
+        return len(self.classes_)
+
+    def _strata(self, targets: np.ndarray) -> np.ndarray:
+        return targets
+
+    def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's description of the estimator."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = True
+        return tags

@@ -1,0 +1,298 @@
+"""Regression on whole sequences."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_array
+
+from sks4.estimators._supervised import LabeledSequences, SupervisedS4
+from sks4.training import AbsoluteError, Huber, Quantile, SquaredError
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class S4Regressor(RegressorMixin, SupervisedS4):
+    """Predict one or several numbers for each sequence with a structured state space model.
+
+    Sequences are scaled, projected to `d_model` features, passed through S4 blocks, pooled over
+    time, and mapped to the targets by a linear layer. The targets are scaled to mean 0 and standard
+    deviation 1 for training, and back in prediction.
+
+    Parameters
+    ----------
+    d_model : int, default=64
+        Width of the model: number of features, each with a state space of its own.
+    n_layers : int, default=4
+        Number of S4 blocks, one after the other.
+    d_state : int, default=64
+        Number of state variables of each state space, even.
+    ssm : {"s4", "s4d"}, default="s4"
+        State matrix: diagonal plus low-rank, or diagonal.
+    init : {"legs", "legt", "fout", "lin", "inv"}, default="legs"
+        Initial state matrix: "legs", "legt" or "fout" for s4; "legs", "lin" or "inv" for s4d.
+    dt_min, dt_max : float or "auto", default="auto"
+        Range of the initial steps of the state spaces. A feature remembers about ``1/dt`` steps,
+        so "auto" follows the lengths: ``dt_min`` is about 1 over the length, and ``dt_max`` 100
+        times as large.
+    bidirectional : bool, default=False
+        Whether every block also reads the sequence backwards.
+    patch_size : int, default=1
+        Number of time points that make one step of the model. Larger is faster by about that
+        factor, and loses what is faster than a patch.
+    pooling : {"mean", "last", "max"}, default="mean"
+        How the features of all steps become those of the sequence.
+    dropout : float, default=0.1
+        Probability that a feature is left out of a training step, from 0 up to but not 1.
+    norm : {"layer", "batch"} or None, default="layer"
+        Normalization within the blocks: over the features of a step, or of each feature over the
+        real steps of the batch (in prediction: running statistics).
+    prenorm : bool, default=True
+        Whether blocks normalize their input, or else their output.
+    max_epochs : int or "auto", default="auto"
+        Number of passes over the training data. "auto": enough for about 1,000 optimizer steps,
+        fewer on data of many million time points.
+    batch_size : int or "auto", default="auto"
+        Sequences in a training batch. "auto": 8 to 64 by the number of sequences, fewer where
+        they are so long that a batch would have more than 65,536 steps.
+    lr : float, default=0.01
+        Learning rate at the peak of the schedule.
+    ssm_lr : float, default=0.001
+        Learning rate of the state matrices and their steps.
+    weight_decay : float, default=0.05
+        Weight decay of AdamW, for the matrices outside of the state spaces.
+    lr_schedule : {"cosine"} or None, default="cosine"
+        Factor of the learning rates: a short rise, then half a cosine down to zero over the whole
+        run, or over `max_time` where that is shorter. None: constant.
+    gradient_clip : float or None, default=1.0
+        Largest norm of the gradient of all parameters; None for no limit.
+    validation_fraction : float, default=0.1
+        Share of the training data to set aside if training stops early and no validation data is
+        given.
+    early_stopping : bool or "auto", default="auto"
+        Whether training watches the loss on validation data, stops when it no longer improves, and
+        ends with the best weights. "auto": if validation data is given, or from 5,000 sequences
+        on; with fewer, a tenth of the data is worth more.
+    patience : int, default=20
+        Epochs without improvement after which training stops early.
+    max_time : float or None, default=None
+        Seconds after which training ends, as planned by the schedule; None for no limit.
+    standardize : {"global", "series"} or None, default="global"
+        Scale each channel to mean 0 and standard deviation 1: over all training data, or each
+        sequence by itself. None: values stay as they are.
+    missing : {"mask", "ffill", "error"}, default="mask"
+        What happens to NaN before the end of a sequence: filled by the last value before it, and
+        with "mask" also marked in an additional channel; or an error.
+    layout : {"nct", "ntc"}, default="nct"
+        Order of the axes in arrays: samples, channels, time, or samples, time, channels.
+    device : str, default="auto"
+        Where to compute, in the words of torch, such as "cpu" or "cuda:1". "auto": the GPU if
+        there is one.
+    dtype : {"float32", "float64"}, default="float32"
+        Type in which the model computes.
+    compile : bool, default=False
+        Whether to compile the model with ``torch.compile``.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial weights, dropout, batches and the validation split. With an int, two
+        fits are identical on a CPU at equal numbers of threads. None: another one in each fit.
+        Global generators are neither used nor changed, unless passed.
+    verbose : {0, 1, 2}, default=0
+        1: a progress bar, if stderr is a terminal. 2: a line for each epoch.
+    net_callbacks : list or None, default=None
+        Callbacks of skorch, as instances, classes or pairs of a name and one of them. Each fit
+        works on clones.
+    net_params : dict or None, default=None
+        Anything else that skorch's net takes, such as ``{"optimizer__betas": (0.9, 0.95)}``.
+    warm_start : bool, default=False
+        Whether fit goes on from the weights, the optimizer and the scaling of the last fit.
+    loss : {"squared_error", "absolute_error", "huber", "quantile"}, default="squared_error"
+        Loss, over targets scaled to standard deviation 1: "huber" is the squared error up to one
+        standard deviation and linear beyond; "quantile" is the pinball loss.
+    quantile : float, default=0.5
+        Quantile to predict with ``loss="quantile"``, between 0 and 1.
+
+    Attributes
+    ----------
+    n_targets_in_ : int or None
+        Number of columns of y; None if y has one axis.
+    target_scaler_ : StandardScaler
+        Scaling of the targets.
+    net_ : S4Net
+        The trained net of skorch; ``net_.module_`` is the model.
+    history_ : History
+        What skorch recorded of each epoch.
+    n_epochs_ : int
+        Number of epochs trained.
+    best_epoch_ : int
+        Epoch of the weights that are kept, from 1; the last one without early stopping.
+    n_parameters_ : int
+        Number of parameters of the model.
+    dt_range_ : tuple of float
+        Range of the initial steps.
+    batch_size_ : int
+        Sequences in a batch.
+    max_epochs_ : int
+        Epochs planned by the last call of fit.
+    encoder_ : SequenceEncoder
+        Scaling of the channels, and treatment of missing values.
+    sampling_rate_ : float or None
+        Sampling rate of the training data in Hz, if given.
+    n_timepoints_in_ : int or None
+        Width of 2-D training data, which prediction asks for too; None for the other forms, where
+        the number of time points is free.
+    n_features_in_ : int
+        Number of columns of 2-D training data, else of channels.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if all are strings.
+
+    See Also
+    --------
+    S4Classifier : The same for classes in the place of numbers.
+
+    References
+    ----------
+    Gu, Goel and Ré 2022 (Efficiently Modeling Long Sequences with Structured State Spaces,
+    arXiv:2111.00396).
+
+    Examples
+    --------
+    The frequency of a wave:
+
+    >>> import numpy as np
+    >>> from sks4 import S4Regressor
+    >>> y = np.linspace(0.1, 0.6, 40)
+    >>> X = np.sin(y[:, np.newaxis] * np.arange(50))
+    >>> regressor = S4Regressor(d_model=8, n_layers=1, d_state=8, max_epochs=40, random_state=0)
+    >>> regressor.fit(X, y).score(X, y) > 0.9
+    True
+    >>> regressor.predict(X[:3]).shape
+    (3,)
+    """
+
+    loss: str = "squared_error"
+    quantile: float = 0.5
+
+    _parameter_constraints: ClassVar[dict[str, list]] = SupervisedS4._parameter_constraints | {
+        "loss": [StrOptions({"squared_error", "absolute_error", "huber", "quantile"})],
+        "quantile": [Interval(Real, 0, 1, closed="neither")],
+    }
+
+    def partial_fit(self, X: Any, y: Any, *, sample_weight: Any = None) -> Self:
+        """Train for one more epoch, at constant learning rates.
+
+        The first call fixes the scaling of X and y, and whatever else depends on the data.
+
+        Parameters
+        ----------
+        X : array-like, list of arrays, list of frames, or DataFrame
+            Sequences in any form that `fit` takes.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            What each sample counts in the loss.
+
+        Returns
+        -------
+        self : S4Regressor
+            The estimator, trained for one epoch more.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or the data is not valid.
+        """
+        self._check_parameters(goes_on=True)
+        if not self.__sklearn_is_fitted__():
+            self._forget()
+        return self._partial_fit(X, y, sample_weight)
+
+    def predict(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
+        """Return the predicted targets of each sequence.
+
+        Parameters
+        ----------
+        X : array-like, list of arrays, list of frames, or DataFrame
+            Sequences in any form that `fit` takes.
+        sampling_rate : float or None, default=None
+            Their sampling rate in Hz; None for that of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_targets), float64
+            In the unit and with the axes of y in `fit`.
+        """
+        outputs = self._outputs(X, sampling_rate)
+        outputs = self.target_scaler_.inverse_transform(outputs)
+        return outputs[:, 0] if self.n_targets_in_ is None else outputs
+
+    def score(
+        self, X: Any, y: Any, *, sample_weight: Any = None, sampling_rate: float | None = None
+    ) -> float:
+        """Return the coefficient of determination.
+
+        Parameters
+        ----------
+        X : array-like, list of arrays, list of frames, or DataFrame
+            Sequences in any form that `fit` takes.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            True targets.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples in the mean.
+        sampling_rate : float or None, default=None
+            Sampling rate of X in Hz; None for that of `fit`.
+
+        Returns
+        -------
+        float
+            1 minus the squared error over that of the mean of y, averaged over the targets.
+        """
+        predicted = self.predict(X, sampling_rate=sampling_rate)
+        return float(r2_score(y, predicted, sample_weight=sample_weight))
+
+    # ------------------------------------------------------------------ targets
+
+    def _criterion(self) -> torch.nn.Module:
+        losses: dict[str, Callable[[], torch.nn.Module]] = {
+            "squared_error": SquaredError,
+            "absolute_error": AbsoluteError,
+            "huber": Huber,
+            "quantile": lambda: Quantile(self.quantile),
+        }
+        return losses[self.loss]()
+
+    def _check_targets(self, y: Any, *, reset: bool) -> np.ndarray:
+        """Return targets of shape (n_samples, n_targets); with `reset`, learn their form."""
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        n_targets = y.shape[1] if y.ndim == 2 else None
+        if reset:
+            self.n_targets_in_ = n_targets
+        elif n_targets != self.n_targets_in_:
+            shapes = [
+                "(n_samples,)" if n is None else f"(n_samples, {n})"
+                for n in (self.n_targets_in_, n_targets)
+            ]
+            raise ValueError(f"y must have shape {shapes[0]} as in fit, got {shapes[1]}.")
+        return y.reshape(len(y), -1)  # (n_samples, n_targets)
+
+    def _learn_targets(self, samples: LabeledSequences, *, reset: bool) -> None:
+        """Learn the unit in which the model computes, so that the rates need not follow y."""
+        if reset:
+            self.target_scaler_ = StandardScaler().fit(samples.targets, None, samples.weights)
+
+    def _loss_targets(self, targets: np.ndarray) -> np.ndarray:
+        return self.target_scaler_.transform(targets)
+
+    def _n_outputs(self) -> int:
+        return self.n_targets_in_ or 1
+
+    def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's description of the estimator."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

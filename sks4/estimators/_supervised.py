@@ -1,0 +1,354 @@
+"""What the classifier and the regressor share: sequences with a target each, in and out."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
+
+from sks4._validation import check_positive
+from sks4.data import BucketBatchSampler, Panel, SequenceDataset, SequenceEncoder, as_panel
+from sks4.estimators._auto import MAX_TOKENS, resolve_early_stopping
+from sks4.estimators._base import S4Estimator
+from sks4.estimators._split import split_rows
+from sks4.training import Batches, S4Net
+
+
+@dataclass(frozen=True, eq=False)
+class LabeledSequences:
+    """Sequences, what the network shall make of them, and what each counts in the loss.
+
+    Attributes
+    ----------
+    panel : Panel
+        The sequences.
+    targets : ndarray of shape (n_samples,), int64, or (n_samples, n_targets), float64
+        Class indices, or values.
+    weights : ndarray of shape (n_samples,), float64
+        Sample weights.
+    """
+
+    panel: Panel
+    targets: np.ndarray
+    weights: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "LabeledSequences":
+        """Return some of the samples."""
+        return LabeledSequences(self.panel.take(rows), self.targets[rows], self.weights[rows])
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class SupervisedS4(S4Estimator):
+    """Base of the estimators that learn one target for each sequence."""
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight: Any = None,
+        sampling_rate: float | None = None,
+    ) -> Self:
+        """Train on labeled sequences.
+
+        Parameters
+        ----------
+        X : array-like, list of arrays, list of frames, or DataFrame
+            The sequences: ``(n_samples, n_timepoints)``, ``(n_samples, n_channels, n_timepoints)``,
+            a list of arrays ``(n_channels, n_timepoints_i)`` or ``(n_timepoints_i,)``, a list of
+            frames with rows as time, a frame with a sequence in each cell, or one with columns
+            (channel, time).
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            The targets: class labels, or one or several values (regressor only).
+        X_val, y_val : like X and y, or None, default=None
+            Validation data. Without them, a part of X may be set aside; see `early_stopping`.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            What each sample counts in the loss, in training and in a validation part of X.
+        sampling_rate : float or None, default=None
+            Sampling rate of the sequences, in Hz. Needed only if predictions will be made at
+            another one.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, the data, or their shapes are not valid.
+        TrainingDivergedError
+            If the loss becomes NaN or infinite.
+        KeyboardInterrupt
+            If the user interrupts. The estimator can predict if an epoch was finished.
+
+        Warns
+        -----
+        ValidationSplitWarning
+            If validation data was to be set aside and could not be.
+        MemoryLengthWarning
+            If the given `dt_min` lets the model forget the sequences before they end.
+        DataShapeWarning
+            If time and channels look swapped.
+        """
+        self._check_parameters(goes_on=self.warm_start)
+        goes_on = self.warm_start and self.__sklearn_is_fitted__()
+        if not goes_on:
+            self._forget()
+        samples = self._labeled(X, y, sample_weight, reset=not goes_on)
+        rate = self._training_rate(sampling_rate, reset=not goes_on)
+        if not goes_on:
+            self._seed()
+        self._learn_targets(samples, reset=not goes_on)
+        samples, valid, stops_early = self._validation_data(samples, X_val, y_val)
+        if not goes_on:
+            self._set_up(samples.panel)
+        batches = self._training_batches(samples, rate)
+        self._resolve_max_epochs(self._steps(samples.panel), len(batches.batch_sampler))
+        net = self._net(early_stopping=stops_early)
+        self._announce(len(samples.panel))
+        with self._keeping(net):
+            net.fit(batches, valid=None if valid is None else self._batches(valid, rate))
+        return self
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
+        """Train for one epoch; the first call fixes the scaling and what is "auto"."""
+        is_first = not self.__sklearn_is_fitted__()
+        samples = self._labeled(X, y, sample_weight, reset=is_first)
+        if is_first:
+            self._training_rate(None, reset=True)
+            self._seed()
+            self._set_up(samples.panel)
+        self._learn_targets(samples, reset=is_first)
+        net = self._net()
+        with self._keeping(net):
+            net.partial_fit(self._training_batches(samples, 1.0))
+        return self
+
+    # ------------------------------------------------------------------ what differs
+
+    @abstractmethod
+    def _check_targets(self, y: Any, *, reset: bool) -> np.ndarray:
+        """Return the targets as arrays of numbers; with `reset`, learn their form."""
+
+    @abstractmethod
+    def _learn_targets(self, samples: LabeledSequences, *, reset: bool) -> None:
+        """Learn from the training targets what the loss needs; with `reset`, all of it."""
+
+    @abstractmethod
+    def _n_outputs(self) -> int:
+        """Return the number of outputs of the model."""
+
+    @abstractmethod
+    def _loss_targets(self, targets: np.ndarray) -> np.ndarray:
+        """Return the targets as the loss takes them."""
+
+    def _loss_weights(self, samples: LabeledSequences) -> np.ndarray:
+        """Return the weights as the loss takes them."""
+        return samples.weights
+
+    def _strata(self, targets: np.ndarray) -> np.ndarray | None:
+        """Return the classes whose shares a random split keeps."""
+        return None
+
+    # ------------------------------------------------------------------ checks
+
+    def _labeled(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> LabeledSequences:
+        """Check training or validation data."""
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        panel = self._check_sequences(X, reset=reset)
+        targets = self._check_targets(y, reset=reset)
+        check_consistent_length(panel.rows, targets)
+        return LabeledSequences(panel, targets, _check_weights(sample_weight, len(panel)))
+
+    def _check_sequences(self, X: Any, *, reset: bool) -> Panel:
+        """Check sequences, also against those of fit."""
+        is_table = isinstance(X, pd.DataFrame) and X.columns.nlevels == 1
+        if is_table:  # before the values: where names are wrong, missing values may follow from it
+            self._check_features(X, reset=reset)
+        panel = as_panel(X, layout=self.layout)
+        if reset:
+            self.n_timepoints_in_ = panel.n_timepoints
+        else:
+            self._check_same_form(panel)
+        if not is_table:
+            header = np.empty((1, panel.n_features))
+            names = panel.feature_names
+            self._check_features(
+                header if names is None else pd.DataFrame(header, columns=names), reset=reset
+            )
+        return panel
+
+    def _check_features(self, table: Any, *, reset: bool) -> None:
+        """Let scikit-learn check the number of features and their names, in its words."""
+        validate_data(self, table, reset=reset, skip_check_array=True)
+
+    def _check_same_form(self, panel: Panel) -> None:
+        """Raise if X has other axes than in fit, or other channels."""
+        name = type(self).__name__
+        if (panel.n_timepoints is None) != (self.n_timepoints_in_ is None):
+            forms = {
+                True: "one row for each sequence",
+                False: "channels and time for each sequence",
+            }
+            fitted = forms[self.n_timepoints_in_ is not None]
+            given = forms[panel.n_timepoints is not None]
+            raise ValueError(
+                f"X must have the form it had in fit, {fitted}, got {given}. A 2-D array X becomes "
+                "3-D by X[:, np.newaxis]; fitted in that form, sequences of any length go in."
+            )
+        if panel.n_timepoints is None and panel.n_channels != self.n_features_in_:
+            raise ValueError(
+                f"X has {panel.n_channels} channels, but {name} is expecting "
+                f"{self.n_features_in_} channels as in fit."
+            )
+
+    def _training_rate(self, sampling_rate: float | None, *, reset: bool) -> float:
+        """Return the rate of the training data, which with `reset` defines the unit."""
+        if not reset:
+            return self._rate(sampling_rate)
+        self.sampling_rate_ = (
+            None if sampling_rate is None else check_positive("sampling_rate", sampling_rate)
+        )
+        return 1.0
+
+    def _rate(self, sampling_rate: float | None) -> float:
+        """Return the sampling interval of some data over the one in fit."""
+        if sampling_rate is None:
+            return 1.0
+        check_positive("sampling_rate", sampling_rate)
+        if self.sampling_rate_ is None:
+            raise ValueError(
+                f"sampling_rate must be given to fit as well, got {sampling_rate} only now. "
+                "Fit with the sampling rate of the training data."
+            )
+        rate = self.sampling_rate_ / sampling_rate
+        if rate != 1 and self._built_with_["patch_size"] > 1:
+            raise ValueError(
+                f"sampling_rate must be that of fit, {self.sampling_rate_:g}, with patch_size > 1, "
+                f"got {sampling_rate:g}. Fit with patch_size=1, or resample the sequences."
+            )
+        return rate
+
+    # ------------------------------------------------------------------ data for the net
+
+    def _validation_data(
+        self, samples: LabeledSequences, X_val: Any, y_val: Any
+    ) -> tuple[LabeledSequences, LabeledSequences | None, bool]:
+        """Return training data, validation data, and whether training stops early."""
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together, got only one of them.")
+        valid = None if X_val is None else self._labeled(X_val, y_val, None, reset=False)
+        stops_early = resolve_early_stopping(
+            self.early_stopping, len(samples.panel), has_validation_data=valid is not None
+        )
+        if stops_early and valid is None:
+            train_rows, valid_rows = split_rows(
+                len(samples.panel),
+                self.validation_fraction,
+                int(self._rng_.integers(2**31)),
+                classes=self._strata(samples.targets),
+            )
+            if valid_rows is None:
+                return samples, None, False
+            samples, valid = samples.take(train_rows), samples.take(valid_rows)
+        return samples, valid, stops_early
+
+    def _set_up(self, panel: Panel) -> None:
+        """Learn the scaling, and choose what is "auto", from the training sequences."""
+        self.encoder_ = SequenceEncoder(self.standardize, self.missing).fit(panel)
+        self._resolve_auto(self._steps(panel))
+
+    def _net(self, *, early_stopping: bool = False) -> S4Net:
+        """Return a net to train: the one there is, going on, or a new one."""
+        if self.__sklearn_is_fitted__():
+            return self._continued_net(self.net_, early_stopping=early_stopping)
+        model = self._build_model(self.encoder_.n_inputs_, self._n_outputs())
+        return self._build_net(model, early_stopping=early_stopping)
+
+    def _steps(self, panel: Panel) -> np.ndarray:
+        """Return the number of steps that the state space makes for each sequence."""
+        return -(-panel.lengths // self.patch_size)
+
+    def _dataset(self, samples: LabeledSequences, rate: float) -> SequenceDataset:
+        return SequenceDataset(
+            samples.panel,
+            self.encoder_,
+            y=self._loss_targets(samples.targets),
+            sample_weight=self._loss_weights(samples),
+            rate=rate,
+            dtype=self.dtype,
+        )
+
+    def _training_batches(self, samples: LabeledSequences, rate: float) -> Batches:
+        """Return shuffled batches; only an "auto" batch size is cut down for long sequences."""
+        sampler = BucketBatchSampler(
+            self._steps(samples.panel),
+            self.batch_size_,
+            max_tokens=MAX_TOKENS if self.batch_size == "auto" else None,
+            seed=self._rng_,
+        )
+        return Batches(self._dataset(samples, rate), sampler)
+
+    def _batches(self, samples: LabeledSequences, rate: float) -> Batches:
+        """Return batches to evaluate, as large as memory allows."""
+        return Batches(self._dataset(samples, rate), self._evaluation_sampler(samples.panel))
+
+    def _evaluation_sampler(self, panel: Panel) -> BucketBatchSampler:
+        return BucketBatchSampler(
+            self._steps(panel), len(panel), max_tokens=MAX_TOKENS, shuffle=False
+        )
+
+    # ------------------------------------------------------------------ prediction
+
+    def _outputs(self, X: Any, sampling_rate: float | None) -> np.ndarray:
+        """Return the outputs of the model, (n_samples, n_outputs) in float64."""
+        check_is_fitted(self)
+        panel = self._check_sequences(X, reset=False)
+        dataset = SequenceDataset(
+            panel, self.encoder_, rate=self._rate(sampling_rate), dtype=self._built_with_["dtype"]
+        )
+        outputs = self.net_.predict_dataset(dataset, self._evaluation_sampler(panel))
+        if not np.isfinite(outputs).all():
+            row = int(np.argmin(np.isfinite(outputs).all(axis=1)))
+            raise ValueError(
+                f"The model must give finite outputs, got {outputs[row]} for X[{row}]. Its values "
+                "are likely far outside the range of the training data."
+            )
+        return outputs.astype(np.float64)
+
+    def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's description of the estimator."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = self.missing != "error"
+        return tags
+
+
+def _check_weights(sample_weight: Any, n_samples: int) -> np.ndarray:
+    """Return the weights of the samples in float64, ones if there are none."""
+    if sample_weight is None:
+        return np.ones(n_samples)
+    weights = check_array(
+        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+    )
+    if weights.shape != (n_samples,):
+        raise ValueError(f"sample_weight must have shape ({n_samples},), got {weights.shape}.")
+    if weights.min() < 0 or weights.sum() == 0:
+        raise ValueError(
+            "sample_weight must hold no negative weight and have a sum above zero, got the minimum "
+            f"{weights.min()} and the sum {weights.sum()}."
+        )
+    return weights
