@@ -42,7 +42,8 @@ class Standardizer:
             delta = block_mean - mean
             share = block_count / np.maximum(count + block_count, 1)
             # Chan, Golub and LeVeque 1983, eq. 2.1: merge two samples without cancellation
-            squares += block_squares + delta**2 * count * share
+            with np.errstate(over="ignore", invalid="ignore"):  # refused by _scale
+                squares += block_squares + delta**2 * count * share
             mean += delta * share
             count += block_count
         self.mean_, self.scale_ = mean, _scale(count, mean, squares)
@@ -72,7 +73,8 @@ class Standardizer:
         else:
             mean, scale = self.mean_, self.scale_
         scaled = np.subtract(values, mean[..., np.newaxis], dtype=np.float64)
-        scaled /= scale[..., np.newaxis]
+        with np.errstate(over="ignore"):  # infinite, where data is absurdly far from that of fit
+            scaled /= scale[..., np.newaxis]
         return scaled
 
     def inverse_transform(self, values: np.ndarray) -> np.ndarray:
@@ -157,6 +159,11 @@ class SequenceEncoder:
         -------
         ndarray of shape (batch, n_timepoints, n_inputs_)
             Contiguous; zero in the padding, and no NaN.
+
+        Raises
+        ------
+        ValueError
+            If a scaled value is beyond the range of `dtype`.
         """
         n_samples, n_channels, n_timepoints = values.shape
         encoded = np.zeros((n_samples, n_timepoints, self.n_inputs_), dtype)
@@ -169,8 +176,15 @@ class SequenceEncoder:
             scaled = fill_forward(scaled, absent, self.standardizer_.fill_)
             if self.has_mask_:
                 channels[:, n_channels:] = absent
-        channels[:, :n_channels] = scaled
+        with np.errstate(over="ignore", invalid="ignore"):
+            channels[:, :n_channels] = scaled
         encoded[is_padding] = 0
+        if not np.isfinite(encoded).all():
+            raise ValueError(
+                f"X must be within the range of {dtype} after scaling (standardize="
+                f"{self.standardize!r}), got values up to {np.nanmax(np.abs(scaled)):.3g}. "
+                "Scale X, or pass standardize='global' or dtype='float64'."
+            )
         return encoded
 
 
@@ -197,6 +211,7 @@ def fill_forward(values: np.ndarray, absent: np.ndarray, initial: np.ndarray) ->
     return np.where(last < 0, initial[..., np.newaxis], filled)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what overflows is refused by _scale
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return count, mean and sum of squared deviations of what is not NaN, along the last axis.
 
@@ -218,6 +233,11 @@ def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _scale(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
     """Return the standard deviation, or 1 where it is nothing but rounding of the mean."""
+    if not np.isfinite(squares).all():
+        raise ValueError(
+            "X must be within 1e150 in magnitude to be standardized, else its variance is beyond "
+            "float64. Scale X before, or pass standardize=None."
+        )
     deviation = np.sqrt(squares / np.maximum(count, 1))
     rounding = 8 * np.finfo(np.float64).eps * np.abs(mean)  # a few units in the last place
     return np.where(deviation <= rounding, 1.0, deviation)

@@ -186,3 +186,17 @@ def test_encoder_leaves_its_input_as_it_was():
     for mode in ("global", "series", None):
         SequenceEncoder(mode).fit(as_panel(X)).transform(X, np.array([3]), "float64")
     np.testing.assert_array_equal(X, kept)
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("float32", 1e39), ("float64", 1e305)])
+def test_encoder_refuses_what_its_type_cannot_hold(dtype, value):
+    encoder = SequenceEncoder().fit(as_panel(np.array([[[0.0, 1e-4]]])))
+    with pytest.raises(ValueError, match=f"X must be within the range of {dtype} after scaling"):
+        encoder.transform(np.array([[[0.0, value]]]), np.array([2]), dtype)
+
+
+@pytest.mark.parametrize("mode", ["global", "series"])
+def test_values_whose_variance_overflows_are_refused(mode):
+    X = np.array([[[1e308, -1e308]]])
+    with pytest.raises(ValueError, match="X must be within 1e150 in magnitude"):
+        Standardizer(mode).fit(as_panel(X)).transform(X)
