@@ -18,20 +18,16 @@ from ._discretization import (
 from ._dplr import DIAGONAL_INITS, diagonal, dplr, initial_system, real_form
 from ._hippo import MEASURES, hippo
 from ._kernels import diagonal_kernel, dplr_kernel
-from ._scan import (
+from ._operators import (
     CHUNK_LENGTH,
     ChunkOperator,
-    check_state,
-    chunked_scan,
     dense_operator,
     diagonal_operator,
     economic_chunk,
     fit_chunk,
-    scan,
-    step,
-    step_operator,
     wide,
 )
+from ._scan import check_state, chunked_scan, scan, step, step_operator
 
 __all__ = [
     "CHUNK_LENGTH",

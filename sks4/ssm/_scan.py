@@ -1,37 +1,17 @@
-r"""The chunked scan: a discrete linear system run over a sequence in linear time, in real numbers.
+"""The chunked scan: a discrete linear system run over a sequence in linear time, in real numbers.
 
-Over one chunk of ``b`` samples, a system with state ``x`` (N,) is one matrix. Writing ``U`` for the
-chunk's samples and row vectors throughout,
-
-.. math::
-
-    [\,Y \mid x_{next}\,] = [\,U \mid x\,]\; M, \qquad
-    M = \begin{pmatrix} \mathrm{Toeplitz}(K) & (\bar A^{b-1-j} \bar B)_j \\
-                        ((C \bar A^{j+1})_j)^T & (\bar A^b)^T \end{pmatrix}.
-
-The states that enter the chunks come first, from the right half of `M`; then all outputs are one
-batched product with its left half. The backward pass has the same shape, run in reverse.
+The states that enter the chunks come first, one chunk after the other; then all outputs are
+batched products with the blocks of the chunk operator. The backward pass has the same shape, run in
+reverse.
 """
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._dplr import add_blocks
-
-CHUNK_LENGTH = 128
-"""Samples a chunk: from here on the product runs at the machine's full rate, and the work a sample,
-``2 N + b + N^2 / b`` multiplications, is near its minimum for the usual state sizes."""
-
-_CHUNK_BY_SAMPLES = ((4_096, 32), (65_536, 64))
-"""Below so many samples in a batch, the operator of a longer chunk costs more than it saves."""
-
-_GROUP = 32
-"""Features computed together on a CPU: their operators (64 KB each in float32 at N = 64) and what a
-batched product makes of them stay in the cache."""
+from ._operators import CHUNK_LENGTH, ChunkOperator, dense_operator, fit_chunk, groups
 
 _IN_ORDER = 4
 """Batch size from which a CPU is faster visiting the chunks in order than combining pairs; a GPU,
@@ -39,335 +19,6 @@ on which launches cost more than flops, always combines pairs."""
 
 _FEW_CHUNKS = 8
 """Chunks that are visited in order where pairs have been combined to so few."""
-
-_BAND = 16
-"""Rows of a Toeplitz matrix that are formed at once."""
-
-
-class ChunkOperator(NamedTuple):
-    """A discrete system over one chunk.
-
-    Attributes
-    ----------
-    M : Tensor of shape (H, b + N, b + N)
-        Maps ``[samples | state]`` to ``[outputs | next state]``.
-    chunk_length : int
-        Number of samples ``b`` of a chunk.
-    powers : tuple of Tensors of shape (H, N, N)
-        ``(A_bar^(2^k))^T - I`` for ``2^k < b``, which move a state by part of a chunk; empty if the
-        operator was formed without.
-    """
-
-    M: Tensor
-    chunk_length: int
-    powers: tuple[Tensor, ...]
-
-
-def step_operator(E: Tensor, B_bar: Tensor, C: Tensor, D: Tensor) -> Tensor:
-    """Return the system over one sample, less the identity on the state, ``(H, 1 + N, 1 + N)``.
-
-    Parameters
-    ----------
-    E : Tensor of shape (H, N, N)
-        ``A_bar - I``.
-    B_bar, C : Tensor of shape (H, N)
-        Input and output vector.
-    D : Tensor of shape (H,)
-        Feedthrough.
-
-    Returns
-    -------
-    Tensor of shape (H, 1 + N, 1 + N)
-        For :func:`step`.
-    """
-    K = (B_bar * C).sum(-1, keepdim=True) + D[:, None]
-    Y = C[..., None] + E.mT @ C[..., None]
-    return _Layout.apply(K, B_bar[:, None], Y, E.mT)
-
-
-def step(u: Tensor, state: Tensor, operator: Tensor) -> tuple[Tensor, Tensor]:
-    """Move a system by one sample: ``x <- A_bar x + B_bar u, y = C x + D u``.
-
-    Parameters
-    ----------
-    u : Tensor of shape (batch, H)
-        Input.
-    state : Tensor of shape (batch, H, N)
-        State before the sample.
-    operator : Tensor of shape (H, 1 + N, 1 + N)
-        From :func:`step_operator`.
-
-    Returns
-    -------
-    y : Tensor of shape (batch, H)
-        Output.
-    state : Tensor of shape (batch, H, N)
-        State after the sample.
-    """
-    moved = torch.bmm(torch.cat([u[..., None], state], -1).transpose(0, 1), operator)
-    return moved[..., 0].mT, state + moved[..., 1:].transpose(0, 1)
-
-
-def wide(x: Tensor) -> Tensor:
-    """Return `x` in double precision where the device has it."""
-    return x if x.device.type == "mps" else x.double()
-
-
-def fit_chunk(length: int, chunk_length: int = CHUNK_LENGTH) -> int:
-    """Return a chunk length, a power of two, that is no longer than the input needs."""
-    return min(chunk_length, 1 << max(length - 1, 0).bit_length())
-
-
-def economic_chunk(batch: int, length: int) -> int:
-    """Return the chunk length for an operator that is formed for one batch alone."""
-    longest = (b for samples, b in _CHUNK_BY_SAMPLES if batch * length < samples)
-    return fit_chunk(length, next(longest, CHUNK_LENGTH))
-
-
-def dense_operator(
-    E: Tensor, B_bar: Tensor, C: Tensor, D: Tensor, b: int, *, with_powers: bool = True
-) -> ChunkOperator:
-    """Form the chunk operator of a dense system by repeated squaring.
-
-    All powers are kept as their difference from the identity, ``(I + E)^2 = I + 2 E + E^2``: for
-    small steps this rounds far less than the powers themselves (ten times less for the slowest
-    systems).
-
-    Parameters
-    ----------
-    E : Tensor of shape (H, N, N)
-        ``A_bar - I``, where `A_bar` is a contraction.
-    B_bar, C : Tensor of shape (H, N)
-        Input and output vector.
-    D : Tensor of shape (H,)
-        Feedthrough.
-    b : int
-        Chunk length, a power of two.
-    with_powers : bool, default=True
-        Whether states after part of a chunk will be wanted.
-
-    Returns
-    -------
-    ChunkOperator
-        The system over `b` samples.
-    """
-    M, *powers = _DenseOperator.apply(E, B_bar, C, D, b, with_powers)
-    return ChunkOperator(M, b, tuple(powers))
-
-
-class _DenseOperator(torch.autograd.Function):
-    """``E, B_bar, C, D -> M, powers``, each power the transposed difference from the identity."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, E: Tensor, B_bar: Tensor, C: Tensor, D: Tensor, b: int, with_powers: bool
-    ) -> tuple[Tensor, ...]:
-        H, N = B_bar.shape
-        M = E.new_empty(H, b + N, b + N)
-        kept = [_double(E[h], B_bar[h], C[h], D[h], M[h]) for h in _groups(E)]
-        ctx.save_for_backward(C, *(tensor for group in kept for tensor in group))
-        ctx.b, ctx.n_groups = b, len(kept)
-        ctx.set_materialize_grads(False)
-        levels = zip(*(powers[: b.bit_length() - 1] for _, _, *powers in kept), strict=True)
-        return M, *(torch.cat(level) for level in levels if with_powers)
-
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: Any, gM: Tensor | None, *g_powers: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
-        C, *saved = ctx.saved_tensors
-        size = len(saved) // ctx.n_groups
-        if gM is None:
-            width = ctx.b + C.shape[1]
-            gM = C.new_zeros(len(C), width, width)
-        gE = C.new_empty(len(C), C.shape[1], C.shape[1])
-        gB, gC, gD = torch.empty_like(C), torch.empty_like(C), torch.empty_like(C[:, 0])
-        for i, h in enumerate(_groups(C)):
-            X, Y, *powers = saved[i * size : (i + 1) * size]
-            partial = [None if g is None else g[h] for g in g_powers]
-            gE[h], gB[h], gC[h], gD[h] = _halve(X, Y, powers, C[h], gM[h], partial)
-        return gE, gB, gC, gD, None, None
-
-
-def _double(E: Tensor, B_bar: Tensor, C: Tensor, D: Tensor, M: Tensor) -> list[Tensor]:
-    """Write the chunk operator into `M`; return ``X, Y`` and the powers for :func:`_halve`."""
-    b = M.shape[-1] - E.shape[-1]
-    power = E.mT.clone(memory_format=torch.contiguous_format)
-    powers = [power]
-    X = B_bar[:, None]  # rows (A^j B)^T, j descending
-    Y = torch.baddbmm(C[..., None], power, C[..., None])  # columns (C A^(j+1))^T, j ascending
-    while X.shape[1] < b:
-        X = torch.cat([torch.baddbmm(X, X, power), X], 1)
-        Y = torch.cat([Y, torch.baddbmm(Y, power, Y)], 2)
-        power = torch.baddbmm(power, power, power, beta=2)
-        powers.append(power)
-    K = (X @ C[..., None])[..., 0].flip(1)
-    K[:, 0] += D
-    _layout(K, X, Y, power, M)
-    M[:, b:, b:].diagonal(0, -2, -1).add_(1)
-    return [X, Y, *powers[: max(1, len(powers) - 1)]]
-
-
-def _halve(
-    X: Tensor, Y: Tensor, powers: list[Tensor], C: Tensor, gM: Tensor, partial: list[Tensor | None]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of ``E, B_bar, C, D``: :func:`_double` in reverse."""
-    b, N = X.shape[1:]
-    gK, gX, gY, gP = _split(gM, b)
-    gX = torch.baddbmm(gX, gK.flip(1)[..., None], C[:, None])
-    gC = (gK.flip(1)[:, None] @ X)[:, 0]
-    gY = gY.clone()
-    for k in reversed(range(b.bit_length() - 1)):
-        s, transposed = 1 << k, powers[k].mT
-        gX2, gX1 = gX[:, b - 2 * s : b - s], gX[:, b - s :]
-        gY1, gY2 = gY[..., :s], gY[..., s : 2 * s]
-        right = torch.bmm(torch.cat([gP, gX2], 1), transposed)
-        left = torch.bmm(transposed, torch.cat([gP, gY2], 2))
-        gP = torch.add(left[..., :N], gP, alpha=2).add_(right[:, :N])
-        gP.baddbmm_(X[:, b - s :].mT, gX2).baddbmm_(gY2, Y[..., :s].mT)
-        gX1 += gX2 + right[:, N:]
-        gY1 += gY2 + left[..., N:]
-        if partial and (g_power := partial[k]) is not None:
-            gP += g_power
-    first = gY[..., :1]  # of A^T C^T
-    gP = torch.baddbmm(gP, first, C[:, None])
-    gC = gC + torch.baddbmm(first, powers[0].mT, first)[..., 0]
-    return gP.mT, gX[:, -1], gC, gK[:, 0]
-
-
-def diagonal_operator(
-    e: tuple[Tensor, Tensor],
-    B_bar: Tensor,
-    C: Tensor,
-    D: Tensor,
-    b: int,
-    *,
-    with_powers: bool = True,
-) -> ChunkOperator:
-    """Form the chunk operator of a diagonal system in real form, from a table of powers.
-
-    Parameters
-    ----------
-    e : pair of Tensors of shape (H, N/2)
-        Real and imaginary part of ``a_bar - 1``, in double precision for the best result: the
-        powers are formed in it.
-    B_bar, C : Tensor of shape (H, N)
-        Input and output vector in real form.
-    D : Tensor of shape (H,)
-        Feedthrough.
-    b : int
-        Chunk length, a power of two.
-    with_powers : bool, default=True
-        Whether states after part of a chunk will be wanted.
-
-    Returns
-    -------
-    ChunkOperator
-        The system over `b` samples.
-    """
-    power = e[0][..., None], e[1][..., None]  # a^s - 1
-    table = torch.ones_like(power[0]), torch.zeros_like(power[1])  # a^j for j < s
-    powers = []
-    while table[0].shape[-1] < b:
-        if with_powers:
-            powers.append(_dense_power(power, B_bar))
-        table = _pairwise_cat(table, _grow(table, power))
-        square = _multiply(power, power)
-        power = 2 * power[0] + square[0], 2 * power[1] + square[1]
-    next_re, next_im = _cast(_grow(table, (e[0][..., None], e[1][..., None])), B_bar)  # a^(j+1)
-    X = torch.cat(_multiply(_cast(table, B_bar), _halves(B_bar)), 1).flip(2).mT  # (H, b, N)
-    # a covector meets the transposed blocks, the conjugate
-    Y = torch.cat(_multiply((next_re, -next_im), _halves(C)), 1)  # (H, N, b)
-    K = (X @ C[..., None])[..., 0].flip(1)
-    K = torch.cat([K[:, :1] + D[:, None], K[:, 1:]], 1)
-    eye = torch.eye(X.shape[-1], dtype=X.dtype, device=X.device)
-    M = _Layout.apply(K, X, Y, _dense_power(power, B_bar) + eye)
-    return ChunkOperator(M, b, tuple(powers))
-
-
-def _grow(a: tuple[Tensor, Tensor], e: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Return ``a (1 + e)`` for complex tensors given by their parts."""
-    product = _multiply(a, e)
-    return a[0] + product[0], a[1] + product[1]
-
-
-def _pairwise_cat(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Concatenate two complex tensors given by their parts along the last axis."""
-    return torch.cat([a[0], b[0]], -1), torch.cat([a[1], b[1]], -1)
-
-
-def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Split ``x (H, N)`` in real form into two columns ``(H, N/2, 1)``."""
-    first, second = x[..., None].chunk(2, 1)
-    return first, second
-
-
-def _multiply(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Multiply two complex tensors given by their parts."""
-    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
-
-
-def _cast(z: tuple[Tensor, Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
-    """Give a complex tensor given by its parts the dtype of another."""
-    return z[0].to(like.dtype), z[1].to(like.dtype)
-
-
-def _dense_power(power: tuple[Tensor, Tensor], like: Tensor) -> Tensor:
-    """Return the transposed blocks of a diagonal ``(H, N/2, 1)`` as ``(H, N, N)``."""
-    zero = like.new_zeros(*like.shape, like.shape[-1])
-    real, imag = _cast(power, like)
-    return add_blocks(zero, real[..., 0], -imag[..., 0])
-
-
-class _Layout(torch.autograd.Function):
-    """The differentiable form of :func:`_layout`."""
-
-    @staticmethod
-    def forward(ctx: Any, K: Tensor, X: Tensor, Y: Tensor, P: Tensor) -> Tensor:
-        H, b, N = X.shape
-        M = K.new_empty(H, b + N, b + N)
-        for h in _groups(K):
-            _layout(K[h], X[h], Y[h], P[h], M[h])
-        ctx.b = b
-        return M
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gM: Tensor) -> tuple[Tensor, ...]:
-        return _split(gM, ctx.b)
-
-
-def _layout(K: Tensor, X: Tensor, Y: Tensor, P: Tensor, M: Tensor) -> None:
-    """Write ``K (H, b), X (H, b, N), Y (H, N, b), P (H, N, N)`` into ``M (H, b + N, b + N)``."""
-    b = K.shape[-1]
-    M[:, :b, :b] = 0
-    g = min(b, _BAND)
-    # g rows of the Toeplitz matrix, which shifted by g, 2 g, ... give the others
-    rows = torch.nn.functional.pad(K, (g, 0)).unfold(1, b, 1)[:, 1 : g + 1].flip(1)
-    for i in range(0, b, g):
-        M[:, i : i + g, i:b] = rows[:, :, : b - i]
-    M[:, :b, b:] = X
-    M[:, b:, :b] = Y
-    M[:, b:, b:] = P
-
-
-def _split(gM: Tensor, b: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of the four parts of :func:`_layout`."""
-    return _diagonal_sums(gM[:, :b, :b]), gM[:, :b, b:], gM[:, b:, :b], gM[:, b:, b:]
-
-
-def _diagonal_sums(G: Tensor) -> Tensor:
-    """Return the sums along the diagonals on and above the main one, ``(H, b, b) -> (H, b)``."""
-    H, b, _ = G.shape
-    g = min(b, _BAND)
-    # bands of g rows, shifted onto each other; behind them zeros, for the skewed reading below
-    rows = G.new_zeros(H, g, b + g)
-    for i in range(0, b, g):
-        rows[:, :, : b - i] += G[:, i : i + g, i:]
-    rows[:, :, :g].triu_()
-    # read with a row stride of one more, each diagonal is a column
-    return rows.as_strided((H, g, b), (g * (b + g), b + g + 1, 1)).sum(1)
 
 
 def _to_tiles(u: Tensor, tiles: Tensor) -> None:
@@ -380,13 +31,15 @@ def _to_tiles(u: Tensor, tiles: Tensor) -> None:
         tiles[:, whole, :, rest:].zero_()
 
 
-def _from_tiles(tiles: Tensor, u: Tensor) -> None:
-    """Copy the first samples of ``tiles (batch, chunks, H, b)`` into ``u (batch, length, H)``."""
-    b = tiles.shape[-1]
-    whole, rest = divmod(u.shape[1], b)
+def _from_tiles(tiles: Tensor, length: int) -> Tensor:
+    """Return the first samples of ``(batch, chunks, H, b)`` as ``(batch, length, H)``."""
+    batch, _, H, b = tiles.shape
+    whole, rest = divmod(length, b)
+    u = tiles.new_empty(batch, length, H)
     u[:, : whole * b].unflatten(1, (whole, b)).copy_(tiles[:, :whole].mT)
     if rest:
         u[:, whole * b :].copy_(tiles[:, whole, :, :rest].mT)
+    return u
 
 
 def _per_feature(tiles: Tensor) -> Tensor:
@@ -455,70 +108,69 @@ def _states_by_pairs(S: Tensor, x: Tensor, T: Tensor, *, backward: bool) -> tupl
 
 
 class _Scan(torch.autograd.Function):
-    """``u (batch, length, H), x (H, batch, N), M, stop (batch,) -> y, state entering chunk stop``.
+    """``u (batch, length, H), x (H, batch, N), blocks, stop (batch,) -> y, state entering stop``.
 
-    Keeps the input and the states that enter the chunks, side by side in tensors of ``(b + N)/b``
-    times the input's size together, and nothing else.
+    Keeps the input and the states that enter the chunks, ``N/b`` of the input's size, and nothing
+    else. With `stop`, the second output is the state that enters chunk ``stop`` of each sequence.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, u: Tensor, x: Tensor, M: Tensor, b: int, stop: Tensor | None
+        ctx: Any,
+        u: Tensor,
+        x: Tensor,
+        local: Tensor,
+        enter: Tensor,
+        leave: Tensor,
+        move: Tensor,
+        stop: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
-        batch, length, _ = u.shape
-        chunks, width = -(-length // b), M.shape[-1]
-        y, states, kept = torch.empty_like(u), torch.empty_like(x), []
-        for h in _groups(M):
-            UX = u.new_empty(batch, chunks, h.stop - h.start, width)
-            Y = torch.empty_like(UX[..., :b], memory_format=torch.contiguous_format)
-            U, X = UX[..., :b], UX[..., b:].permute(2, 0, 1, 3)
-            _to_tiles(u[..., h], U)
-            S = torch.bmm(_per_feature(U), M[h, :b, b:]).unflatten(1, (batch, chunks))
-            last = _entering_states(S, x[h], M[h, b:, b:], X)
-            torch.bmm(_per_feature(UX), M[h, :, :b], out=_per_feature(Y))
-            _from_tiles(Y, y[..., h])
+        batch, length, H = u.shape
+        b, N = enter.shape[1:]
+        chunks = -(-length // b)
+        U, X = u.new_empty(batch, chunks, H, b), u.new_empty(batch, chunks, H, N)
+        Y, states = torch.empty_like(U), torch.empty_like(x)
+        _to_tiles(u, U)
+        for h in groups(local):
+            U_h, X_h, Y_h = (_per_feature(tiles[:, :, h]) for tiles in (U, X, Y))
+            S = torch.bmm(U_h, enter[h]).unflatten(1, (batch, chunks))
+            entering = X[:, :, h].permute(2, 0, 1, 3)
+            last = _entering_states(S, x[h], move[h], entering)
+            torch.bmm(U_h, local[h], out=Y_h)
+            Y_h.baddbmm_(X_h, leave[h])
             if stop is not None:
-                states[h] = _state_at(X, last, stop)
-            kept.append(UX)
-        ctx.save_for_backward(M, stop, *kept)
-        ctx.b, ctx.length = b, length
+                states[h] = _state_at(entering, last, stop)
+        ctx.save_for_backward(U, X, local, enter, leave, move, stop)
+        ctx.length = length
         ctx.set_materialize_grads(False)
-        return y, None if stop is None else states
+        return _from_tiles(Y, length), None if stop is None else states
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gy: Tensor | None, g_stop: Tensor | None) -> tuple[Tensor | None, ...]:
-        M, stop, *kept = ctx.saved_tensors
-        b, (batch, chunks, _, width) = ctx.b, kept[0].shape
-        if gy is None:
-            gy = M.new_zeros(batch, chunks * b, M.shape[0])
-        gu, gx, gM = (
-            torch.empty_like(gy),
-            M.new_empty(len(M), batch, width - b),
-            torch.empty_like(M),
-        )
-        for h, UX in zip(_groups(M), kept, strict=True):
-            # gradients of the right-hand sides, [outputs | next states]
-            gYS, gU = torch.empty_like(UX), torch.empty_like(UX[..., :b])
-            gY, gS = gYS[..., :b], gYS[..., b:].permute(2, 0, 1, 3)
-            _to_tiles(gy[..., h], gY)
-            G = torch.bmm(_per_feature(gY), M[h, b:, :b].mT).unflatten(1, (batch, chunks))
-            g_last = G.new_zeros(len(G), batch, width - b)
+        U, X, local, enter, leave, move, stop = ctx.saved_tensors
+        batch, chunks, H, _ = U.shape
+        gY, gU = torch.zeros_like(U) if gy is None else torch.empty_like(U), torch.empty_like(U)
+        if gy is not None:
+            _to_tiles(gy, gY)
+        gx = X.new_empty(H, batch, X.shape[-1])
+        g_local, g_enter, g_leave, g_move = map(torch.empty_like, (local, enter, leave, move))
+        for h in groups(local):
+            U_h, X_h, gY_h, gU_h = (_per_feature(tiles[:, :, h]) for tiles in (U, X, gY, gU))
+            G = torch.bmm(gY_h, leave[h].mT).unflatten(1, (batch, chunks))
+            g_last = torch.zeros_like(gx[h])
             if g_stop is not None:
                 _add_at(G, g_last, stop, g_stop[h])
-            gx[h] = _entering_states(G, g_last, M[h, b:, b:].mT, gS, backward=True)
-            torch.bmm(_per_feature(gYS), M[h, :b].mT, out=_per_feature(gU))
-            _from_tiles(gU, gu[..., h])
-            torch.bmm(_per_feature(UX).mT, _per_feature(gYS), out=gM[h])
-        return gu[:, : ctx.length], gx, gM, None, None
-
-
-def _groups(x: Tensor) -> Iterator[slice]:
-    """Cut the features ``x (H, ...)``, which are independent, into groups that fit in the cache."""
-    H = len(x)
-    size = H if x.is_cuda else _GROUP
-    for start in range(0, H, size):
-        yield slice(start, min(start + size, H))
+            gS = torch.empty_like(G)
+            gx[h] = _entering_states(G, g_last, move[h].mT, gS, backward=True)
+            gS_h = gS.flatten(1, 2)
+            torch.bmm(gY_h, local[h].mT, out=gU_h)
+            gU_h.baddbmm_(gS_h, enter[h].mT)
+            torch.bmm(U_h.mT, gY_h, out=g_local[h])
+            torch.bmm(U_h.mT, gS_h, out=g_enter[h])
+            torch.bmm(X_h.mT, gY_h, out=g_leave[h])
+            torch.bmm(X_h.mT, gS_h, out=g_move[h])
+        return _from_tiles(gU, ctx.length), gx, g_local, g_enter, g_leave, g_move, None
 
 
 def _state_at(X: Tensor, last: Tensor, stop: Tensor) -> Tensor:
@@ -569,13 +221,14 @@ def scan(
         State after each sequence's own last sample.
     """
     batch, length, H = u.shape
-    M, b = operator.M, operator.chunk_length
-    x = u.new_zeros(H, batch, M.shape[-1] - b) if state is None else state.transpose(0, 1)
+    *blocks, _ = operator
+    b, N = operator.enter.shape[1:]
+    x = u.new_zeros(H, batch, N) if state is None else state.transpose(0, 1)
     if not return_state:
-        return _Scan.apply(u, x, M, b, None)[0], None
+        return _Scan.apply(u, x, *blocks, None)[0], None
     if lengths is None:
         lengths = torch.full((batch,), length, device=u.device)
-    y, entering = _Scan.apply(u, x, M, b, lengths // b)
+    y, entering = _Scan.apply(u, x, *blocks, lengths // b)
     return y, _finish(u, entering, operator, lengths).transpose(0, 1)
 
 
@@ -603,7 +256,7 @@ def _finish(u: Tensor, x: Tensor, operator: ChunkOperator, lengths: Tensor) -> T
     inside = offset >= -rest[:, None]
     tail = u.gather(1, index.clamp(min=0)[..., None].expand(-1, -1, u.shape[2]))
     tail = torch.where(inside[..., None], tail, 0.0).permute(2, 0, 1)  # (H, batch, b)
-    return torch.baddbmm(x, tail, operator.M[:, :b, b:])
+    return torch.baddbmm(x, tail, operator.enter)
 
 
 def chunked_scan(
@@ -611,8 +264,8 @@ def chunked_scan(
     A_bar: Tensor,
     B_bar: Tensor,
     C: Tensor,
-    *,
     state: Tensor | None = None,
+    *,
     chunk_length: int = CHUNK_LENGTH,
 ) -> tuple[Tensor, Tensor]:
     r"""Run ``x <- A_bar x + B_bar u, y = C x`` over sequences of any length, chunk by chunk.
@@ -691,3 +344,49 @@ def check_state(state: Tensor, shape: tuple[int, int, int]) -> None:
             f"state must have shape (batch, H, N) = {shape}, got {tuple(state.shape)}. Pass the "
             "state that an earlier call on the same batch returned, or None to start from zero."
         )
+
+
+def step_operator(E: Tensor, B_bar: Tensor, C: Tensor, D: Tensor) -> Tensor:
+    """Return the system over one sample, less the identity on the state, ``(H, 1 + N, 1 + N)``.
+
+    Parameters
+    ----------
+    E : Tensor of shape (H, N, N)
+        ``A_bar - I``.
+    B_bar, C : Tensor of shape (H, N)
+        Input and output vector.
+    D : Tensor of shape (H,)
+        Feedthrough.
+
+    Returns
+    -------
+    Tensor of shape (H, 1 + N, 1 + N)
+        For :func:`step`.
+    """
+    K = (B_bar * C).sum(-1, keepdim=True) + D[:, None]
+    Y = C[..., None] + E.mT @ C[..., None]
+    first = torch.cat([K[..., None], B_bar[:, None]], -1)
+    return torch.cat([first, torch.cat([Y, E.mT], -1)], 1)
+
+
+def step(u: Tensor, state: Tensor, operator: Tensor) -> tuple[Tensor, Tensor]:
+    """Move a system by one sample: ``x <- A_bar x + B_bar u, y = C x + D u``.
+
+    Parameters
+    ----------
+    u : Tensor of shape (batch, H)
+        Input.
+    state : Tensor of shape (batch, H, N)
+        State before the sample.
+    operator : Tensor of shape (H, 1 + N, 1 + N)
+        From :func:`step_operator`.
+
+    Returns
+    -------
+    y : Tensor of shape (batch, H)
+        Output.
+    state : Tensor of shape (batch, H, N)
+        State after the sample.
+    """
+    moved = torch.bmm(torch.cat([u[..., None], state], -1).transpose(0, 1), operator)
+    return moved[..., 0].mT, state + moved[..., 1:].transpose(0, 1)

@@ -1,0 +1,342 @@
+r"""A discrete system over one chunk of samples, in real numbers.
+
+Over a chunk of ``b`` samples, a system with state ``x`` (N,) is one matrix. Writing ``U`` for the
+chunk's samples and row vectors throughout,
+
+.. math::
+
+    [\,Y \mid x_{next}\,] = [\,U \mid x\,]
+    \begin{pmatrix} \mathrm{Toeplitz}(K) & (\bar A^{b-1-j} \bar B)_j^T \\
+                    (C \bar A^{j+1})_j^T & (\bar A^b)^T \end{pmatrix},
+
+and its four blocks are the chunk operator.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ._dplr import add_blocks
+
+CHUNK_LENGTH = 128
+"""Samples a chunk: from here on the product runs at the machine's full rate, and the work a sample,
+``2 N + b + N^2 / b`` multiplications, is near its minimum for the usual state sizes."""
+
+_CHUNK_BY_SAMPLES = ((4_096, 32), (65_536, 64))
+"""Below so many samples in a batch, the operator of a longer chunk costs more than it saves."""
+
+_GROUP = 32
+"""Features computed together on a CPU: their operators (64 KB each in float32 at N = 64) and what a
+batched product makes of them stay in the cache."""
+
+_BAND = 16
+"""Rows of a Toeplitz matrix that are formed at once."""
+
+
+class ChunkOperator(NamedTuple):
+    """A discrete system over one chunk of ``b`` samples, for row vectors.
+
+    Attributes
+    ----------
+    local : Tensor of shape (H, b, b)
+        From samples to outputs: the Toeplitz matrix of the kernel's first entries.
+    enter : Tensor of shape (H, b, N)
+        From samples to the next state: ``A_bar^j B_bar``, j descending.
+    leave : Tensor of shape (H, N, b)
+        From the state to outputs: ``C A_bar^(j+1)``, j ascending.
+    move : Tensor of shape (H, N, N)
+        From the state to the next: ``A_bar^b``.
+    powers : tuple of Tensors of shape (H, N, N)
+        ``A_bar^(2^k) - I`` for ``2^k < b``, which move a state by part of a chunk; empty if the
+        operator was formed without.
+    """
+
+    local: Tensor
+    enter: Tensor
+    leave: Tensor
+    move: Tensor
+    powers: tuple[Tensor, ...]
+
+    @property
+    def chunk_length(self) -> int:
+        """Number of samples ``b`` of a chunk."""
+        return self.local.shape[-1]
+
+
+def wide(x: Tensor) -> Tensor:
+    """Return `x` in double precision where the device has it."""
+    return x if x.device.type == "mps" else x.double()
+
+
+def fit_chunk(length: int, chunk_length: int = CHUNK_LENGTH) -> int:
+    """Return a chunk length, a power of two, that is no longer than the input needs."""
+    return min(chunk_length, 1 << max(length - 1, 0).bit_length())
+
+
+def economic_chunk(batch: int, length: int) -> int:
+    """Return the chunk length for an operator that is formed for one batch alone."""
+    longest = (b for samples, b in _CHUNK_BY_SAMPLES if batch * length < samples)
+    return fit_chunk(length, next(longest, CHUNK_LENGTH))
+
+
+def dense_operator(
+    E: Tensor, B_bar: Tensor, C: Tensor, D: Tensor, b: int, *, with_powers: bool = True
+) -> ChunkOperator:
+    """Form the chunk operator of a dense system by repeated squaring.
+
+    All powers are kept as their difference from the identity, ``(I + E)^2 = I + 2 E + E^2``: for
+    small steps this rounds far less than the powers themselves (ten times less for the slowest
+    systems).
+
+    Parameters
+    ----------
+    E : Tensor of shape (H, N, N)
+        ``A_bar - I``, where `A_bar` is a contraction.
+    B_bar, C : Tensor of shape (H, N)
+        Input and output vector.
+    D : Tensor of shape (H,)
+        Feedthrough.
+    b : int
+        Chunk length, a power of two.
+    with_powers : bool, default=True
+        Whether states after part of a chunk will be wanted.
+
+    Returns
+    -------
+    ChunkOperator
+        The system over `b` samples.
+    """
+    local, enter, leave, move, *powers = _DenseOperator.apply(E, B_bar, C, D, b, with_powers)
+    return ChunkOperator(local, enter, leave, move, tuple(powers))
+
+
+class _DenseOperator(torch.autograd.Function):
+    """``E, B_bar, C, D -> local, enter, leave, move, powers``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, E: Tensor, B_bar: Tensor, C: Tensor, D: Tensor, b: int, with_powers: bool
+    ) -> tuple[Tensor, ...]:
+        H, N = B_bar.shape
+        sizes = ((b, b), (b, N), (N, b), (N, N))
+        local, enter, leave, move = (E.new_empty(H, *size) for size in sizes)
+        kept = []
+        for h in groups(E):
+            X, Y, powers = _double(E[h], B_bar[h], C[h], b)
+            K = (X @ C[h, :, None])[..., 0].flip(1)
+            K[:, 0] += D[h]
+            _fill_toeplitz(K, local[h])
+            enter[h], leave[h], move[h] = X, Y, powers.pop()
+            kept.append(powers)
+        move.diagonal(0, -2, -1).add_(1)
+        ctx.save_for_backward(E, C, enter, leave, *(power for group in kept for power in group))
+        ctx.set_materialize_grads(False)
+        levels = zip(*kept, strict=True)
+        return local, enter, leave, move, *(torch.cat(level) for level in levels if with_powers)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        E, C, enter, leave, *powers = ctx.saved_tensors
+        (H, b, N), n_powers = enter.shape, enter.shape[1].bit_length() - 1
+        sizes = ((b, b), (b, N), (N, b), (N, N))
+        blocks = [
+            C.new_zeros(H, *size) if grad is None else grad
+            for grad, size in zip(grads, sizes, strict=False)
+        ]
+        gE, gB, gC, gD = (
+            torch.empty_like(E),
+            torch.empty_like(C),
+            torch.empty_like(C),
+            C.new_empty(H),
+        )
+        for i, h in enumerate(groups(E)):
+            gK = _diagonal_sums(blocks[0][h])
+            gX = torch.baddbmm(blocks[1][h], gK.flip(1)[..., None], C[h, None])
+            first = E[h].mT
+            gP, gX, gY = _halve(
+                enter[h],
+                leave[h],
+                powers[i * n_powers : (i + 1) * n_powers],
+                (gX, blocks[2][h].clone(), blocks[3][h]),
+                [None if grad is None else grad[h] for grad in grads[4:]],
+            )
+            # Y starts from (C A)^T = (I + E)^T C^T, and K is C X
+            gC[h] = (gK.flip(1)[:, None] @ enter[h])[:, 0] + (gY + first.mT @ gY)[..., 0]
+            gE[h] = torch.baddbmm(gP, gY, C[h, None]).mT
+            gB[h], gD[h] = gX[:, 0], gK[:, 0]
+        return gE, gB, gC, gD, None, None
+
+
+def _double(E: Tensor, B_bar: Tensor, C: Tensor, b: int) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Return ``X (H, b, N), Y (H, N, b)`` and ``A_bar^(2^k) - I``, transposed, for ``2^k <= b``."""
+    power = E.mT.contiguous()
+    powers = [power]
+    X = B_bar[:, None]  # rows (A^j B)^T, j descending
+    Y = torch.baddbmm(C[..., None], power, C[..., None])  # columns (C A^(j+1))^T, j ascending
+    while X.shape[1] < b:
+        X = torch.cat([torch.baddbmm(X, X, power), X], 1)
+        Y = torch.cat([Y, torch.baddbmm(Y, power, Y)], 2)
+        power = torch.baddbmm(power, power, power, beta=2)
+        powers.append(power)
+    return X, Y, powers
+
+
+def _halve(
+    X: Tensor,
+    Y: Tensor,
+    powers: list[Tensor],
+    grads: tuple[Tensor, Tensor, Tensor],
+    g_powers: list[Tensor | None],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Take the gradients of ``X``, ``Y`` and the last power back to their beginnings."""
+    gX, gY, gP = grads
+    N = X.shape[-1]
+    for k in reversed(range(len(powers))):
+        s, transposed = 1 << k, powers[k].mT
+        gX2, gX1 = gX[:, :s], gX[:, s:]
+        gY1, gY2 = gY[..., :s], gY[..., s:]
+        right = torch.bmm(torch.cat([gP, gX2], 1), transposed)
+        left = torch.bmm(transposed, torch.cat([gP, gY2], 2))
+        gP = torch.add(left[..., :N], gP, alpha=2).add_(right[:, :N])
+        gP.baddbmm_(X[:, -s:].mT, gX2).baddbmm_(gY2, Y[..., :s].mT)
+        gX = gX1 + gX2 + right[:, N:]
+        gY = gY1 + gY2 + left[..., N:]
+        if g_powers and (g_power := g_powers[k]) is not None:
+            gP += g_power
+    return gP, gX, gY
+
+
+def diagonal_operator(
+    e: tuple[Tensor, Tensor],
+    B_bar: Tensor,
+    C: Tensor,
+    D: Tensor,
+    b: int,
+    *,
+    with_powers: bool = True,
+) -> ChunkOperator:
+    """Form the chunk operator of a diagonal system in real form, from a table of powers.
+
+    Parameters
+    ----------
+    e : pair of Tensors of shape (H, N/2)
+        Real and imaginary part of ``a_bar - 1``, in double precision for the best result: the
+        powers are formed in it.
+    B_bar, C : Tensor of shape (H, N)
+        Input and output vector in real form.
+    D : Tensor of shape (H,)
+        Feedthrough.
+    b : int
+        Chunk length, a power of two.
+    with_powers : bool, default=True
+        Whether states after part of a chunk will be wanted.
+
+    Returns
+    -------
+    ChunkOperator
+        The system over `b` samples.
+    """
+    power = e[0][..., None], e[1][..., None]  # a^s - 1
+    table = torch.ones_like(power[0]), torch.zeros_like(power[1])  # a^j for j < s
+    powers = []
+    while table[0].shape[-1] < b:
+        if with_powers:
+            powers.append(_dense_power(power, B_bar))
+        table = _pairwise_cat(table, _grow(table, power))
+        square = _multiply(power, power)
+        power = 2 * power[0] + square[0], 2 * power[1] + square[1]
+    next_re, next_im = _cast(_grow(table, (e[0][..., None], e[1][..., None])), B_bar)  # a^(j+1)
+    X = torch.cat(_multiply(_cast(table, B_bar), _halves(B_bar)), 1).flip(2).mT  # (H, b, N)
+    # a covector meets the transposed blocks, the conjugate
+    Y = torch.cat(_multiply((next_re, -next_im), _halves(C)), 1)  # (H, N, b)
+    K = (X @ C[..., None])[..., 0].flip(1)
+    K = torch.cat([K[:, :1] + D[:, None], K[:, 1:]], 1)
+    eye = torch.eye(X.shape[-1], dtype=X.dtype, device=X.device)
+    move = _dense_power(power, B_bar) + eye
+    return ChunkOperator(_Toeplitz.apply(K), X, Y, move, tuple(powers))
+
+
+def _grow(a: tuple[Tensor, Tensor], e: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return ``a (1 + e)`` for complex tensors given by their parts."""
+    product = _multiply(a, e)
+    return a[0] + product[0], a[1] + product[1]
+
+
+def _pairwise_cat(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Concatenate two complex tensors given by their parts along the last axis."""
+    return torch.cat([a[0], b[0]], -1), torch.cat([a[1], b[1]], -1)
+
+
+def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Split ``x (H, N)`` in real form into two columns ``(H, N/2, 1)``."""
+    first, second = x[..., None].chunk(2, 1)
+    return first, second
+
+
+def _multiply(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Multiply two complex tensors given by their parts."""
+    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
+
+
+def _cast(z: tuple[Tensor, Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Give a complex tensor given by its parts the dtype of another."""
+    return z[0].to(like.dtype), z[1].to(like.dtype)
+
+
+def _dense_power(power: tuple[Tensor, Tensor], like: Tensor) -> Tensor:
+    """Return the transposed blocks of a diagonal ``(H, N/2, 1)`` as ``(H, N, N)``."""
+    zero = like.new_zeros(*like.shape, like.shape[-1])
+    real, imag = _cast(power, like)
+    return add_blocks(zero, real[..., 0], -imag[..., 0])
+
+
+class _Toeplitz(torch.autograd.Function):
+    """The differentiable form of :func:`_fill_toeplitz`, ``K (H, b) -> (H, b, b)``."""
+
+    @staticmethod
+    def forward(ctx: Any, K: Tensor) -> Tensor:
+        local = K.new_empty(*K.shape, K.shape[-1])
+        for h in groups(K):
+            _fill_toeplitz(K[h], local[h])
+        return local
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return _diagonal_sums(grad)
+
+
+def _fill_toeplitz(K: Tensor, local: Tensor) -> None:
+    """Write the upper triangular Toeplitz matrix ``[i, j] = K[j - i]`` into ``local (H, b, b)``."""
+    b = K.shape[-1]
+    g = min(b, _BAND)
+    # g rows of the matrix, which shifted by g, 2 g, ... give the others
+    rows = torch.nn.functional.pad(K, (g, 0)).unfold(1, b, 1)[:, 1 : g + 1].flip(1)
+    for i in range(0, b, g):
+        local[:, i : i + g, :i] = 0
+        local[:, i : i + g, i:] = rows[:, :, : b - i]
+
+
+def _diagonal_sums(G: Tensor) -> Tensor:
+    """Return the sums along the diagonals on and above the main one, ``(H, b, b) -> (H, b)``."""
+    H, b, _ = G.shape
+    g = min(b, _BAND)
+    # bands of g rows, shifted onto each other; behind them zeros, for the skewed reading below
+    rows = G.new_zeros(H, g, b + g)
+    for i in range(0, b, g):
+        rows[:, :, : b - i] += G[:, i : i + g, i:]
+    rows[:, :, :g].triu_()
+    # read with a row stride of one more, each diagonal is a column
+    return rows.as_strided((H, g, b), (g * (b + g), b + g + 1, 1)).sum(1)
+
+
+def groups(x: Tensor) -> Iterator[slice]:
+    """Cut the features ``x (H, ...)``, which are independent, into groups that fit in the cache."""
+    H = len(x)
+    size = H if x.is_cuda else _GROUP
+    for start in range(0, H, size):
+        yield slice(start, min(start + size, H))
