@@ -1,0 +1,102 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from sks4.estimators._auto import (
+    MAX_TOKENS,
+    resolve_batch_size,
+    resolve_device,
+    resolve_dt_range,
+    resolve_early_stopping,
+    resolve_max_epochs,
+)
+from sks4.exceptions import MemoryLengthWarning
+
+
+def equal_lengths(n_samples, length):
+    return np.full(n_samples, length)
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [(1, (1e-2, 1)), (64, (1e-2, 1)), (1000, (1e-3, 0.1)), (10**6, (1e-4, 1e-2))],
+)
+def test_dt_range_follows_the_length(length, expected):
+    assert resolve_dt_range(equal_lengths(3, length), "auto", "auto") == pytest.approx(expected)
+
+
+def test_dt_range_does_not_follow_a_few_long_sequences():
+    lengths = np.append(equal_lengths(99, 1000), 50_000)
+    assert resolve_dt_range(lengths, "auto", "auto") == pytest.approx((1e-3, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((1e-3, 0.2), (1e-3, 0.2)),
+        (("auto", 0.2), (1e-3, 0.2)),
+        (("auto", 1e-5), (1e-5, 1e-5)),
+        ((0.01, "auto"), (0.01, 0.1)),
+        ((0.009, "auto"), (0.009, 0.1)),
+    ],
+)
+def test_dt_range_keeps_what_is_given_and_stays_a_range(given, expected):
+    assert resolve_dt_range(equal_lengths(3, 1000), *given) == pytest.approx(expected)
+
+
+def test_short_memory_is_warned_of():
+    with pytest.warns(MemoryLengthWarning, match="remembers about 10 steps, but the sequences"):
+        assert resolve_dt_range(equal_lengths(3, 1000), 0.1, "auto") == (0.1, 0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        resolve_dt_range(equal_lengths(3, 1000), 0.01, "auto")
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "length", "expected"),
+    [(1, 10, 8), (100, 64, 8), (1000, 64, 16), (10**5, 64, 64), (10**5, MAX_TOKENS // 5, 5)],
+)
+def test_batch_size_follows_number_and_length(n_samples, length, expected):
+    assert resolve_batch_size(equal_lengths(n_samples, length)) == expected
+
+
+def test_sequence_beyond_the_memory_of_a_batch_is_alone():
+    assert resolve_batch_size(equal_lengths(100, 10 * MAX_TOKENS)) == 1
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "length", "n_batches", "expected"),
+    [
+        (100, 64, 13, 77),  # a thousand steps of the optimizer
+        (3, 10, 1, 300),  # ... but no more epochs than this
+        (3000, 3000, 1000, 8),
+        (1000, 10**4, 16, 10),  # as much as is bearable
+        (10**6, 1000, 10**5, 8),
+    ],
+)
+def test_max_epochs_follow_the_size_of_the_data(n_samples, length, n_batches, expected):
+    assert resolve_max_epochs(equal_lengths(n_samples, length), n_batches) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "n_samples", "has_validation_data", "expected"),
+    [
+        ("auto", 4999, False, False),
+        ("auto", 5000, False, True),
+        ("auto", 10, True, True),
+        (True, 10, False, True),
+        (False, 10**6, True, False),
+    ],
+)
+def test_early_stopping_follows_the_data_where_it_is_auto(
+    given, n_samples, has_validation_data, expected
+):
+    stops = resolve_early_stopping(given, n_samples, has_validation_data=has_validation_data)
+    assert stops is expected
+
+
+def test_auto_device_is_the_gpu_if_there_is_one():
+    assert resolve_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert resolve_device("cuda:1") == "cuda:1"
