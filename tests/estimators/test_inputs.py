@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -120,7 +120,6 @@ def panels(draw):
 
 
 @pytest.mark.filterwarnings("ignore:X has .* channels and at most:sks4.exceptions.DataShapeWarning")
-@settings(max_examples=25)
 @given(X=panels(), classifies=st.booleans(), data=st.data())
 def test_any_form_trains_and_prediction_ignores_batch_order_and_padding(X, classifies, data):
     y = np.arange(len(X)) % 2
@@ -209,7 +208,8 @@ def test_bad_parameters_are_refused_in_fit(make_estimator, parameters, message):
 
 
 def test_prediction_that_is_not_finite_is_refused(make_estimator):
-    estimator = make_estimator(dtype="float32", norm=None, standardize=None, patch_size=7)
+    parameters = {"dtype": "float32", "norm": None, "standardize": None, "patch_size": 7}
+    estimator = make_estimator(d_model=32, **parameters)
     X = FORMS["3-D"].copy()
     estimator.fit(X, TARGETS)
     X[4] = 3e38
