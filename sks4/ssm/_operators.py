@@ -9,7 +9,7 @@ chunk's samples and row vectors throughout,
     \begin{pmatrix} \mathrm{Toeplitz}(K) & (\bar A^{b-1-j} \bar B)_j^T \\
                     (C \bar A^{j+1})_j^T & (\bar A^b)^T \end{pmatrix},
 
-and its four blocks are the chunk operator.
+and its blocks are the chunk operator.
 """
 
 from collections.abc import Iterator
@@ -41,12 +41,11 @@ class ChunkOperator(NamedTuple):
 
     Attributes
     ----------
-    local : Tensor of shape (H, b, b)
-        From samples to outputs: the Toeplitz matrix of the kernel's first entries.
+    output : Tensor of shape (H, b + N, b)
+        From samples and state to outputs: the Toeplitz matrix of the kernel's first entries above
+        ``C A_bar^(j+1)``, j ascending.
     enter : Tensor of shape (H, b, N)
         From samples to the next state: ``A_bar^j B_bar``, j descending.
-    leave : Tensor of shape (H, N, b)
-        From the state to outputs: ``C A_bar^(j+1)``, j ascending.
     move : Tensor of shape (H, N, N)
         From the state to the next: ``A_bar^b``.
     powers : tuple of Tensors of shape (H, N, N)
@@ -54,16 +53,15 @@ class ChunkOperator(NamedTuple):
         operator was formed without.
     """
 
-    local: Tensor
+    output: Tensor
     enter: Tensor
-    leave: Tensor
     move: Tensor
     powers: tuple[Tensor, ...]
 
     @property
     def chunk_length(self) -> int:
         """Number of samples ``b`` of a chunk."""
-        return self.local.shape[-1]
+        return self.output.shape[-1]
 
 
 def wide(x: Tensor) -> Tensor:
@@ -109,44 +107,44 @@ def dense_operator(
     ChunkOperator
         The system over `b` samples.
     """
-    local, enter, leave, move, *powers = _DenseOperator.apply(E, B_bar, C, D, b, with_powers)
-    return ChunkOperator(local, enter, leave, move, tuple(powers))
+    output, enter, move, *powers = _DenseOperator.apply(E, B_bar, C, D, b, with_powers)
+    return ChunkOperator(output, enter, move, tuple(powers))
 
 
 class _DenseOperator(torch.autograd.Function):
-    """``E, B_bar, C, D -> local, enter, leave, move, powers``."""
+    """``E, B_bar, C, D -> output, enter, move, powers``."""
 
     @staticmethod
     def forward(
         ctx: Any, E: Tensor, B_bar: Tensor, C: Tensor, D: Tensor, b: int, with_powers: bool
     ) -> tuple[Tensor, ...]:
         H, N = B_bar.shape
-        sizes = ((b, b), (b, N), (N, b), (N, N))
-        local, enter, leave, move = (E.new_empty(H, *size) for size in sizes)
+        sizes = ((b + N, b), (b, N), (N, N))
+        output, enter, move = (E.new_empty(H, *size) for size in sizes)
         kept = []
         for h in groups(E):
             X, Y, powers = _double(E[h], B_bar[h], C[h], b)
             K = (X @ C[h, :, None])[..., 0].flip(1)
             K[:, 0] += D[h]
-            _fill_toeplitz(K, local[h])
-            enter[h], leave[h], move[h] = X, Y, powers.pop()
+            _fill_toeplitz(K, output[h, :b])
+            output[h, b:], enter[h], move[h] = Y, X, powers.pop()
             kept.append(powers)
         move.diagonal(0, -2, -1).add_(1)
-        ctx.save_for_backward(E, C, enter, leave, *(power for group in kept for power in group))
+        ctx.save_for_backward(E, C, output, enter, *(power for group in kept for power in group))
         ctx.set_materialize_grads(False)
         levels = zip(*kept, strict=True)
-        return local, enter, leave, move, *(torch.cat(level) for level in levels if with_powers)
+        return output, enter, move, *(torch.cat(level) for level in levels if with_powers)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        E, C, enter, leave, *powers = ctx.saved_tensors
+        E, C, output, enter, *powers = ctx.saved_tensors
         (H, b, N), n_powers = enter.shape, enter.shape[1].bit_length() - 1
-        sizes = ((b, b), (b, N), (N, b), (N, N))
-        blocks = [
+        sizes = ((b + N, b), (b, N), (N, N))
+        g_output, g_enter, g_move = (
             C.new_zeros(H, *size) if grad is None else grad
-            for grad, size in zip(grads, sizes, strict=False)
-        ]
+            for grad, size in zip(grads[:3], sizes, strict=True)
+        )
         gE, gB, gC, gD = (
             torch.empty_like(E),
             torch.empty_like(C),
@@ -154,15 +152,15 @@ class _DenseOperator(torch.autograd.Function):
             C.new_empty(H),
         )
         for i, h in enumerate(groups(E)):
-            gK = _diagonal_sums(blocks[0][h])
-            gX = torch.baddbmm(blocks[1][h], gK.flip(1)[..., None], C[h, None])
+            gK = _diagonal_sums(g_output[h, :b])
+            gX = torch.baddbmm(g_enter[h], gK.flip(1)[..., None], C[h, None])
             first = E[h].mT
             gP, gX, gY = _halve(
                 enter[h],
-                leave[h],
+                output[h, b:],
                 powers[i * n_powers : (i + 1) * n_powers],
-                (gX, blocks[2][h].clone(), blocks[3][h]),
-                [None if grad is None else grad[h] for grad in grads[4:]],
+                (gX, g_output[h, b:], g_move[h]),
+                [None if grad is None else grad[h] for grad in grads[3:]],
             )
             # Y starts from (C A)^T = (I + E)^T C^T, and K is C X
             gC[h] = (gK.flip(1)[:, None] @ enter[h])[:, 0] + (gY + first.mT @ gY)[..., 0]
@@ -257,7 +255,7 @@ def diagonal_operator(
     K = torch.cat([K[:, :1] + D[:, None], K[:, 1:]], 1)
     eye = torch.eye(X.shape[-1], dtype=X.dtype, device=X.device)
     move = _dense_power(power, B_bar) + eye
-    return ChunkOperator(_Toeplitz.apply(K), X, Y, move, tuple(powers))
+    return ChunkOperator(torch.cat([_Toeplitz.apply(K), Y], 1), X, move, tuple(powers))
 
 
 def _grow(a: tuple[Tensor, Tensor], e: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

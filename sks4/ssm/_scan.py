@@ -31,15 +31,13 @@ def _to_tiles(u: Tensor, tiles: Tensor) -> None:
         tiles[:, whole, :, rest:].zero_()
 
 
-def _from_tiles(tiles: Tensor, length: int) -> Tensor:
-    """Return the first samples of ``(batch, chunks, H, b)`` as ``(batch, length, H)``."""
-    batch, _, H, b = tiles.shape
-    whole, rest = divmod(length, b)
-    u = tiles.new_empty(batch, length, H)
+def _from_tiles(tiles: Tensor, u: Tensor) -> None:
+    """Copy the first samples of ``tiles (batch, chunks, H, b)`` into ``u (batch, length, H)``."""
+    b = tiles.shape[-1]
+    whole, rest = divmod(u.shape[1], b)
     u[:, : whole * b].unflatten(1, (whole, b)).copy_(tiles[:, :whole].mT)
     if rest:
         u[:, whole * b :].copy_(tiles[:, whole, :, :rest].mT)
-    return u
 
 
 def _per_feature(tiles: Tensor) -> Tensor:
@@ -110,8 +108,9 @@ def _states_by_pairs(S: Tensor, x: Tensor, T: Tensor, *, backward: bool) -> tupl
 class _Scan(torch.autograd.Function):
     """``u (batch, length, H), x (H, batch, N), blocks, stop (batch,) -> y, state entering stop``.
 
-    Keeps the input and the states that enter the chunks, ``N/b`` of the input's size, and nothing
-    else. With `stop`, the second output is the state that enters chunk ``stop`` of each sequence.
+    Keeps the input and the states that enter the chunks, side by side and ``(b + N)/b`` times the
+    input's size together, and nothing else. With `stop`, the second output is the state that enters
+    chunk ``stop`` of each sequence.
     """
 
     @staticmethod
@@ -119,58 +118,61 @@ class _Scan(torch.autograd.Function):
         ctx: Any,
         u: Tensor,
         x: Tensor,
-        local: Tensor,
+        output: Tensor,
         enter: Tensor,
-        leave: Tensor,
         move: Tensor,
         stop: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
-        batch, length, H = u.shape
-        b, N = enter.shape[1:]
+        batch, length, _ = u.shape
+        _, width, b = output.shape
         chunks = -(-length // b)
-        U, X = u.new_empty(batch, chunks, H, b), u.new_empty(batch, chunks, H, N)
-        Y, states = torch.empty_like(U), torch.empty_like(x)
-        _to_tiles(u, U)
-        for h in groups(local):
-            U_h, X_h, Y_h = (_per_feature(tiles[:, :, h]) for tiles in (U, X, Y))
-            S = torch.bmm(U_h, enter[h]).unflatten(1, (batch, chunks))
-            entering = X[:, :, h].permute(2, 0, 1, 3)
-            last = _entering_states(S, x[h], move[h], entering)
-            torch.bmm(U_h, local[h], out=Y_h)
-            Y_h.baddbmm_(X_h, leave[h])
+        y, states, kept = torch.empty_like(u), torch.empty_like(x), []
+        for h in groups(output):
+            UX = u.new_empty(batch, chunks, h.stop - h.start, width)
+            U, X = UX[..., :b], UX[..., b:].permute(2, 0, 1, 3)
+            _to_tiles(u[..., h], U)
+            S = torch.bmm(_per_feature(U), enter[h]).unflatten(1, (batch, chunks))
+            last = _entering_states(S, x[h], move[h], X)
+            Y = u.new_empty(U.shape)
+            torch.bmm(_per_feature(UX), output[h], out=_per_feature(Y))
+            _from_tiles(Y, y[..., h])
             if stop is not None:
-                states[h] = _state_at(entering, last, stop)
-        ctx.save_for_backward(U, X, local, enter, leave, move, stop)
+                states[h] = _state_at(X, last, stop)
+            kept.append(UX)
+        ctx.save_for_backward(output, enter, move, stop, *kept)
         ctx.length = length
         ctx.set_materialize_grads(False)
-        return _from_tiles(Y, length), None if stop is None else states
+        return y, None if stop is None else states
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gy: Tensor | None, g_stop: Tensor | None) -> tuple[Tensor | None, ...]:
-        U, X, local, enter, leave, move, stop = ctx.saved_tensors
-        batch, chunks, H, _ = U.shape
-        gY, gU = torch.zeros_like(U) if gy is None else torch.empty_like(U), torch.empty_like(U)
-        if gy is not None:
-            _to_tiles(gy, gY)
-        gx = X.new_empty(H, batch, X.shape[-1])
-        g_local, g_enter, g_leave, g_move = map(torch.empty_like, (local, enter, leave, move))
-        for h in groups(local):
-            U_h, X_h, gY_h, gU_h = (_per_feature(tiles[:, :, h]) for tiles in (U, X, gY, gU))
-            G = torch.bmm(gY_h, leave[h].mT).unflatten(1, (batch, chunks))
+        output, enter, move, stop, *kept = ctx.saved_tensors
+        b, (batch, chunks, _, _) = output.shape[-1], kept[0].shape
+        H, N, _ = move.shape
+        if gy is None:
+            gy = move.new_zeros(batch, ctx.length, H)
+        gu, gx = torch.empty_like(gy), move.new_empty(H, batch, N)
+        g_output, g_enter, g_move = map(torch.empty_like, (output, enter, move))
+        for h, UX in zip(groups(output), kept, strict=True):
+            U, X = _per_feature(UX[..., :b]), _per_feature(UX[..., b:])
+            gY = UX.new_empty(UX[..., :b].shape)
+            _to_tiles(gy[..., h], gY)
+            gY_h = _per_feature(gY)
+            G = torch.bmm(gY_h, output[h, b:].mT).unflatten(1, (batch, chunks))
             g_last = torch.zeros_like(gx[h])
             if g_stop is not None:
                 _add_at(G, g_last, stop, g_stop[h])
             gS = torch.empty_like(G)
             gx[h] = _entering_states(G, g_last, move[h].mT, gS, backward=True)
             gS_h = gS.flatten(1, 2)
-            torch.bmm(gY_h, local[h].mT, out=gU_h)
-            gU_h.baddbmm_(gS_h, enter[h].mT)
-            torch.bmm(U_h.mT, gY_h, out=g_local[h])
-            torch.bmm(U_h.mT, gS_h, out=g_enter[h])
-            torch.bmm(X_h.mT, gY_h, out=g_leave[h])
-            torch.bmm(X_h.mT, gS_h, out=g_move[h])
-        return _from_tiles(gU, ctx.length), gx, g_local, g_enter, g_leave, g_move, None
+            torch.bmm(_per_feature(UX).mT, gY_h, out=g_output[h])
+            torch.bmm(U.mT, gS_h, out=g_enter[h])
+            torch.bmm(X.mT, gS_h, out=g_move[h])
+            gU = torch.bmm(gY_h, output[h, :b].mT).baddbmm_(gS_h, enter[h].mT)
+            gY_h.copy_(gU)
+            _from_tiles(gY, gu[..., h])
+        return gu, gx, g_output, g_enter, g_move, None
 
 
 def _state_at(X: Tensor, last: Tensor, stop: Tensor) -> Tensor:
