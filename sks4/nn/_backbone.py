@@ -131,6 +131,7 @@ class S4Backbone(nn.Module):
         """
         self._check_input(u)
         self._check_rate(rate)
+        self.blocks[0].layer.check_has_state()
         if state is None:
             state = BackboneState((None,) * len(self.blocks), u[:, :0])
         u = torch.cat([state.pending, u], 1)

@@ -172,7 +172,7 @@ class S4Layer(nn.Module):
         """
         if u.dim() != 2:
             raise ValueError(f"u must have shape (batch, {self.d_model}), got {tuple(u.shape)}.")
-        self._refuse_bidirectional()
+        self.check_has_state()
         self._check_input(u[:, None], state, None)
         rate = check_positive("rate", rate)
         if state is None:
@@ -353,7 +353,7 @@ class S4Layer(nn.Module):
 
     # -- checks
 
-    def _refuse_bidirectional(self) -> None:
+    def check_has_state(self) -> None:
         """Raise if the layer has no state to take or give."""
         if self.bidirectional:
             raise ValueError(
@@ -369,7 +369,7 @@ class S4Layer(nn.Module):
                 f"got {tuple(u.shape)}."
             )
         if state is not None:
-            self._refuse_bidirectional()
+            self.check_has_state()
             ops.check_state(state, (u.shape[0], self.d_model, self.d_state))
         if lengths is not None:
             check_lengths(lengths, u)
