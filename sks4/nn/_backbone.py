@@ -1,6 +1,6 @@
 """The S4 backbone: patches, input projection and a stack of blocks, with lengths and states."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -131,7 +131,7 @@ class S4Backbone(nn.Module):
         """
         self._check_input(u)
         self._check_rate(rate)
-        self.blocks[0].layer.check_has_state()
+        cast(S4Block, self.blocks[0]).layer.check_has_state()
         if state is None:
             state = BackboneState((None,) * len(self.blocks), u[:, :0])
         u = torch.cat([state.pending, u], 1)
