@@ -70,6 +70,7 @@ class S4Backbone(nn.Module):
         super().__init__()
         self.n_inputs = check_integer("n_inputs", n_inputs)
         self.patch_size = check_integer("patch_size", patch_size)
+        d_model = check_integer("d_model", d_model)
         n_layers = check_integer("n_layers", n_layers)
         self.projection = nn.Linear(n_inputs * patch_size, d_model)
         self.blocks = nn.ModuleList(
