@@ -1,0 +1,105 @@
+"""The parts of a block: norms, dropout, gate and residual."""
+
+import copy
+
+import pytest
+import torch
+from torch.nn import functional
+
+from sks4.nn import S4Block
+from sks4.nn._block import FeatureDropout, RealStepBatchNorm, make_norm
+
+NORMS = ["layer", "batch", None]
+
+
+def noise(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def make(**options):
+    torch.manual_seed(0)
+    return S4Block(4, d_state=4, **options).double().requires_grad_(False)
+
+
+@pytest.mark.parametrize("prenorm", [False, True])
+@pytest.mark.parametrize("norm", NORMS)
+def test_block_is_the_composition_of_its_parts(norm, prenorm):
+    block, u = make(norm=norm, prenorm=prenorm), noise(2, 30, 4)
+    normalize = {
+        "layer": lambda x: functional.layer_norm(x, (4,)),
+        "batch": lambda x: (x - x.mean((0, 1))) / torch.sqrt(x.var((0, 1), correction=0) + 1e-5),
+        None: lambda x: x,
+    }[norm]
+    y, state = block.layer(normalize(u) if prenorm else u)
+    a, b = functional.linear(functional.gelu(y), block.gate.weight, block.gate.bias).chunk(2, -1)
+    expected = u + a * torch.sigmoid(b)
+    got, got_state = block(u)
+    torch.testing.assert_close(got, expected if prenorm else normalize(expected))
+    torch.testing.assert_close(got_state, state)
+
+
+@pytest.mark.parametrize("prenorm", [False, True])
+@pytest.mark.parametrize("norm", NORMS)
+def test_block_step_by_step_equals_one_pass(norm, prenorm):
+    block, u = make(norm=norm, prenorm=prenorm).eval(), noise(2, 20, 4)
+    whole, last = block(u)
+    outputs, state = [], None
+    for t in range(20):
+        y, state = block(u[:, t : t + 1], state)
+        outputs.append(y)
+    torch.testing.assert_close((torch.cat(outputs, 1), state), (whole, last))
+
+
+def test_batch_norm_uses_the_statistics_of_real_steps_alone():
+    torch.manual_seed(0)
+    norm, x = RealStepBatchNorm(3).double(), 2 + 3 * noise(3, 10, 3)
+    lengths = torch.tensor([10, 4, 1])
+    real = torch.cat([row[:n] for row, n in zip(x, lengths, strict=True)])
+    for row, n in zip(x, lengths, strict=True):
+        row[n:] = 1e6
+    y = norm(x, lengths)
+    mean, variance = real.mean(0), real.var(0, correction=0)
+    for row, source, n in zip(y, x, lengths, strict=True):
+        expected = (source[:n] - mean) / torch.sqrt(variance + norm.eps)
+        torch.testing.assert_close(row[:n], expected)
+    momentum = norm.momentum
+    torch.testing.assert_close(norm.running_mean, momentum * mean)
+    torch.testing.assert_close(norm.running_var, 1 - momentum + momentum * real.var(0))
+
+
+def test_batch_norm_takes_the_running_statistics_in_evaluation():
+    norm, x = RealStepBatchNorm(3).double(), noise(2, 10, 3)
+    norm(x)
+    before = copy.deepcopy(norm.eval().state_dict())
+    y = norm(x, torch.tensor([10, 3]))
+    expected = (x - norm.running_mean) / torch.sqrt(norm.running_var + norm.eps)
+    torch.testing.assert_close(y, expected)
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+
+
+def test_norm_must_be_known():
+    with pytest.raises(ValueError, match=r"norm must be one of 'layer', 'batch', None, got 'batc'"):
+        make_norm("batc", 3)
+    with pytest.raises(ValueError, match="norm must be one of"):
+        S4Block(3, norm="group")
+
+
+def test_feature_dropout_drops_whole_features_and_keeps_the_mean():
+    torch.manual_seed(0)
+    y = FeatureDropout(0.25)(torch.ones(100, 7, 50))
+    assert torch.equal(y, y[:, :1].expand_as(y))  # the same at every step
+    kept = y[:, 0] != 0
+    assert torch.equal(y[:, 0][kept], torch.full_like(y[:, 0][kept], 1 / 0.75))
+    assert kept.double().mean() == pytest.approx(0.75, abs=0.025)  # four standard errors
+
+
+@pytest.mark.parametrize(("p", "training"), [(0.0, True), (0.5, False)])
+def test_feature_dropout_is_the_identity_when_off(p, training):
+    x = noise(2, 5, 3)
+    assert FeatureDropout(p).train(training)(x) is x
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.0, float("nan")])
+def test_feature_dropout_refuses_a_probability_outside_of_its_range(p):
+    with pytest.raises(ValueError, match="dropout must be at least 0 and below 1, got"):
+        FeatureDropout(p)
