@@ -102,6 +102,10 @@ class S4Layer(nn.Module):
         self._kept: dict[Any, Any] = {}
         self._kept_for: tuple[Any, ...] = ()
 
+    # Compiled, a pass would be slower than as it is: nearly all of it are matrix products with their
+    # own backward pass, and unrolling the loop over the chunks takes minutes. What stands around a
+    # layer is compiled.
+    @torch.compiler.disable
     def forward(
         self,
         u: Tensor,
@@ -144,6 +148,7 @@ class S4Layer(nn.Module):
             y, last = self._run(u.to(self._dtype), state, lengths, rate, return_state)
         return y.to(u.dtype), last
 
+    @torch.compiler.disable
     def step(
         self, u: Tensor, state: Tensor | None = None, rate: float = 1.0
     ) -> tuple[Tensor, Tensor]:
@@ -252,7 +257,7 @@ class S4Layer(nn.Module):
         """Return whether a sequence is convolved, if no state is involved."""
         if self.algorithm != "auto":
             return self.algorithm == "convolution"
-        # compilers have no code for complex numbers
+        # exported, there is no complex number
         formed_anew = not (self._keeps_operators() or torch.compiler.is_compiling())
         return formed_anew and length <= _SHORT
 
