@@ -88,6 +88,7 @@ def test_feature_dropout_drops_whole_features_and_keeps_the_mean():
     torch.manual_seed(0)
     y = FeatureDropout(0.25)(torch.ones(100, 7, 50))
     assert torch.equal(y, y[:, :1].expand_as(y))  # the same at every step
+    assert not torch.equal(y[0], y[1])
     kept = y[:, 0] != 0
     assert torch.equal(y[:, 0][kept], torch.full_like(y[:, 0][kept], 1 / 0.75))
     assert kept.double().mean() == pytest.approx(0.75, abs=0.025)  # four standard errors
