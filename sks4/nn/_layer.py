@@ -102,9 +102,9 @@ class S4Layer(nn.Module):
         self._kept: dict[Any, Any] = {}
         self._kept_for: tuple[Any, ...] = ()
 
-    # Compiled, a pass would be slower than as it is: nearly all of it are matrix products with their
-    # own backward pass, and unrolling the loop over the chunks takes minutes. What stands around a
-    # layer is compiled.
+    # Compiled, a pass would be slower than as it is: nearly all of it are matrix products with
+    # their own backward pass, and unrolling the loop over the chunks takes minutes. What stands
+    # around a layer is compiled.
     @torch.compiler.disable
     def forward(
         self,
