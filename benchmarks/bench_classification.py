@@ -1,0 +1,272 @@
+"""Accuracy, time and memory of S4Classifier and of other classifiers, on real sequences.
+
+Run from the repository's root::
+
+    python -m benchmarks.bench_classification                        # everything: hours
+    python -m benchmarks.bench_classification --datasets digits --methods s4 minirocket
+
+Every case has a process of its own. What is already in ``results/classification.csv``, from the
+same code, time limit and number of threads, is not run again, so an interrupted benchmark goes on
+where it was; ``--force`` runs it again. The table is printed at the end. Set OMP_NUM_THREADS to
+choose the number of threads of all methods.
+
+Methods: `s4` has nothing but its defaults. The networks beside it end after ``--time-limit``
+seconds, with the learning rate down to zero by then; `stop_reason` in the table tells where it was
+the limit that ended training. Data sets: the UCR sets in their default split; the spoken digits in
+their official split and with one speaker held out, raw samples.
+"""
+
+import argparse
+import hashlib
+import statistics
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+
+import sks4
+from sks4 import S4Classifier
+
+from ._common import (
+    DIGITS_SPLITS,
+    RESULTS,
+    UCR_SETS,
+    CaseFailedError,
+    Split,
+    add_data_option,
+    in_fresh_process,
+    load_spoken_digits,
+    load_ucr,
+    measure,
+    read_table,
+    write_rows,
+)
+from .peers import minirocket
+from .peers._classifier import NetworkClassifier
+from .peers.inception_time import InceptionNet
+from .peers.lstm import LSTMNet
+from .peers.minirocket import MiniRocket
+
+TABLE = RESULTS / "classification.csv"
+KEY = ("method", "dataset", "seed")
+DIGITS = tuple(f"digits_{split}" for split in DIGITS_SPLITS)
+MEGABYTE = 1e6
+
+# ---------------------------------------------------------------------- methods
+
+
+def s4(seed: int, time_limit: float) -> S4Classifier:
+    """Return the classifier of sks4, with nothing but its defaults."""
+    return S4Classifier(random_state=seed)
+
+
+def rocket(seed: int, time_limit: float, standardize: str | None = None) -> MiniRocket:
+    """Return aeon's MiniRocket."""
+    n_jobs = torch.get_num_threads()
+    return MiniRocket(standardize=standardize, n_jobs=n_jobs, random_state=seed)
+
+
+def inception(seed: int, time_limit: float) -> NetworkClassifier:
+    """Return a convolutional network."""
+    return NetworkClassifier(InceptionNet, max_time=time_limit, random_state=seed)
+
+
+def lstm(seed: int, time_limit: float) -> NetworkClassifier:
+    """Return a recurrent network: larger batches, since its time is that of the steps in turn."""
+    return NetworkClassifier(
+        LSTMNet, batch_size=32, gradient_clip=1.0, max_time=time_limit, random_state=seed
+    )
+
+
+METHODS: dict[str, Callable[[int, float], Any]] = {
+    "s4": s4,
+    "minirocket": rocket,
+    "minirocket_standardized": partial(rocket, standardize="series"),
+    "inception": inception,
+    "lstm": lstm,
+}
+
+
+def fingerprint(method: str) -> str:
+    """Return a hash of the code that the results of a method come from."""
+    package, peers = Path(sks4.__file__).parent, Path(__file__).parent / "peers"
+    if method == "s4":
+        files: Iterable[Path] = package.rglob("*.py")
+    elif method.startswith("minirocket"):
+        files = [peers / "minirocket.py"]
+    else:
+        name = {"inception": "inception_time.py", "lstm": "lstm.py"}[method]
+        files = [peers / "_classifier.py", peers / name]
+        for used in ("data", "training"):
+            files += (package / used).rglob("*.py")
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()[:12]
+
+
+# ---------------------------------------------------------------------- one case
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table: a method, on a data set, with a seed."""
+
+    method: str
+    dataset: str
+    seed: int
+    time_limit: float
+
+    def configuration(self) -> dict[str, Any]:
+        """Return what must be as it was for a result to be kept."""
+        return {"time_limit": f"{self.time_limit:g}", "code": fingerprint(self.method)}
+
+    def load(self, folder: Path) -> Split:
+        """Return the data."""
+        if self.dataset in DIGITS:
+            return load_spoken_digits(folder, self.dataset.removeprefix("digits_"))
+        return load_ucr(folder, self.dataset)
+
+
+def run_case(case: Case, folder: Path) -> dict[str, Any]:
+    """Train and predict, and return the measurements; called in a process of its own."""
+    split = case.load(folder)
+    model = METHODS[case.method](case.seed, case.time_limit)
+    warm_up(model, split)
+    fit = measure(lambda: model.fit(split.X_train, split.y_train))
+    predict = measure(lambda: model.predict(split.X_test))
+    return {
+        "accuracy": float(np.mean(predict.value == split.y_test)),
+        "fit_seconds": fit.seconds,
+        "predict_seconds": predict.seconds,
+        "fit_peak_mb": fit.peak_bytes / MEGABYTE,
+        "predict_peak_mb": predict.peak_bytes / MEGABYTE,
+        **about_training(model),
+    }
+
+
+def warm_up(model: Any, split: Split) -> None:
+    """Train a copy for a moment: what is imported or compiled on first use shall not count."""
+    tiny = clone(model)
+    if "max_epochs" in tiny.get_params():
+        tiny.set_params(max_epochs=1)
+    X = [sequence[:100] for sequence in split.X_train[:4]]
+    tiny.fit(X, np.array([0, 1, 0, 1])).predict(X)
+
+
+def about_training(model: Any) -> dict[str, Any]:
+    """Return the size of a network and how its training ended; MiniRocket has neither."""
+    net = getattr(model, "net_", None)
+    if net is None:
+        return {}
+    return {
+        "n_parameters": sum(parameter.numel() for parameter in net.module_.parameters()),
+        "n_epochs": len(net.history),
+        "stop_reason": net.stop_reason_ or "all epochs",
+    }
+
+
+# ---------------------------------------------------------------------- all cases
+
+
+def is_known(case: Case) -> bool:
+    """Tell whether the table has a result of this very case."""
+    wanted = case.configuration() | {"threads": torch.get_num_threads()}
+    wanted |= {"method": case.method, "dataset": case.dataset, "seed": case.seed}
+    return any(
+        row["accuracy"] and all(row[name] == str(value) for name, value in wanted.items())
+        for row in read_table(TABLE)
+    )
+
+
+def run(case: Case, folder: Path) -> None:
+    """Run a case and put its result, or what went wrong, into the table."""
+    try:
+        found = in_fresh_process(run_case, case, folder)
+        outcome = f"accuracy {found['accuracy']:.3f}, {found['fit_seconds']:.0f} s"
+    except CaseFailedError as error:
+        outcome = str(error)
+        found = {"accuracy": "", "failure": outcome}
+    row = {"method": case.method, "dataset": case.dataset, **case.configuration(), **found}
+    write_rows(TABLE, [row], key=KEY, seed=case.seed)
+    print(f"{case.method:24}{case.dataset:24}seed {case.seed}  {outcome}", flush=True)
+
+
+def cases(options: argparse.Namespace) -> Iterator[Case]:
+    """Yield the cases asked for, the quick methods of each data set first."""
+    groups = {"ucr": UCR_SETS, "digits": DIGITS}
+    for name in options.datasets:
+        for dataset in groups.get(name, (name,)):
+            # Training on the digits is long and their test sets are large: one seed is enough.
+            seeds = (0,) if dataset in DIGITS else (0, 1, 2)
+            for seed in options.seeds or seeds:
+                for method in options.methods:
+                    yield Case(method, dataset, seed, options.time_limit)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_data_option(parser)
+    datasets = ("ucr", "digits", *UCR_SETS, *DIGITS)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--datasets", nargs="+", choices=datasets, default=["ucr", "digits"])
+    parser.add_argument("--seeds", nargs="+", type=int, help="default: 0 1 2, the digits 0")
+    parser.add_argument(
+        "--time-limit",
+        type=float,
+        default=1200.0,
+        help="seconds of training of inception and lstm (default: %(default)g)",
+    )
+    parser.add_argument("--force", action="store_true", help="run what is known already, too")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the cases that are not known yet, and print the table."""
+    options = parse_arguments()
+    if not minirocket.is_available():
+        options.methods = [m for m in options.methods if not m.startswith("minirocket")]
+        print("MiniRocket is left out: aeon is not installed (make benchmark-env).")
+    for case in cases(options):
+        if options.force or not is_known(case):
+            run(case, options.data_dir)
+    print_summary(read_table(TABLE))
+
+
+# ---------------------------------------------------------------------- summary
+
+
+def mean_of(rows: list[dict[str, str]], column: str, method: str, dataset: str) -> float | None:
+    """Return the mean over seeds of what a method has on a data set."""
+    found = [
+        float(row[column])
+        for row in rows
+        if (row["method"], row["dataset"]) == (method, dataset) and row.get(column)
+    ]
+    return statistics.fmean(found) if found else None
+
+
+def print_summary(rows: list[dict[str, str]]) -> None:
+    """Print a Markdown table: accuracy and seconds of training, means over seeds."""
+    methods = [method for method in METHODS if any(row["method"] == method for row in rows)]
+    print("\n| data set |", " | ".join(methods), "|")
+    print("|---" * (len(methods) + 1) + "|")
+    for dataset in (*UCR_SETS, *DIGITS):
+        print(f"| {dataset} |", " | ".join(_cell(rows, m, (dataset,)) for m in methods), "|")
+    print("| mean of the UCR sets |", " | ".join(_cell(rows, m, UCR_SETS) for m in methods), "|")
+
+
+def _cell(rows: list[dict[str, str]], method: str, datasets: tuple[str, ...]) -> str:
+    """Return the mean over data sets, empty unless there is a result for each of them."""
+    accuracies = [mean_of(rows, "accuracy", method, dataset) for dataset in datasets]
+    seconds = [mean_of(rows, "fit_seconds", method, dataset) for dataset in datasets]
+    if None in accuracies:
+        return ""
+    return f"{statistics.fmean(accuracies):.3f} ({statistics.fmean(seconds):.0f} s)"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The models that sks4 is compared with."""

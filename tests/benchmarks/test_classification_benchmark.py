@@ -1,0 +1,72 @@
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import bench_classification as bench
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """One tiny data set, and a table of its own."""
+    y = np.arange(12) % 2
+    X = np.sin((0.4 + y[:, None]) * np.arange(40)).astype(np.float32)
+    np.savez(tmp_path / "ucr_Worms.npz", X_train=X, y_train=y, X_test=X, y_test=y)
+    monkeypatch.setattr(bench, "TABLE", tmp_path / "classification.csv")
+    monkeypatch.setattr(bench, "in_fresh_process", lambda function, *values: function(*values))
+    return tmp_path
+
+
+def run_main(monkeypatch, folder, *options):
+    arguments = ["--data-dir", str(folder), "--datasets", "Worms", "--seeds", "0"]
+    arguments += ["--methods", "lstm", "--time-limit", "1", *options]
+    monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+    bench.main()
+
+
+def test_benchmark_writes_a_row_and_keeps_it(monkeypatch, folder, capsys):
+    run_main(monkeypatch, folder)
+    (row,) = bench.read_table(bench.TABLE)
+    assert (row["method"], row["dataset"], row["seed"]) == ("lstm", "Worms", "0")
+    assert 0 <= float(row["accuracy"]) <= 1
+    assert float(row["fit_seconds"]) > 0
+    assert int(row["n_epochs"]) >= 1
+    assert row["stop_reason"] in ("max_time", "all epochs")
+    assert f"| Worms | {float(row['accuracy']):.3f} (" in capsys.readouterr().out
+
+    run_main(monkeypatch, folder)
+    assert bench.read_table(bench.TABLE) == [row]
+    assert "seed 0" not in capsys.readouterr().out  # nothing was run
+
+
+@pytest.mark.parametrize("options", [["--force"], ["--time-limit", "0.5"]])
+def test_benchmark_runs_again_when_told_or_changed(monkeypatch, folder, capsys, options):
+    run_main(monkeypatch, folder)
+    run_main(monkeypatch, folder, *options)
+    assert capsys.readouterr().out.count("seed 0") == 2
+    assert len(bench.read_table(bench.TABLE)) == 1
+
+
+def test_benchmark_records_a_failure_and_tries_again(monkeypatch, folder, capsys):
+    def killed(function, *values):
+        raise bench.CaseFailedError("the process ended with exit code -9")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench, "in_fresh_process", killed)
+        run_main(patch, folder)
+    (row,) = bench.read_table(bench.TABLE)
+    assert (row["accuracy"], row["failure"]) == ("", "the process ended with exit code -9")
+    run_main(monkeypatch, folder)
+    (row,) = bench.read_table(bench.TABLE)
+    assert row["accuracy"]
+
+
+def test_fingerprint_is_of_the_method():
+    prints = {method: bench.fingerprint(method) for method in bench.METHODS}
+    assert prints["minirocket"] == prints["minirocket_standardized"]
+    assert len(set(prints.values())) == len(prints) - 1
+
+
+def test_s4_has_nothing_but_its_defaults():
+    model = bench.s4(seed=7, time_limit=1.0)
+    assert model.get_params() == type(model)(random_state=7).get_params()
