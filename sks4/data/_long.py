@@ -50,6 +50,7 @@ def from_long(
     Examples
     --------
     >>> import pandas as pd
+    >>> from sks4 import from_long
     >>> df = pd.DataFrame({"who": ["a", "b", "a"], "t": [1, 0, 0], "x": [5.0, 7.0, 4.0]})
     >>> X, y, ids = from_long(df, id="who", time="t", values="x")
     >>> X[0]["x"].tolist(), ids.tolist()

@@ -148,7 +148,7 @@ class S4Regressor(RegressorMixin, SupervisedS4):
         the number of time points is free.
     n_features_in_ : int
         Number of columns of 2-D training data, else of channels.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, if all are strings.
 
     See Also
