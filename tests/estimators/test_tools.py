@@ -150,12 +150,13 @@ def test_metadata_is_routed_through_a_search(make_classifier, waves):
             .set_predict_request(sampling_rate=True)
             .set_score_request(sample_weight=True, sampling_rate=True)
         )
-        search = GridSearchCV(Pipeline([("model", classifier)]), {"model__d_model": [4]}, cv=2)
+        search = GridSearchCV(classifier, {"d_model": [4]}, cv=2)
         search.fit(X, y, sample_weight=np.ones(24), sampling_rate=100.0)
-        assert search.best_estimator_[-1].sampling_rate_ == 100
-        slower = search.best_estimator_.predict(X[:, :, ::2], sampling_rate=50.0)
-        expected = search.best_estimator_[-1].predict(X[:, :, ::2], sampling_rate=50.0)
-        assert_array_equal(slower, expected)
+        best = search.best_estimator_
+        assert best.sampling_rate_ == 100
+        slower = X[:, :, ::2]
+        routed = Pipeline([("model", best)]).predict(slower, sampling_rate=50.0)
+        assert_array_equal(routed, best.predict(slower, sampling_rate=50.0))
 
 
 def test_weights_reach_a_scorer_that_asks_for_them(make_classifier, waves):
