@@ -39,6 +39,7 @@ from ._common import (
     CaseFailedError,
     Split,
     add_data_option,
+    data_file,
     in_fresh_process,
     load_spoken_digits,
     load_ucr,
@@ -123,6 +124,11 @@ class Case:
         """Return what must be as it was for a result to be kept."""
         return {"time_limit": f"{self.time_limit:g}", "code": fingerprint(self.method)}
 
+    @property
+    def file_name(self) -> str:
+        """Name of the file that holds the data."""
+        return "fsdd.npz" if self.dataset in DIGITS else f"ucr_{self.dataset}.npz"
+
     def load(self, folder: Path) -> Split:
         """Return the data."""
         if self.dataset in DIGITS:
@@ -183,6 +189,7 @@ def is_known(case: Case) -> bool:
 
 def run(case: Case, folder: Path) -> None:
     """Run a case and put its result, or what went wrong, into the table."""
+    data_file(folder, case.file_name)  # missing data is no result
     try:
         found = in_fresh_process(run_case, case, folder)
         outcome = f"accuracy {found['accuracy']:.3f}, {found['fit_seconds']:.0f} s"
@@ -239,7 +246,7 @@ def main() -> None:
 # ---------------------------------------------------------------------- summary
 
 
-def mean_of(rows: list[dict[str, str]], column: str, method: str, dataset: str) -> float | None:
+def _mean(rows: list[dict[str, str]], column: str, method: str, dataset: str) -> float | None:
     """Return the mean over seeds of what a method has on a data set."""
     found = [
         float(row[column])
@@ -261,11 +268,13 @@ def print_summary(rows: list[dict[str, str]]) -> None:
 
 def _cell(rows: list[dict[str, str]], method: str, datasets: tuple[str, ...]) -> str:
     """Return the mean over data sets, empty unless there is a result for each of them."""
-    accuracies = [mean_of(rows, "accuracy", method, dataset) for dataset in datasets]
-    seconds = [mean_of(rows, "fit_seconds", method, dataset) for dataset in datasets]
-    if None in accuracies:
+    accuracies = [_mean(rows, "accuracy", method, dataset) for dataset in datasets]
+    seconds = [_mean(rows, "fit_seconds", method, dataset) for dataset in datasets]
+    known = [value for value in accuracies if value is not None]
+    if len(known) < len(datasets):
         return ""
-    return f"{statistics.fmean(accuracies):.3f} ({statistics.fmean(seconds):.0f} s)"
+    mean_seconds = statistics.fmean(value for value in seconds if value is not None)
+    return f"{statistics.fmean(known):.3f} ({mean_seconds:.0f} s)"
 
 
 if __name__ == "__main__":

@@ -61,6 +61,12 @@ def test_benchmark_records_a_failure_and_tries_again(monkeypatch, folder, capsys
     assert row["accuracy"]
 
 
+def test_benchmark_ends_with_one_line_when_data_is_missing(monkeypatch, folder):
+    with pytest.raises(SystemExit, match=r"fsdd\.npz is missing: pass its folder as --data-dir"):
+        run_main(monkeypatch, folder, "--datasets", "digits")
+    assert not bench.TABLE.exists()
+
+
 def test_fingerprint_is_of_the_method():
     prints = {method: bench.fingerprint(method) for method in bench.METHODS}
     assert prints["minirocket"] == prints["minirocket_standardized"]

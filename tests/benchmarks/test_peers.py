@@ -81,6 +81,6 @@ def test_minirocket_cuts_pads_and_standardizes():
 def test_minirocket_learns_frequencies(waves):
     pytest.importorskip("aeon", reason="aeon is in the extra benchmark")
     X, y = waves
-    model = MiniRocket().fit([*X, np.zeros(MAX_LENGTH + 1)], [*y, 2])
+    model = MiniRocket().fit([*X, np.zeros(MAX_LENGTH + 1)], np.append(y, 2))
     assert model.length_ == MAX_LENGTH
     assert np.mean(model.predict(X) == y) > 0.9
