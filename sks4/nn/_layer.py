@@ -102,10 +102,6 @@ class S4Layer(nn.Module):
         self._kept: dict[Any, Any] = {}
         self._kept_for: tuple[Any, ...] = ()
 
-    # Compiled, a pass would be slower than as it is: nearly all of it are matrix products with
-    # their own backward pass, and unrolling the loop over the chunks takes minutes. What stands
-    # around a layer is compiled.
-    @torch.compiler.disable
     def forward(
         self,
         u: Tensor,
@@ -148,7 +144,6 @@ class S4Layer(nn.Module):
             y, last = self._run(u.to(self._dtype), state, lengths, rate, return_state)
         return y.to(u.dtype), last
 
-    @torch.compiler.disable
     def step(
         self, u: Tensor, state: Tensor | None = None, rate: float = 1.0
     ) -> tuple[Tensor, Tensor]:
