@@ -141,7 +141,7 @@ class S4Layer(nn.Module):
         self._check_input(u, state, lengths)
         rate = check_positive("rate", rate)
         with torch.autocast(u.device.type, enabled=False):
-            y, last = self._run(u.to(self._dtype), state, lengths, rate, return_state)
+            y, last = self._runner()(u.to(self._dtype), state, lengths, rate, return_state)
         return y.to(u.dtype), last
 
     def step(
@@ -216,6 +216,17 @@ class S4Layer(nn.Module):
         return self.__dict__ | {"_kept": {}, "_kept_for": ()}
 
     # -- how a sequence is computed
+
+    def _runner(self) -> Callable[..., tuple[Tensor, Tensor | None]]:
+        """Return :meth:`_run`, left as it is in a model that is compiled.
+
+        Compiled it would be slower: nearly all of it are matrix products with their own backward
+        pass, and unrolling the loop over the chunks takes minutes.
+        """
+        # not as a decorator, which would load the compiler with this module
+        if torch.compiler.is_dynamo_compiling():
+            return torch.compiler.disable(self._run)
+        return self._run
 
     def _run(
         self,

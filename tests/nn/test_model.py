@@ -156,6 +156,18 @@ def test_model_changes_none_of_its_parameters(norm, training):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize("prenorm", [False, True])
+def test_backbone_is_its_projection_and_blocks_with_a_norm_at_the_end(prenorm):
+    backbone, x = make(prenorm=prenorm).backbone, noise(2, 30, N_INPUTS)
+    got, _ = backbone(x)
+    x = backbone.projection(x)
+    for block in backbone.blocks:
+        x, _ = block(x)
+    # without prenorm, the last block has ended with its own
+    expected = torch.nn.functional.layer_norm(x, (4,)) if prenorm else x
+    torch.testing.assert_close(got, expected, **TOLERANCE)
+
+
 def test_patch_is_a_linear_map_of_its_samples():
     backbone = S4Backbone(N_INPUTS, 4, 1, patch_size=3, norm=None, d_state=4).double()
     u = noise(2, 8, N_INPUTS)
