@@ -146,9 +146,9 @@ class S4Backbone(nn.Module):
         return x, BackboneState(states, pending)
 
     def finish(self, state: BackboneState, rate: float = 1.0) -> Tensor:
-        """Return the features of the pending samples, filled to a patch; the state stays as it is.
+        """Return the features of the pending samples, of which there must be one at least.
 
-        Shape ``(batch, 1, d_model)``, or ``(batch, 0, d_model)`` if nothing is pending.
+        They are filled to a patch of shape ``(batch, 1, d_model)``; the state stays as it is.
         """
         missing = -state.pending.shape[1] % self.patch_size
         filled = functional.pad(state.pending, (0, 0, 0, missing))

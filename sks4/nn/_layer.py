@@ -82,7 +82,7 @@ class S4Layer(nn.Module):
     ) -> None:
         super().__init__()
         self.d_model = check_integer("d_model", d_model)
-        self.d_state = _check_state_size(d_state)
+        self.d_state = ops.check_state_size(d_state, "d_state")
         self.bidirectional = bool(bidirectional)
         Lambda, P, B = ops.initial_system(ssm, init, d_state)
         self.ssm, self.init = ssm, init
@@ -250,8 +250,8 @@ class S4Layer(nn.Module):
         keeps = self._keeps_operators()
         b = ops.fit_chunk(u.shape[1]) if keeps else ops.economic_chunk(*u.shape[:2])
         operators = self._keep(
-            ("scan", b, rate, return_state),
-            lambda: self._chunk_operators(b, rate, with_powers=return_state),
+            ("scan", b, rate),  # kept once, for passes with and without a final state
+            lambda: self._chunk_operators(b, rate, with_powers=keeps or return_state),
         )
         y, last = ops.scan(u, operators[0], state=state, lengths=lengths, return_state=return_state)
         if self.bidirectional:
@@ -424,16 +424,6 @@ def _real_vector(parts: Tensor) -> Tensor:
 def _complex(parts: Tensor) -> Tensor:
     """Return ``(..., N/2)`` complex128 from parts ``(..., N/2, 2)``."""
     return torch.view_as_complex(ops.wide(parts).contiguous())
-
-
-def _check_state_size(d_state: int) -> int:
-    """Return `d_state` if it is a positive even integer."""
-    d_state = check_integer("d_state", d_state, minimum=2)
-    if d_state % 2:
-        raise ValueError(
-            f"d_state must be even, because states form conjugate pairs, got {d_state}."
-        )
-    return d_state
 
 
 def _check_rule(ssm: str, discretization: str) -> str:

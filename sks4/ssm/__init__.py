@@ -16,7 +16,7 @@ from ._discretization import (
     discretize_zoh,
 )
 from ._dplr import DIAGONAL_INITS, diagonal, dplr, initial_system, real_form
-from ._hippo import MEASURES, hippo
+from ._hippo import MEASURES, check_state_size, hippo
 from ._kernels import diagonal_kernel, dplr_kernel
 from ._operators import (
     CHUNK_LENGTH,
@@ -37,6 +37,7 @@ __all__ = [
     "ChunkOperator",
     "DiscreteDPLR",
     "check_state",
+    "check_state_size",
     "chunked_scan",
     "dense_operator",
     "diagonal",

@@ -8,6 +8,7 @@ from torch import Tensor
 from sks4._validation import check_choice
 
 from ._dplr import add_blocks
+from ._parts import multiply, scale
 
 DISCRETIZATIONS = ("bilinear", "zoh")
 
@@ -94,8 +95,8 @@ def discretize_zoh(A: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
     return exponential[..., :-1, :-1], exponential[..., :-1, -1]
 
 
-# The two functions below work on real and imaginary parts, so that everything that a layer computes
-# can be compiled and exported. They are the only place where a layer discretizes.
+# The two functions below work on real and imaginary parts, so that what a layer computes can be
+# exported. They are the only place where a layer discretizes.
 
 
 def discretize_diagonal(
@@ -128,7 +129,7 @@ def discretize_diagonal(
     check_choice("discretization", discretization, DISCRETIZATIONS)
     if discretization == "bilinear":
         inverse = _bilinear_inverse(Lambda, dt)
-        return (2 * inverse[0] - 1, 2 * inverse[1]), _scale(_multiply(inverse, B), dt)
+        return (2 * inverse[0] - 1, 2 * inverse[1]), scale(multiply(inverse, B), dt)
     x, y = dt * Lambda[0], dt * Lambda[1]
     growth, half = torch.exp(x), torch.sin(y / 2)
     cos, sin = 1 - 2 * half * half, torch.sin(y)
@@ -146,7 +147,7 @@ def discretize_diagonal(
         torch.where(near_zero, series[0], quotient[0]),
         torch.where(near_zero, series[1], quotient[1]),
     )
-    return (growth * cos, growth * sin), _scale(_multiply(integral, B), dt)
+    return (growth * cos, growth * sin), scale(multiply(integral, B), dt)
 
 
 class DiscreteDPLR(NamedTuple):
@@ -225,24 +226,14 @@ def _exponential_integral(z: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Return the parts of ``(e^z - 1) / z`` for ``|z| < 1e-3``: its series up to ``z^4 / 5!``."""
     total = torch.ones_like(z[0]), torch.zeros_like(z[0])
     for k in (5, 4, 3, 2):
-        product = _multiply(z, total)
+        product = multiply(z, total)
         total = 1 + product[0] / k, product[1] / k
     return total
-
-
-def _multiply(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Multiply two complex tensors given by their parts."""
-    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
-
-
-def _scale(a: tuple[Tensor, Tensor], factor: Tensor) -> tuple[Tensor, Tensor]:
-    """Multiply a complex tensor given by its parts by a real one."""
-    return factor * a[0], factor * a[1]
 
 
 def _rotate(z: tuple[Tensor, Tensor], x: Tensor, *, transpose: bool) -> Tensor:
     """Multiply rows ``x (..., rank, N)`` in real form by the 2x2 blocks of ``z (..., N/2)``."""
     re, im = z[0][..., None, :], z[1][..., None, :]
     top, bottom = x.chunk(2, -1)
-    parts = _multiply((re, -im if transpose else im), (top, bottom))
+    parts = multiply((re, -im if transpose else im), (top, bottom))
     return torch.cat(parts, -1)

@@ -48,11 +48,11 @@ MEASURES: dict[str, Callable[[int], tuple[Tensor, Tensor, Tensor]]] = {
 """Each measure's ``N -> A (N, N), B (N,), P (rank, N)`` such that ``A + P^T P`` is normal."""
 
 
-def check_state_size(N: int) -> int:
+def check_state_size(N: int, name: str = "N") -> int:
     """Return `N` if it is a positive even integer, which conjugate pairs need."""
-    N = check_integer("N", N, minimum=2)
+    N = check_integer(name, N, minimum=2)
     if N % 2:
-        raise ValueError(f"N must be even, because states form conjugate pairs, got {N}.")
+        raise ValueError(f"{name} must be even, because states form conjugate pairs, got {N}.")
     return N
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ._dplr import add_blocks
+from ._parts import cast, concatenate, grow, multiply
 
 CHUNK_LENGTH = 128
 """Samples a chunk: from here on the product runs at the machine's full rate, and the work a sample,
@@ -154,7 +155,6 @@ class _DenseOperator(torch.autograd.Function):
         for i, h in enumerate(groups(E)):
             gK = _diagonal_sums(g_output[h, :b])
             gX = torch.baddbmm(g_enter[h], gK.flip(1)[..., None], C[h, None])
-            first = E[h].mT
             gP, gX, gY = _halve(
                 enter[h],
                 output[h, b:],
@@ -163,7 +163,7 @@ class _DenseOperator(torch.autograd.Function):
                 [None if grad is None else grad[h] for grad in grads[3:]],
             )
             # Y starts from (C A)^T = (I + E)^T C^T, and K is C X
-            gC[h] = (gK.flip(1)[:, None] @ enter[h])[:, 0] + (gY + first.mT @ gY)[..., 0]
+            gC[h] = (gK.flip(1)[:, None] @ enter[h])[:, 0] + (gY + E[h] @ gY)[..., 0]
             gE[h] = torch.baddbmm(gP, gY, C[h, None]).mT
             gB[h], gD[h] = gX[:, 0], gK[:, 0]
         return gE, gB, gC, gD, None, None
@@ -244,29 +244,18 @@ def diagonal_operator(
     while table[0].shape[-1] < b:
         if with_powers:
             powers.append(_dense_power(power, B_bar))
-        table = _pairwise_cat(table, _grow(table, power))
-        square = _multiply(power, power)
+        table = concatenate(table, grow(table, power))
+        square = multiply(power, power)
         power = 2 * power[0] + square[0], 2 * power[1] + square[1]
-    next_re, next_im = _cast(_grow(table, (e[0][..., None], e[1][..., None])), B_bar)  # a^(j+1)
-    X = torch.cat(_multiply(_cast(table, B_bar), _halves(B_bar)), 1).flip(2).mT  # (H, b, N)
+    next_re, next_im = cast(grow(table, (e[0][..., None], e[1][..., None])), B_bar)  # a^(j+1)
+    X = torch.cat(multiply(cast(table, B_bar), _halves(B_bar)), 1).flip(2).mT  # (H, b, N)
     # a covector meets the transposed blocks, the conjugate
-    Y = torch.cat(_multiply((next_re, -next_im), _halves(C)), 1)  # (H, N, b)
+    Y = torch.cat(multiply((next_re, -next_im), _halves(C)), 1)  # (H, N, b)
     K = (X @ C[..., None])[..., 0].flip(1)
     K = torch.cat([K[:, :1] + D[:, None], K[:, 1:]], 1)
     eye = torch.eye(X.shape[-1], dtype=X.dtype, device=X.device)
     move = _dense_power(power, B_bar) + eye
     return ChunkOperator(torch.cat([_Toeplitz.apply(K), Y], 1), X, move, tuple(powers))
-
-
-def _grow(a: tuple[Tensor, Tensor], e: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Return ``a (1 + e)`` for complex tensors given by their parts."""
-    product = _multiply(a, e)
-    return a[0] + product[0], a[1] + product[1]
-
-
-def _pairwise_cat(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Concatenate two complex tensors given by their parts along the last axis."""
-    return torch.cat([a[0], b[0]], -1), torch.cat([a[1], b[1]], -1)
 
 
 def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -275,20 +264,10 @@ def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def _multiply(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Multiply two complex tensors given by their parts."""
-    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
-
-
-def _cast(z: tuple[Tensor, Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
-    """Give a complex tensor given by its parts the dtype of another."""
-    return z[0].to(like.dtype), z[1].to(like.dtype)
-
-
 def _dense_power(power: tuple[Tensor, Tensor], like: Tensor) -> Tensor:
     """Return the transposed blocks of a diagonal ``(H, N/2, 1)`` as ``(H, N, N)``."""
     zero = like.new_zeros(*like.shape, like.shape[-1])
-    real, imag = _cast(power, like)
+    real, imag = cast(power, like)
     return add_blocks(zero, real[..., 0], -imag[..., 0])
 
 
@@ -327,7 +306,6 @@ def _diagonal_sums(G: Tensor) -> Tensor:
     rows = G.new_zeros(H, g, b + g)
     for i in range(0, b, g):
         rows[:, :, : b - i] += G[:, i : i + g, i:]
-    rows[:, :, :g].triu_()
     # read with a row stride of one more, each diagonal is a column
     return rows.as_strided((H, g, b), (g * (b + g), b + g + 1, 1)).sum(1)
 
