@@ -137,10 +137,14 @@ class S4Stepper:
         self._blocks = [_Block(block, batch, rate) for block in blocks]
         dtype = self._blocks[0].bias.dtype
         projection = backbone.projection
-        self._weight = projection.weight.to(dtype, copy=True).T.contiguous()  # (inputs, H)
-        self._bias = projection.bias.to(dtype, copy=True)
+        weight = projection.weight.to(dtype, copy=True)
+        self._bias: Tensor | None = None
+        if isinstance(projection, nn.Linear):
+            weight = weight.T.contiguous()
+            self._bias = projection.bias.to(dtype, copy=True)
+        self._weight = weight  # (inputs, H)
         self._norm = _prepared_norm(backbone.norm, dtype)
-        self._x = self._bias.new_empty(batch, len(self._bias))
+        self._x = weight.new_empty(batch, backbone.d_model)
 
     @torch.inference_mode()
     def step(self, patch: Tensor) -> Tensor:
@@ -148,15 +152,18 @@ class S4Stepper:
 
         Parameters
         ----------
-        patch : Tensor of shape (batch, patch_size * n_inputs)
-            Its samples, one after the other.
+        patch : Tensor of shape (batch, patch_size * n_inputs) or (batch,)
+            Its samples, one after the other; or numbers of symbols.
 
         Returns
         -------
         Tensor of shape (batch, d_model)
             Features; the memory may be used again by the next call.
         """
-        x = torch.addmm(self._bias, patch, self._weight, out=self._x)
+        if self._bias is None:
+            x = torch.index_select(self._weight, 0, patch, out=self._x)
+        else:
+            x = torch.addmm(self._bias, patch, self._weight, out=self._x)
         for block in self._blocks:
             x = block.step(x)
         return self._norm(x)
