@@ -8,7 +8,7 @@ Run from the repository's root::
     python -m benchmarks.bench_generation images --data mnist --picture mnist.png
 
 ``speed``: one more symbol after a context of so many, by ``S4Stepper`` and by a transformer of the
-same width, depth and number of parameters with a cache of keys and values, in turns; into
+same depth and number of parameters with a cache of keys and values, in turns; into
 ``results/generation_speed.csv``. ``text``: bits a byte of English text that Python ships, held-out
 files, beside the compressors of the standard library; into ``results/generation_text.csv``.
 ``images``: bits a pixel of images as sequences of pixels, row by row, and a picture of samples and
@@ -18,6 +18,7 @@ completions; into ``results/generation_images.csv``.
 import argparse
 import bz2
 import lzma
+import math
 import pydoc_data.topics
 import statistics
 import sysconfig
@@ -44,7 +45,7 @@ from ._common import (
     time_interleaved,
     write_rows,
 )
-from .peers.transformer_generator import TransformerGenerator
+from .peers.transformer_generator import HEAD_WIDTH, TransformerGenerator
 
 SEED = 0
 
@@ -63,13 +64,16 @@ def s4_model(d_model: int) -> S4Model:
     return S4Model(N_SYMBOLS, N_SYMBOLS, **options).requires_grad_(False).eval()
 
 
-def transformer(d_model: int, max_length: int) -> TransformerGenerator:
-    """Return a transformer of the same width and depth, as near as can be in parameters."""
+def transformer(n_wanted: int, max_length: int) -> TransformerGenerator:
+    """Return a transformer of the same depth, as near as its heads allow in parameters.
+
+    A layer has about ``12 d^2``: four matrices of the attention, and twice ``d x 4 d``.
+    """
     torch.manual_seed(SEED)
-    wanted = n_parameters(s4_model(d_model)) / N_LAYERS
-    fixed = 4 * d_model**2 + 2 * N_SYMBOLS * d_model / N_LAYERS
-    d_hidden = max(d_model, round((wanted - fixed) / (2 * d_model)))
-    model = TransformerGenerator(N_SYMBOLS, d_model, N_LAYERS, d_hidden, max_length)
+    a, b = 12 * N_LAYERS, 2 * N_SYMBOLS
+    width = (-b + math.sqrt(b**2 + 4 * a * n_wanted)) / (2 * a)
+    d_model = HEAD_WIDTH * max(1, round(width / HEAD_WIDTH))
+    model = TransformerGenerator(N_SYMBOLS, d_model, N_LAYERS, 4 * d_model, max_length)
     return model.requires_grad_(False).eval()
 
 
@@ -108,7 +112,8 @@ def transformer_steps(model: TransformerGenerator, batch: int, context: int) -> 
 
 def speed_case(d_model: int, batch: int, context: int, repeats: int) -> dict[str, Any]:
     """Return symbols a second of both after one length of context."""
-    s4, other = s4_model(d_model), transformer(d_model, context)
+    s4 = s4_model(d_model)
+    other = transformer(n_parameters(s4), context)
     functions = {
         "s4": s4_steps(s4, batch),
         "transformer": transformer_steps(other, batch, context),
@@ -123,6 +128,7 @@ def speed_case(d_model: int, batch: int, context: int, repeats: int) -> dict[str
         "batch": batch,
         "context": context,
         "s4_parameters": n_parameters(s4),
+        "transformer_d_model": other.head.in_features,
         "transformer_parameters": n_parameters(other),
         "s4_per_second": batch / seconds["s4"],
         "transformer_per_second": batch / seconds["transformer"],
@@ -149,6 +155,7 @@ def run_speed(options: argparse.Namespace) -> None:
 # ---------------------------------------------------------------------- text
 
 PIECE = 512  # bytes of a training sequence
+PARAGRAPH = b"\n\n"
 
 
 def documents() -> dict[str, bytes]:
@@ -163,9 +170,19 @@ def documents() -> dict[str, bytes]:
 
 
 def text_split() -> tuple[list[bytes], list[bytes]]:
-    """Return the documents to train on, and every tenth, which is held out."""
-    texts = list(documents().values())
-    return [t for i, t in enumerate(texts) if i % 10], texts[::10]
+    """Return the documents to train on, and every tenth, which is held out.
+
+    Documents quote each other, so paragraphs that are held out are taken from the others.
+    """
+    texts = list(dict.fromkeys(documents().values()))
+    test = texts[::10]
+    held_out = {paragraph for text in test for paragraph in text.split(PARAGRAPH)}
+    train = [
+        PARAGRAPH.join(part for part in text.split(PARAGRAPH) if part not in held_out)
+        for i, text in enumerate(texts)
+        if i % 10
+    ]
+    return train, test
 
 
 def pieces(texts: list[bytes], size: int) -> list[bytes]:

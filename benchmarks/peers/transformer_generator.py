@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-HEAD_WIDTH = 32
+HEAD_WIDTH = 16
 
 
 class CausalAttention(nn.Module):

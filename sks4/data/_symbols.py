@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy.sparse import issparse
+from sklearn.utils.validation import check_array
 
 from sks4.data._containers import as_panel
 from sks4.data._panel import Panel
@@ -63,6 +65,8 @@ class SymbolEncoder:
 
         _map_arrays(X, collect)
         found = [values for values in found if len(values)]
+        if not found:
+            check_array(X, dtype=None, allow_nd=True, ensure_2d=False, ensure_all_finite=False)
         kinds = {_KINDS[values.dtype.kind] for values in found}
         if len(kinds) != 1:
             raise ValueError(
@@ -140,6 +144,8 @@ class SymbolEncoder:
 
 def _map_arrays(X: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
     """Apply a function to each array of values in X, and return them in the same form."""
+    if issparse(X):
+        check_array(X)  # refuses it, in scikit-learn's words
     if isinstance(X, pd.DataFrame):
         if X.size and any(isinstance(cell, _CELLS) for cell in X.iloc[0]):
             return X.map(lambda cell: function(np.asarray(cell)))
@@ -202,6 +208,8 @@ def _as_symbols(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         return array, None
     if array.dtype.kind == "O":
         return _from_objects(array)
+    if array.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported, got dtype {array.dtype}.")
     if array.dtype.kind != "f":
         raise ValueError(f"Symbols must be integers, text or bytes, got dtype {array.dtype}.")
     missing = np.isnan(array)
