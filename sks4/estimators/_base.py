@@ -38,6 +38,7 @@ from sks4.training import (
 # Parameters that shape the model and its input: fixed once there are weights.
 _MODEL_PARAMETERS = (
     *("d_model", "n_layers", "d_state", "ssm", "init", "dt_min", "dt_max"),
+    "bandlimit",
     *("bidirectional", "patch_size", "pooling", "dropout", "norm", "prenorm"),
 )
 _INPUT_PARAMETERS = ("standardize", "missing", "dtype")
@@ -63,6 +64,7 @@ class S4Estimator(BaseEstimator, ABC):
     init: str = "legs"
     dt_min: float | str = "auto"
     dt_max: float | str = "auto"
+    bandlimit: float | None = None
     bidirectional: bool = False
     patch_size: int = 1
     pooling: str = "mean"
@@ -100,6 +102,7 @@ class S4Estimator(BaseEstimator, ABC):
         "init": [StrOptions({"legs", "legt", "fout", "lin", "inv"})],
         "dt_min": [_POSITIVE, _AUTO],
         "dt_max": [_POSITIVE, _AUTO],
+        "bandlimit": [_POSITIVE, None],
         "bidirectional": ["boolean"],
         "patch_size": [_POSITIVE_INTEGER],
         "pooling": [StrOptions({"mean", "last", "max"})],

@@ -59,6 +59,9 @@ class S4Generator(DensityMixin, SequenceS4):
         Range of the initial steps of the state spaces. A feature remembers about ``1/dt`` steps,
         so "auto" follows the lengths: ``dt_min`` is about 1 over the length, and ``dt_max`` 100
         times as large.
+    bandlimit : float or None, default=None
+        With ``ssm="s4d"``: modes with a frequency above this share of half the sampling rate give
+        no output; with 1, those that would alias.
     dropout : float, default=0.1
         Probability that a feature is left out of a training step, from 0 up to but not 1.
     norm : {"layer", "batch"} or None, default="layer"
