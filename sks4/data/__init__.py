@@ -5,6 +5,7 @@ from sks4.data._containers import as_panel
 from sks4.data._long import from_long, to_long
 from sks4.data._panel import Panel
 from sks4.data._scaling import SequenceEncoder, Standardizer, fill_forward
+from sks4.data._streaming import StreamEncoder
 
 __all__ = [
     "BucketBatchSampler",
@@ -12,6 +13,7 @@ __all__ = [
     "SequenceDataset",
     "SequenceEncoder",
     "Standardizer",
+    "StreamEncoder",
     "as_panel",
     "fill_forward",
     "from_long",

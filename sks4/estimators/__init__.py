@@ -2,5 +2,12 @@
 
 from sks4.estimators._classification import S4Classifier
 from sks4.estimators._regression import S4Regressor
+from sks4.estimators._streaming import ClassifierStream, RegressorStream, SequenceStream
 
-__all__ = ["S4Classifier", "S4Regressor"]
+__all__ = [
+    "ClassifierStream",
+    "RegressorStream",
+    "S4Classifier",
+    "S4Regressor",
+    "SequenceStream",
+]

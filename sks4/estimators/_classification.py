@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from sks4.estimators._streaming import ClassifierStream
 from sks4.estimators._supervised import LabeledSequences, SupervisedS4
 from sks4.training import CrossEntropy
 
@@ -323,6 +324,47 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         """
         predicted = self.predict(X, sampling_rate=sampling_rate)
         return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+
+    def stream(self, n_streams: int = 1, sampling_rate: float | None = None) -> ClassifierStream:
+        """Return an object that reads sequences sample by sample, in constant memory.
+
+        Parameters
+        ----------
+        n_streams : int, default=1
+            Number of sequences side by side.
+        sampling_rate : float or None, default=None
+            Their sampling rate in Hz; None for that of `fit`.
+
+        Returns
+        -------
+        ClassifierStream
+            With ``push(sample)``, ``predict()``, ``predict_proba()``, ``predict_log_proba()``,
+            ``reset()`` and ``copy()``. At any time it predicts what `predict` does for everything
+            pushed.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If the model reads backwards, sequences are scaled by their own statistics, or the
+            sampling rate is not valid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sks4 import S4Classifier
+        >>> X, y = np.random.default_rng(0).normal(size=(20, 2, 30)), np.arange(20) % 2
+        >>> classifier = S4Classifier(d_model=8, n_layers=1, d_state=8, max_epochs=1)
+        >>> stream = classifier.fit(X, y).stream()
+        >>> for t in range(30):
+        ...     probability = stream.push(X[0, :, t]).predict_proba()
+        >>> np.allclose(probability, classifier.predict_proba(X[:1]), atol=1e-5)
+        True
+        """
+        return ClassifierStream(
+            **self._stream_parts(sampling_rate), n_streams=n_streams, classes=self.classes_
+        )
 
     # ------------------------------------------------------------------ targets
 

@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array
 
+from sks4.estimators._streaming import RegressorStream
 from sks4.estimators._supervised import LabeledSequences, SupervisedS4
 from sks4.training import AbsoluteError, Huber, Quantile, SquaredError
 
@@ -254,6 +255,48 @@ class S4Regressor(RegressorMixin, SupervisedS4):
         """
         predicted = self.predict(X, sampling_rate=sampling_rate)
         return float(r2_score(y, predicted, sample_weight=sample_weight))
+
+    def stream(self, n_streams: int = 1, sampling_rate: float | None = None) -> RegressorStream:
+        """Return an object that reads sequences sample by sample, in constant memory.
+
+        Parameters
+        ----------
+        n_streams : int, default=1
+            Number of sequences side by side.
+        sampling_rate : float or None, default=None
+            Their sampling rate in Hz; None for that of `fit`.
+
+        Returns
+        -------
+        RegressorStream
+            With ``push(sample)``, ``predict()``, ``reset()`` and ``copy()``. At any time it
+            predicts what `predict` does for everything pushed.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If the model reads backwards, sequences are scaled by their own statistics, or the
+            sampling rate is not valid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sks4 import S4Regressor
+        >>> X, y = np.random.default_rng(0).normal(size=(20, 2, 30)), np.arange(20)
+        >>> regressor = S4Regressor(d_model=8, n_layers=1, d_state=8, max_epochs=1)
+        >>> stream = regressor.fit(X, y).stream(n_streams=20)
+        >>> prediction = stream.push(X[..., :10]).push(X[..., 10:]).predict()
+        >>> np.allclose(prediction, regressor.predict(X), rtol=1e-5)
+        True
+        """
+        return RegressorStream(
+            **self._stream_parts(sampling_rate),
+            n_streams=n_streams,
+            target_scaler=self.target_scaler_,
+            one_target=self.n_targets_in_ is None,
+        )
 
     # ------------------------------------------------------------------ targets
 

@@ -329,6 +329,21 @@ class SupervisedS4(S4Estimator):
             )
         return outputs.astype(np.float64)
 
+    def _stream_parts(self, sampling_rate: float | None) -> dict[str, Any]:
+        """Return what a stream is made of."""
+        check_is_fitted(self)
+        if self._built_with_["bidirectional"]:
+            raise ValueError(
+                "bidirectional=True cannot be streamed, since every output depends on the whole "
+                "sequence; fit with bidirectional=False."
+            )
+        return {
+            "model": self.net_.module_,
+            "encoder": self.encoder_,
+            "rate": self._rate(sampling_rate),
+            "layout": self.layout,
+        }
+
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's description of the estimator."""
         tags = super().__sklearn_tags__()

@@ -5,11 +5,13 @@ from ._block import S4Block
 from ._heads import HorizonHead, PooledHead, Pooling, PoolState, StepHead
 from ._layer import S4Layer
 from ._model import ModelState, S4Model
+from ._stepper import ModelStepper, S4Stepper, StepperState
 
 __all__ = [
     "BackboneState",
     "HorizonHead",
     "ModelState",
+    "ModelStepper",
     "PoolState",
     "PooledHead",
     "Pooling",
@@ -17,5 +19,7 @@ __all__ = [
     "S4Block",
     "S4Layer",
     "S4Model",
+    "S4Stepper",
     "StepHead",
+    "StepperState",
 ]

@@ -104,7 +104,7 @@ class S4Backbone(nn.Module):
             Number of real steps of `x`.
         """
         self._check_input(u)
-        self._check_rate(rate)
+        self.check_rate(rate)
         if lengths is not None:
             check_lengths(lengths, u)
             real = torch.arange(u.shape[1], device=u.device) < lengths[:, None]
@@ -134,7 +134,7 @@ class S4Backbone(nn.Module):
             For the next call.
         """
         self._check_input(u)
-        self._check_rate(rate)
+        self.check_rate(rate)
         cast(S4Block, self.blocks[0]).layer.check_has_state()
         if state is None:
             state = BackboneState((None,) * len(self.blocks), u[:, :0])
@@ -189,7 +189,7 @@ class S4Backbone(nn.Module):
                 f"got {tuple(u.shape)}."
             )
 
-    def _check_rate(self, rate: float) -> None:
+    def check_rate(self, rate: float) -> None:
         """Raise if another rate meets patches, whose projection is tied to the rate of training."""
         if self.patch_size > 1 and rate != 1:
             raise ValueError(

@@ -178,9 +178,28 @@ class S4Layer(nn.Module):
         if state is None:
             state = torch.zeros(*u.shape, self.d_state, dtype=self._dtype, device=u.device)
         with torch.autocast(u.device.type, enabled=False):
-            operator = self._keep(("step", rate), lambda: self._step_operator(rate))
-            y, state = ops.step(u.to(self._dtype), state, operator)
+            y, state = ops.step(u.to(self._dtype), state, self.step_operator(rate))
         return y.to(u.dtype), state
+
+    def step_operator(self, rate: float = 1.0) -> ops.StepOperator:
+        """Return the systems over one sample, kept in evaluation like all operators.
+
+        Parameters
+        ----------
+        rate : float, default=1.0
+            Sampling interval now over the one in training.
+
+        Returns
+        -------
+        StepOperator
+            In the layer's dtype.
+        """
+        return self._keep(
+            ("step", rate),
+            lambda: ops.step_operator(
+                self._discretize(rate), self._output_vectors()[0], self._feedthroughs()[0]
+            ),
+        )
 
     def kernel(self, length: int, rate: float = 1.0) -> Tensor:
         """Return the convolution kernel, without the feedthrough `D`.
@@ -316,12 +335,6 @@ class S4Layer(nn.Module):
         return [
             ops.diagonal_operator(e, B_bar, C, D, b, with_powers=with_powers) for C, D in outputs
         ]
-
-    def _step_operator(self, rate: float) -> Tensor:
-        """Return the operator over one sample."""
-        system, dtype = self._discretize(rate), self._dtype
-        C, D = self._output_vectors()[0], self._feedthroughs()[0]
-        return ops.step_operator(system.increment(dtype), system.B_bar.to(dtype), C, D)
 
     def _kernels(self, length: int, rate: float) -> Tensor:
         """Return the kernels of all directions, ``(directions, d_model, length)``."""

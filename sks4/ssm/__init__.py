@@ -27,7 +27,8 @@ from ._operators import (
     fit_chunk,
     wide,
 )
-from ._scan import check_state, chunked_scan, scan, step, step_operator
+from ._scan import check_state, chunked_scan, scan
+from ._step import StepOperator, step, step_operator
 
 __all__ = [
     "CHUNK_LENGTH",
@@ -36,6 +37,7 @@ __all__ = [
     "MEASURES",
     "ChunkOperator",
     "DiscreteDPLR",
+    "StepOperator",
     "check_state",
     "check_state_size",
     "chunked_scan",

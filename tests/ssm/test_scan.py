@@ -212,31 +212,7 @@ def test_scan_keeps_the_input_and_the_chunk_states_for_the_backward_pass(kind):
     assert elements <= u.numel() * (64 + N) / 64 + blocks
 
 
-# -- one step and the public form
-
-
-@KINDS
-def test_step_equals_the_recurrence(kind):
-    leaves = parameters(kind)
-    A_bar, B_bar, C, D = dense_system(kind, leaves)
-    one = ssm.step_operator(A_bar - torch.eye(N), B_bar, C, D)
-    u, state = draw(3, 12, H), draw(3, H, N, seed=5)
-    truth, last = stepped(kind, leaves, u, state)
-    outputs = []
-    for t in range(12):
-        y, state = ssm.step(u[:, t], state, one)
-        outputs.append(y)
-    torch.testing.assert_close(torch.stack(outputs, 1), torch.stack(truth), rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(state, last, rtol=1e-12, atol=1e-12)
-
-
-def test_step_gradient_matches_finite_differences():
-    operands = [*parameters("dense", H=1, N=2), draw(2, 1), draw(2, 1, 2, seed=5)]
-
-    def run(E, B_bar, C, D, u, state):
-        return ssm.step(u, state, ssm.step_operator(E, B_bar, C, D))
-
-    assert torch.autograd.gradcheck(run, [z.requires_grad_() for z in operands])
+# -- the public form
 
 
 @given(pieces=st.lists(st.integers(1, 40), min_size=1, max_size=6), b=st.sampled_from([1, 4, 16]))

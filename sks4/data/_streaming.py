@@ -1,0 +1,148 @@
+"""Sequences that arrive piece by piece, encoded as whole ones would be."""
+
+import copy
+
+import numpy as np
+
+from sks4.data._scaling import SequenceEncoder, fill_forward
+
+
+class StreamEncoder:
+    """Encode streams piece by piece, with the result of `SequenceEncoder` on all of it.
+
+    Time points at which all channels of a stream are NaN may be the padding behind its end, or
+    missing values within it: what follows decides. They are encoded as missing, and `lengths`
+    says up to where a stream is known to reach.
+
+    Parameters
+    ----------
+    encoder : SequenceEncoder
+        Fitted.
+    n_streams : int
+        Number of streams side by side, all pushed at the same times.
+    dtype : {"float32", "float64"}
+        Type of what the network reads.
+
+    Attributes
+    ----------
+    n_pushed : int
+        Number of time points pushed to each stream.
+    lengths : ndarray of shape (n_streams,), int64
+        Time points of each stream, without those at its end at which all channels are NaN.
+
+    Raises
+    ------
+    ValueError
+        If the encoder scales each sequence by its own mean and deviation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sks4.data import SequenceEncoder, as_panel
+    >>> encoder = SequenceEncoder(None).fit(as_panel(np.zeros((1, 1, 4))))
+    >>> stream = StreamEncoder(encoder, 1, "float32")
+    >>> u = [stream.encode(np.array([[[x]]]))[0, 0, 0] for x in (1.0, 2.0, np.nan)]
+    >>> [float(value) for value in u], stream.lengths.tolist()
+    ([1.0, 2.0, 2.0], [2])
+    """
+
+    def __init__(self, encoder: SequenceEncoder, n_streams: int, dtype: str) -> None:
+        if encoder.standardize == "series":
+            raise ValueError(
+                "standardize='series' cannot be streamed, since it scales by mean and deviation of "
+                "the whole sequence; fit with standardize='global' or None."
+            )
+        self.encoder = encoder
+        self.dtype = dtype
+        self.n_channels = len(encoder.standardizer_.fill_)
+        self.n_pushed = 0
+        self.lengths = np.zeros(n_streams, dtype=np.int64)
+        self._last = np.tile(encoder.standardizer_.fill_, (n_streams, 1))
+
+    def copy(self) -> "StreamEncoder":
+        """Return an independent copy over the same fitted encoder."""
+        other = copy.copy(self)
+        other.lengths, other._last = self.lengths.copy(), self._last.copy()
+        return other
+
+    def encode(self, values: np.ndarray) -> np.ndarray:
+        """Encode the next time points.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_streams, n_channels, n_timepoints), float64
+            Raw values, NaN where missing.
+
+        Returns
+        -------
+        ndarray of shape (n_streams, n_timepoints, n_inputs)
+            Contiguous, without NaN.
+
+        Raises
+        ------
+        ValueError
+            If a value is infinite, beyond the range of the dtype after scaling, or missing where
+            the encoder refuses that. The streams are then as before.
+        """
+        n_streams, n_channels, n_timepoints = values.shape
+        finite = np.isfinite(values)
+        lengths = np.full(n_streams, self.n_pushed + n_timepoints)
+        absent = None if finite.all() else self._absent(values, finite)
+        if absent is not None:
+            lengths = self._lengths_after(absent)
+        self._refuse_missing(absent, lengths)
+        scaled = self.encoder.standardizer_.transform(values)
+        encoded = np.zeros((n_streams, n_timepoints, self.encoder.n_inputs_), self.dtype)
+        if absent is not None:
+            scaled = fill_forward(scaled, absent, self._last)
+            if self.encoder.has_mask_:
+                encoded[..., n_channels:] = absent.transpose(0, 2, 1)
+        with np.errstate(over="ignore"):
+            encoded[..., :n_channels] = scaled.transpose(0, 2, 1)
+        self._refuse_overflow(encoded, scaled)
+        self._last, self.lengths = scaled[..., -1], lengths
+        self.n_pushed += n_timepoints
+        return encoded
+
+    def _absent(self, values: np.ndarray, finite: np.ndarray) -> np.ndarray:
+        """Return which values are NaN, and refuse those that are infinite."""
+        absent = np.isnan(values)
+        if (infinite := ~(finite | absent)).any():
+            stream, channel, step = np.argwhere(infinite)[0]
+            raise ValueError(
+                f"A sample must not hold infinity, got it in stream {stream}, channel {channel}, "
+                f"time point {self.n_pushed + step}. Replace it, or mark it as missing with NaN."
+            )
+        return absent
+
+    def _lengths_after(self, absent: np.ndarray) -> np.ndarray:
+        """Return the lengths with time points (n_streams, n_channels, n_timepoints) appended."""
+        has_value = np.logical_not(absent).any(axis=1)  # (n_streams, n_timepoints)
+        last = has_value.shape[1] - has_value[:, ::-1].argmax(axis=1)
+        return np.where(has_value.any(axis=1), self.n_pushed + last, self.lengths)
+
+    def _refuse_missing(self, absent: np.ndarray | None, lengths: np.ndarray) -> None:
+        """Raise if values before the end of a stream are missing and must not be."""
+        if self.encoder.missing != "error":
+            return
+        # those that waited, if a value has come since, and those in the new piece
+        is_missing = (self.lengths < self.n_pushed) & (lengths > self.n_pushed)
+        if absent is not None:
+            before_end = (
+                np.arange(self.n_pushed, self.n_pushed + absent.shape[2]) < lengths[:, None]
+            )
+            is_missing |= (absent.any(axis=1) & before_end).any(axis=1)
+        if is_missing.any():
+            raise ValueError(
+                "A sample must have no missing values with missing='error', got NaN in stream "
+                f"{is_missing.argmax()}. Fit with missing='mask' or 'ffill'."
+            )
+
+    def _refuse_overflow(self, encoded: np.ndarray, scaled: np.ndarray) -> None:
+        """Raise if scaled values do not fit into the dtype."""
+        if not np.isfinite(encoded).all():
+            raise ValueError(
+                f"A sample must be within the range of {self.dtype} after scaling (standardize="
+                f"{self.encoder.standardize!r}), got values up to {np.abs(scaled).max():.3g}. "
+                "Scale the data, or fit with standardize='global' or dtype='float64'."
+            )

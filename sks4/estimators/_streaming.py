@@ -1,0 +1,257 @@
+"""Fitted estimators that read sequences sample by sample."""
+
+import copy
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import log_softmax, softmax
+from sklearn.preprocessing import StandardScaler
+
+from sks4._validation import check_integer
+from sks4.data import SequenceEncoder, StreamEncoder
+from sks4.nn import ModelStepper, S4Model
+
+
+class SequenceStream:
+    """Sequences that a fitted model reads as they come, in constant memory.
+
+    Made by ``stream()`` of an estimator. At any time, the prediction equals that of the estimator
+    on everything pushed so far. Samples at which all channels are NaN wait until a value follows,
+    which makes them missing values; until then they are the padding behind the sequence, and
+    change no prediction.
+
+    A stream has a copy of the weights, so that it does not change when the estimator is trained
+    on; it can be pickled and goes on where it was.
+
+    Parameters
+    ----------
+    model : S4Model
+        Trained, with a pooled or horizon head.
+    encoder : SequenceEncoder
+        Fitted scaling of the channels, and treatment of missing values.
+    n_streams : int, default=1
+        Number of sequences side by side. A sample is pushed to all at the same time; a stream that
+        has none gets NaN.
+    rate : float, default=1.0
+        Sampling interval of the streams over the one in training.
+    layout : {"nct", "ntc"}, default="nct"
+        Order of the axes of pushed arrays, as of the estimator.
+
+    Attributes
+    ----------
+    lengths : ndarray of shape (n_streams,), int
+        Time points that the prediction of each stream rests on.
+    waiting : ndarray of shape (n_streams,), int
+        Time points behind them at which all channels were NaN.
+
+    Raises
+    ------
+    ValueError
+        If the model or the encoder needs whole sequences, or `rate` is not valid.
+    """
+
+    def __init__(
+        self,
+        model: S4Model,
+        encoder: SequenceEncoder,
+        n_streams: int = 1,
+        *,
+        rate: float = 1.0,
+        layout: str = "nct",
+    ) -> None:
+        check_integer("n_streams", n_streams)
+        self.n_streams = n_streams
+        self.layout = layout
+        parameter = next(model.parameters())
+        dtype = str(parameter.dtype).removeprefix("torch.")
+        self._device = parameter.device
+        self._encoder = StreamEncoder(encoder, n_streams, dtype)
+        frozen = copy.deepcopy(model).requires_grad_(False).eval()
+        self._stepper = ModelStepper(frozen, n_streams, rate)
+        # features at its last value, of each stream that waits
+        self._features_before: dict[int, torch.Tensor] = {}
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Time points that the prediction of each stream rests on, shape (n_streams,)."""
+        return self._encoder.lengths.copy()
+
+    @property
+    def waiting(self) -> np.ndarray:
+        """Time points at the end of each stream at which all channels were NaN (n_streams,)."""
+        return self._encoder.n_pushed - self._encoder.lengths
+
+    def push(self, sample: Any) -> Self:
+        """Read the next sample, or several.
+
+        Parameters
+        ----------
+        sample : array-like of shape (n_channels,) or (n_channels, n_timepoints)
+            Raw values, NaN where missing. With several streams there is a leading axis,
+            ``(n_streams, n_channels)`` or ``(n_streams, n_channels, n_timepoints)``. With
+            ``layout="ntc"`` time comes before the channels, as it does in a DataFrame.
+
+        Returns
+        -------
+        self : stream
+            The stream.
+
+        Raises
+        ------
+        ValueError
+            If the shape does not fit, or a value is infinite, or is missing and must not be. The
+            stream is then as before.
+        TypeError
+            If the values are not real numbers.
+        """
+        values = self._checked(sample)
+        start = self._encoder.n_pushed
+        if values.shape[2] == 0:
+            return self
+        u = torch.from_numpy(self._encoder.encode(values)).to(self._device)
+        lengths = self._encoder.lengths
+        if self._features_before or lengths.min() < self._encoder.n_pushed:
+            start = self._push_up_to_the_ends(u, start, lengths)
+            u = u[:, u.shape[1] - (self._encoder.n_pushed - start) :]
+        if u.shape[1]:
+            self._stepper.push(u)
+        return self
+
+    def _push_up_to_the_ends(self, u: torch.Tensor, start: int, lengths: np.ndarray) -> int:
+        """Keep the features of streams at their last value; return how far all have come."""
+        first, end = start, start + u.shape[1]
+        for stream in [s for s in self._features_before if lengths[s] > start]:
+            del self._features_before[stream]  # a value has come
+        for stop in sorted({int(n) for n in lengths if max(start, 1) <= n < end}):
+            rows = [s for s in np.flatnonzero(lengths == stop) if s not in self._features_before]
+            if stop > start:
+                self._stepper.push(u[:, start - first : stop - first])
+                start = stop
+            if rows:
+                features = self._stepper.features()
+                self._features_before |= {int(row): features[row] for row in rows}
+        return start
+
+    def reset(self) -> Self:
+        """Go back to the beginning of all streams."""
+        self._encoder = StreamEncoder(self._encoder.encoder, self.n_streams, self._encoder.dtype)
+        self._stepper.reset()
+        self._features_before = {}
+        return self
+
+    def copy(self) -> Self:
+        """Return an independent stream that has read the same; the weights are shared."""
+        other = copy.copy(self)
+        other._encoder = self._encoder.copy()
+        other._stepper = copy.deepcopy(self._stepper)
+        other._features_before = dict(self._features_before)
+        return other
+
+    @torch.inference_mode()
+    def _outputs(self) -> np.ndarray:
+        """Return the outputs of the model for everything pushed, (n_streams, ...), float64."""
+        lengths = self._encoder.lengths
+        if lengths.min() == 0:
+            raise ValueError(
+                "Every stream must have got a value before a prediction, got none yet in stream "
+                f"{lengths.argmin()}. Push a sample first."
+            )
+        features = self._stepper.features()
+        for stream, before in self._features_before.items():
+            features[stream] = before
+        outputs = self._stepper.read(features).cpu().numpy().astype(np.float64)
+        if not np.isfinite(outputs).all():
+            raise ValueError(
+                "The model must give finite outputs, got others. The pushed values are likely far "
+                "outside the range of the training data."
+            )
+        return outputs
+
+    def _checked(self, sample: Any) -> np.ndarray:
+        """Return a sample as an array of shape (n_streams, n_channels, n_timepoints)."""
+        is_frame = isinstance(sample, pd.DataFrame)
+        if isinstance(sample, torch.Tensor):
+            sample = sample.detach().cpu()
+        array = np.asarray(sample)
+        if array.dtype.kind not in "biufO":
+            raise TypeError(f"A sample must hold real numbers, got dtype {array.dtype}.")
+        array = array.astype(np.float64, copy=False)
+        leading = () if self.n_streams == 1 else (self.n_streams,)
+        n_axes = len(leading)
+        if array.ndim == n_axes + 2 and (is_frame or self.layout == "ntc"):
+            array = array.swapaxes(-1, -2)
+        n_channels = self._encoder.n_channels
+        if array.ndim - n_axes not in (1, 2) or array.shape[: n_axes + 1] != leading + (
+            n_channels,
+        ):
+            raise ValueError(self._shape_message(leading, np.shape(sample)))
+        return array.reshape(self.n_streams, n_channels, -1 if array.ndim > n_axes + 1 else 1)
+
+    def _shape_message(self, leading: tuple[int, ...], shape: tuple[int, ...]) -> str:
+        axes = ", ".join(map(str, leading + (self._encoder.n_channels,)))
+        one = f"({axes},)" if not leading else f"({axes})"
+        several = f"({axes}, n_timepoints)"
+        if self.layout == "ntc":
+            several = (
+                f"({', '.join(map(str, leading + ('n_timepoints', self._encoder.n_channels)))})"
+            )
+        return (
+            f"A sample must have shape {one}, or {several} for several at once, got {shape}. There "
+            f"are {self._encoder.n_channels} channels as in fit, and n_streams={self.n_streams}."
+        )
+
+
+class ClassifierStream(SequenceStream):
+    """A stream of a classifier; see :class:`SequenceStream` for what it has in common.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As of :class:`SequenceStream`.
+    classes : ndarray of shape (n_classes,)
+        Labels.
+    """
+
+    def __init__(self, *args: Any, classes: np.ndarray, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.classes_ = classes
+
+    def predict(self) -> np.ndarray:
+        """Return the most probable class of each stream so far, shape (n_streams,)."""
+        return self.classes_[self._outputs().argmax(axis=1)]
+
+    def predict_proba(self) -> np.ndarray:
+        """Return the probabilities so far, shape (n_streams, n_classes), float64."""
+        return softmax(self._outputs(), axis=1)
+
+    def predict_log_proba(self) -> np.ndarray:
+        """Return their natural logarithms, shape (n_streams, n_classes), float64."""
+        return log_softmax(self._outputs(), axis=1)
+
+
+class RegressorStream(SequenceStream):
+    """A stream of a regressor; see :class:`SequenceStream` for what it has in common.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As of :class:`SequenceStream`.
+    target_scaler : StandardScaler
+        Scaling of the targets.
+    one_target : bool
+        Whether predictions have one axis, as the targets had in fit.
+    """
+
+    def __init__(
+        self, *args: Any, target_scaler: StandardScaler, one_target: bool, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._target_scaler = target_scaler
+        self._one_target = one_target
+
+    def predict(self) -> np.ndarray:
+        """Return the targets so far, shape (n_streams,) or (n_streams, n_targets), float64."""
+        targets = self._target_scaler.inverse_transform(self._outputs())
+        return targets[:, 0] if self._one_target else targets

@@ -1,0 +1,385 @@
+"""Models prepared to go on step by step: operators fixed once, states moved in place.
+
+:meth:`S4Model.advance` is the same mathematics in the form that trains and exports: it checks its
+operands, and makes a new state, at every call. Here a step is nothing but some ten tensor
+operations a block, on memory that is there.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from sks4 import ssm as ops
+from sks4._validation import check_integer, check_positive
+
+from ._backbone import BackboneState, S4Backbone
+from ._block import NoNorm, RealStepBatchNorm, S4Block
+from ._heads import PooledHead
+from ._model import S4Model
+
+_SCAN_FROM = 64
+"""Patches at once from which the scan is faster than steps, see benchmarks/bench_streaming.py."""
+
+_AT_ONCE = 4096
+"""Patches that the scan takes at once, so that memory does not grow with what is pushed."""
+
+_HALF = math.sqrt(0.5)
+
+
+class _Systems:
+    """The systems of one layer, whose state moves in place.
+
+    The state is kept as complex numbers, for which the diagonal is one operation; everything else
+    works on the same memory as real numbers.
+    """
+
+    def __init__(self, operator: ops.StepOperator, batch: int) -> None:
+        self.e = torch.complex(*operator.e)  # (H, N/2)
+        self.minus_q = [-_interleaved(q) for q in operator.q.unbind(1)]  # rank times (H, N)
+        self.r = [_interleaved(r) for r in operator.r.unbind(1)]
+        self.B = _interleaved(operator.B_bar)
+        # The blocks take the output divided by sqrt(2), see _Block.
+        self.C, self.D = _interleaved(operator.C) * _HALF, operator.D * _HALF
+        self.z = self.e.new_zeros(batch, *self.e.shape)
+        self.x = torch.view_as_real(self.z).flatten(-2)  # (batch, H, N), the same memory
+        self.coupling = [self.D.new_empty(batch, len(self.D), 1) for _ in self.r]
+        self.y = self.D.new_empty(batch, len(self.D))
+
+    def step(self, u: Tensor) -> Tensor:
+        """Move by one sample ``u (batch, H)``; the result is overwritten by the next call."""
+        for r, coupling in zip(self.r, self.coupling, strict=True):
+            torch.linalg.vecdot(self.x, r, out=coupling[..., 0])
+        self.z.addcmul_(self.e, self.z)
+        for minus_q, coupling in zip(self.minus_q, self.coupling, strict=True):
+            self.x.addcmul_(minus_q, coupling)
+        self.x.addcmul_(self.B, u[..., None])
+        return torch.linalg.vecdot(self.x, self.C, out=self.y).addcmul_(self.D, u)
+
+    @property
+    def state(self) -> Tensor:
+        """A copy of the state in the real form of the layers, ``(batch, H, N)``."""
+        return torch.view_as_real(self.z).mT.flatten(-2).clone()
+
+    @state.setter
+    def state(self, state: Tensor) -> None:
+        torch.view_as_real(self.z).copy_(state.unflatten(-1, (2, -1)).mT)
+
+
+class _Block:
+    """One block in evaluation, for a single step.
+
+    With ``w = y / sqrt(2)``, ``gelu(y) = (w + w erf(w)) / sqrt(2)``. The first factor is part of
+    the systems' output, the second of the gate's weights, so two operations are left.
+    """
+
+    def __init__(self, block: S4Block, batch: int, rate: float) -> None:
+        operator = block.layer.step_operator(rate)
+        dtype = operator.D.dtype
+        self.systems = _Systems(operator, batch)
+        self.norm, self.prenorm = _prepared_norm(block.norm, dtype), block.prenorm
+        self.weight = (block.gate.weight.to(dtype) * _HALF).T.contiguous()  # (H, 2 H)
+        self.bias = block.gate.bias.to(dtype, copy=True)
+        self.active = torch.empty_like(self.systems.y)
+        self.gated = self.bias.new_empty(batch, len(self.bias))
+        self.value, self.gate = self.gated.chunk(2, -1)
+
+    def step(self, x: Tensor) -> Tensor:
+        """Change ``x (batch, H)`` to the output of the block."""
+        w = self.systems.step(self.norm(x) if self.prenorm else x)
+        torch.addcmul(w, w, torch.erf(w, out=self.active), out=self.active)
+        torch.addmm(self.bias, self.active, self.weight, out=self.gated)
+        x.addcmul_(self.value, self.gate.sigmoid_())
+        return x if self.prenorm else self.norm(x)
+
+
+class S4Stepper:
+    """A backbone that goes on patch by patch.
+
+    It has its own copies of the discretized weights: what is trained later does not change it.
+
+    Parameters
+    ----------
+    backbone : S4Backbone
+        Trained, not bidirectional. Dropout has no effect, and batch norms use their running
+        statistics, whatever mode it is in.
+    batch : int, default=1
+        Number of sequences side by side.
+    rate : float, default=1.0
+        Sampling interval now over the one in training.
+
+    Raises
+    ------
+    ValueError
+        If the backbone is bidirectional, or the rate is not valid.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sks4 import nn
+    >>> backbone = nn.S4Backbone(3, d_model=8, n_layers=2, d_state=4).eval()
+    >>> stepper = nn.S4Stepper(backbone, batch=2)
+    >>> u = torch.randn(2, 20, 3)
+    >>> steps = [stepper.step(u[:, t]).clone() for t in range(20)]
+    >>> torch.allclose(torch.stack(steps, 1), backbone(u)[0], atol=1e-5)
+    True
+    """
+
+    @torch.inference_mode()
+    def __init__(self, backbone: S4Backbone, batch: int = 1, rate: float = 1.0) -> None:
+        check_integer("batch", batch)
+        check_positive("rate", rate)
+        backbone.check_rate(rate)
+        blocks = cast(list[S4Block], list(backbone.blocks))
+        blocks[0].layer.check_has_state()
+        self._blocks = [_Block(block, batch, rate) for block in blocks]
+        dtype = self._blocks[0].bias.dtype
+        projection = backbone.projection
+        self._weight = projection.weight.to(dtype, copy=True).T.contiguous()  # (inputs, H)
+        self._bias = projection.bias.to(dtype, copy=True)
+        self._norm = _prepared_norm(backbone.norm, dtype)
+        self._x = self._bias.new_empty(batch, len(self._bias))
+
+    @torch.inference_mode()
+    def step(self, patch: Tensor) -> Tensor:
+        """Go on by one patch.
+
+        Parameters
+        ----------
+        patch : Tensor of shape (batch, patch_size * n_inputs)
+            Its samples, one after the other.
+
+        Returns
+        -------
+        Tensor of shape (batch, d_model)
+            Features; the memory may be used again by the next call.
+        """
+        x = torch.addmm(self._bias, patch, self._weight, out=self._x)
+        for block in self._blocks:
+            x = block.step(x)
+        return self._norm(x)
+
+    @property
+    @torch.inference_mode()
+    def state(self) -> tuple[Tensor, ...]:
+        """Copies of the layers' states, each ``(batch, d_model, d_state)``."""
+        return tuple(block.systems.state for block in self._blocks)
+
+    @state.setter
+    @torch.inference_mode()
+    def state(self, states: tuple[Tensor, ...]) -> None:
+        for block, state in zip(self._blocks, states, strict=True):
+            block.systems.state = state
+
+    @torch.inference_mode()
+    def reset(self) -> None:
+        """Go back to the beginning of all sequences."""
+        for block in self._blocks:
+            block.systems.z.zero_()
+
+
+class StepperState(NamedTuple):
+    """What a :class:`ModelStepper` remembers.
+
+    Attributes
+    ----------
+    blocks : tuple of Tensors of shape (batch, d_model, d_state)
+        States of the layers after the last whole patch.
+    patch : Tensor of shape (batch, patch_size, n_inputs)
+        The patch that is being filled, zero behind `n_pending`.
+    n_pending : int
+        Number of samples in it.
+    pooled : Tensor of shape (batch, d_model)
+        Features pooled over the whole patches; a sum for the mean.
+    n_steps : int
+        Number of whole patches.
+    """
+
+    blocks: tuple[Tensor, ...]
+    patch: Tensor
+    n_pending: int
+    pooled: Tensor
+    n_steps: int
+
+
+class ModelStepper:
+    """A model with a pooled or horizon head that takes samples as they come.
+
+    At any time, the output is that of the model on everything seen so far. Long pieces are
+    scanned, single samples stepped.
+
+    Parameters
+    ----------
+    model : S4Model
+        Trained, in evaluation mode, not bidirectional. It is used for long pieces, so it must not
+        be trained on.
+    batch : int, default=1
+        Number of sequences side by side.
+    rate : float, default=1.0
+        Sampling interval now over the one in training.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model has a step head or is bidirectional, or the rate is not valid.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sks4 import nn
+    >>> model = nn.S4Model(1, 10, d_model=8, n_layers=2, d_state=4, patch_size=4).eval()
+    >>> stepper = nn.ModelStepper(model, batch=3)
+    >>> u = torch.randn(3, 27, 1)
+    >>> for t in range(27):
+    ...     stepper.push(u[:, t : t + 1])
+    >>> torch.allclose(stepper.output(), model(u), atol=1e-5)
+    True
+    """
+
+    def __init__(self, model: S4Model, batch: int = 1, rate: float = 1.0) -> None:
+        if not isinstance(model.head, PooledHead):
+            raise TypeError(
+                "model must have a pooled or a horizon head, got a step head. Use S4Stepper on its "
+                "backbone."
+            )
+        self.model, self.rate = model, rate
+        self._head, self._backbone = model.head, model.backbone
+        self._stepper = S4Stepper(model.backbone, batch, rate)
+        self._allocate(batch)
+
+    @torch.inference_mode()
+    def _allocate(self, batch: int) -> None:
+        like = self._stepper._x
+        # a sum over millions of steps needs more digits than each of them
+        is_sum = self._head.pool.pooling == "mean"
+        self._pooled = torch.zeros_like(ops.wide(like) if is_sum else like)
+        size = self._backbone.patch_size, self._backbone.n_inputs
+        self._patch = like.new_zeros(batch, *size)
+        self._n_pending = self._n_steps = 0
+
+    @torch.inference_mode()
+    def push(self, u: Tensor) -> None:
+        """Go on by samples ``u (batch, length, n_inputs)``, any number of them."""
+        size, length = self._backbone.patch_size, u.shape[1]
+        if size == 1 and length == 1:  # nothing to collect
+            return self._pool(self._stepper.step(u[:, 0]))
+        start = 0
+        if self._n_pending:
+            start = min(size - self._n_pending, length)
+            self._collect(u[:, :start])
+        whole = (length - start) // size
+        if whole >= _SCAN_FROM:
+            for piece in u[:, start : start + whole * size].split(_AT_ONCE * size, 1):
+                self._scan(piece)
+        else:
+            for k in range(start, start + whole * size, size):
+                self._pool(self._stepper.step(u[:, k : k + size].flatten(1)))
+        self._collect(u[:, start + whole * size :])
+
+    @torch.inference_mode()
+    def features(self) -> Tensor:
+        """Return the features pooled over everything seen, at least a sample, as a copy.
+
+        A patch that is not whole is filled with zeros, and evaluated on a copy of the state.
+        """
+        if not self._n_pending:
+            return self._averaged(self._pooled.clone(), self._n_steps)
+        states, pooled, n_steps = self._stepper.state, self._pooled.clone(), self._n_steps
+        self._pool(self._stepper.step(self._patch.flatten(1)))
+        complete = self._averaged(self._pooled, self._n_steps)
+        self._stepper.state, self._pooled, self._n_steps = states, pooled, n_steps
+        return complete
+
+    @torch.inference_mode()
+    def read(self, features: Tensor) -> Tensor:
+        """Return the output of the head for pooled features ``(batch, d_model)``."""
+        return self._head.read(features.to(self._head.linear.weight.dtype))
+
+    def output(self) -> Tensor:
+        """Return the output of the model for everything seen, at least a sample."""
+        return self.read(self.features())
+
+    def reset(self) -> None:
+        """Go back to the beginning of all sequences."""
+        self._stepper.reset()
+        self._allocate(len(self._pooled))
+
+    @property
+    def state(self) -> StepperState:
+        """A copy of all that is remembered."""
+        blocks, patch, pooled = self._stepper.state, self._patch.clone(), self._pooled.clone()
+        return StepperState(blocks, patch, self._n_pending, pooled, self._n_steps)
+
+    @state.setter
+    def state(self, state: StepperState) -> None:
+        self._stepper.state = state.blocks
+        self._patch, self._pooled = state.patch.clone(), state.pooled.clone()
+        self._n_pending, self._n_steps = state.n_pending, state.n_steps
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return an independent stepper on the same model."""
+        return self.__class__._resume(self.model, self.rate, self.state)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the model and the state; the prepared operators are formed again."""
+        return self.__class__._resume, (self.model, self.rate, self.state)
+
+    @classmethod
+    def _resume(cls, model: S4Model, rate: float, state: StepperState) -> Self:
+        stepper = cls(model, len(state.pooled), rate)
+        stepper.state = state
+        return stepper
+
+    def _collect(self, u: Tensor) -> None:
+        """Add samples to the open patch, and take a step when it is whole."""
+        n, length = self._n_pending, u.shape[1]
+        self._patch[:, n : n + length] = u
+        self._n_pending = n + length
+        if self._n_pending == self._backbone.patch_size:
+            self._pool(self._stepper.step(self._patch.flatten(1)))
+            self._patch.zero_()
+            self._n_pending = 0
+
+    def _scan(self, u: Tensor) -> None:
+        """Go on by many whole patches."""
+        before = BackboneState(self._stepper.state, u[:, :0])
+        x, after = self._backbone.advance(u, before, self.rate)
+        self._stepper.state = cast(tuple[Tensor, ...], after.blocks)
+        pooling, n_steps = self._head.pool.pooling, x.shape[1]
+        summary = {"mean": x.sum(1), "last": x[:, -1], "max": x.amax(1)}[pooling]
+        self._pool(summary, n_steps)
+
+    def _pool(self, x: Tensor, n_steps: int = 1) -> None:
+        """Pool the features ``x (batch, d_model)`` of new steps with those before."""
+        pooling = self._head.pool.pooling
+        if pooling == "last" or self._n_steps == 0:
+            self._pooled.copy_(x)
+        elif pooling == "mean":
+            self._pooled.add_(x)
+        else:
+            torch.maximum(self._pooled, x, out=self._pooled)
+        self._n_steps += n_steps
+
+    def _averaged(self, pooled: Tensor, n_steps: int) -> Tensor:
+        return pooled / n_steps if self._head.pool.pooling == "mean" else pooled
+
+
+def _interleaved(vector: Tensor) -> Tensor:
+    """Reorder a vector in real form, from parts in halves ``(..., N)`` to parts side by side."""
+    return vector.unflatten(-1, (2, -1)).mT.flatten(-2).contiguous()
+
+
+def _prepared_norm(norm: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """Return a normalization in evaluation as one operation on ``(batch, d_model)``."""
+    if isinstance(norm, NoNorm):
+        return lambda x: x
+    weight, bias = (cast(Tensor, p).detach().to(dtype, copy=True) for p in (norm.weight, norm.bias))
+    if isinstance(norm, RealStepBatchNorm):
+        mean, variance = (cast(Tensor, x).to(dtype) for x in (norm.running_mean, norm.running_var))
+        scale = weight * torch.rsqrt(variance + norm.eps)
+        shift = bias - mean * scale
+        return lambda x: torch.addcmul(shift, x, scale)
+    shape, eps = weight.shape, cast(nn.LayerNorm, norm).eps
+    return lambda x: torch.layer_norm(x, shape, weight, bias, eps)

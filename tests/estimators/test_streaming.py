@@ -1,0 +1,300 @@
+"""Streams against predict on everything pushed."""
+
+import itertools
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import NotFittedError
+
+from sks4 import S4Classifier, S4Regressor
+
+N, C, T = 12, 2, 25
+# what the interface promises in float32
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+SMALL = {"d_model": 4, "n_layers": 2, "d_state": 4, "max_epochs": 1, "random_state": 0}
+
+
+def data(share=0.0, seed=0):
+    """Return sequences (N, C, T), some with missing values, and three classes."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(3, 2, size=(N, C, T)) + np.arange(N)[:, None, None] % 3
+    X[rng.random(X.shape) < share] = np.nan
+    X[np.broadcast_to(rng.random((N, 1, T)) < share, X.shape)] = np.nan
+    X[:, 0, 0] = 1.0
+    return X, np.array(["a", "b", "c"])[np.arange(N) % 3]
+
+
+def classifier(share=0.0, **options):
+    return S4Classifier(**SMALL | options).fit(*data(share))
+
+
+CLASSIFIER = classifier()
+
+
+@pytest.mark.parametrize(
+    ("pooling", "norm", "patch_size"),
+    list(itertools.product(["mean", "last", "max"], ["layer", "batch", None], [1, 4])),
+)
+def test_stream_predicts_like_the_estimator_after_each_sample(pooling, norm, patch_size):
+    estimator = classifier(pooling=pooling, norm=norm, patch_size=patch_size)
+    X, _ = data(seed=1)
+    stream = estimator.stream(n_streams=N)
+    for t in range(10):
+        assert stream.push(X[..., t]) is stream
+        seen = X[..., : t + 1]
+        assert_allclose(stream.predict_proba(), estimator.predict_proba(seen), **TOLERANCE)
+        assert_array_equal(stream.predict(), estimator.predict(seen))
+
+
+@settings(max_examples=25)
+@given(
+    pieces=st.lists(st.sampled_from([1, 1, 2, 5]), min_size=1, max_size=5),
+    seed=st.integers(0, 50),
+    share=st.sampled_from([0.1, 0.5]),
+    missing=st.sampled_from(["mask", "ffill"]),
+    patch_size=st.sampled_from([1, 3]),
+    pooling=st.sampled_from(["mean", "last", "max"]),
+)
+def test_streams_with_gaps_predict_like_the_estimator(
+    pieces, seed, share, missing, patch_size, pooling
+):
+    estimator = gappy(missing, patch_size, pooling)
+    X, _ = data(share, seed)
+    stream, seen = estimator.stream(n_streams=N), 0
+    for size in pieces:
+        stream.push(X[..., seen : seen + size])
+        seen += size
+        expected = estimator.predict_proba(X[..., :seen])
+        assert_allclose(stream.predict_proba(), expected, **TOLERANCE)
+        assert_array_equal(stream.lengths + stream.waiting, np.full(N, seen))
+
+
+def gappy(missing, patch_size, pooling, cache={}):  # noqa: B006, fitted once
+    key = missing, patch_size, pooling
+    if key not in cache:
+        cache[key] = classifier(0.3, missing=missing, patch_size=patch_size, pooling=pooling)
+    return cache[key]
+
+
+def test_trailing_gap_waits_until_a_value_comes():
+    estimator, (X, _) = gappy("mask", 1, "mean"), data(seed=2)
+    stream = estimator.stream().push(X[0, :, :5])
+    before = stream.predict_proba()
+    stream.push(np.full(C, np.nan)).push(np.full((C, 3), np.nan))
+    assert_array_equal(stream.predict_proba(), before)
+    assert (stream.lengths.tolist(), stream.waiting.tolist()) == ([5], [4])
+    stream.push(X[0, :, 9])
+    assert (stream.lengths.tolist(), stream.waiting.tolist()) == ([10], [0])
+    X[:, :, 5:9] = np.nan
+    assert_allclose(stream.predict_proba(), estimator.predict_proba(X[:1, :, :10]), **TOLERANCE)
+
+
+@pytest.mark.parametrize("patch_size", [1, 4])
+def test_pickled_stream_goes_on_where_it_was(patch_size):
+    estimator, (X, _) = classifier(patch_size=patch_size), data(seed=3)
+    X[0, :, 5:7] = np.nan  # waits when it is pickled
+    stream = estimator.stream(n_streams=N).push(X[..., :7])
+    resumed = pickle.loads(pickle.dumps(stream))
+    stream.push(100 * X)
+    assert_allclose(resumed.predict_proba(), estimator.predict_proba(X[..., :7]), **TOLERANCE)
+    resumed.push(X[..., 7:])
+    assert_allclose(resumed.predict_proba(), estimator.predict_proba(X), **TOLERANCE)
+
+
+def test_copied_stream_is_independent():
+    X, _ = data(seed=3)
+    X[0, :, 5:7] = np.nan
+    stream = CLASSIFIER.stream(n_streams=N).push(X[..., :7])
+    other = stream.copy()
+    stream.push(100 * X[..., 7:])
+    assert_allclose(other.predict_proba(), CLASSIFIER.predict_proba(X[..., :7]), **TOLERANCE)
+    other.push(X[..., 7:])
+    assert_allclose(other.predict_proba(), CLASSIFIER.predict_proba(X), **TOLERANCE)
+
+
+def test_reset_stream_begins_anew():
+    X, _ = data(seed=4)
+    gone = np.full((N, C, 2), np.nan)
+    stream = CLASSIFIER.stream(n_streams=N).push(5 * X).push(gone).reset()
+    assert stream.lengths.tolist() == [0] * N
+    stream.push(X)
+    assert_allclose(stream.predict_proba(), CLASSIFIER.predict_proba(X), **TOLERANCE)
+
+
+@pytest.mark.parametrize("sampling_rate", [50, 200])
+@pytest.mark.parametrize("ssm", ["s4", "s4d"])
+def test_stream_at_another_sampling_rate_predicts_like_the_estimator(ssm, sampling_rate):
+    (X, y), options = data(), SMALL | {"ssm": ssm}
+    estimator = S4Classifier(**options).fit(X, y, sampling_rate=100)
+    stream = estimator.stream(N, sampling_rate=sampling_rate).push(X)
+    got, expected = stream.predict_proba(), estimator.predict_proba(X, sampling_rate=sampling_rate)
+    assert_allclose(got, expected, **TOLERANCE)
+    assert np.abs(got - estimator.predict_proba(X)).max() > 1e-4
+
+
+@pytest.mark.parametrize("n_targets", [None, 2])
+def test_stream_of_a_regressor_predicts_in_the_unit_of_the_targets(n_targets):
+    X, _ = data()
+    y = 100 + np.arange(N) if n_targets is None else np.arange(2.0 * N).reshape(N, 2)
+    regressor = S4Regressor(**SMALL).fit(X, y)
+    stream = regressor.stream(n_streams=N).push(X)
+    assert_allclose(stream.predict(), regressor.predict(X), rtol=1e-5)
+
+
+def test_stream_of_probabilities_has_their_logarithm():
+    stream = CLASSIFIER.stream().push(data()[0][0])
+    assert_allclose(stream.predict_log_proba(), np.log(stream.predict_proba()))
+    assert stream.predict_proba().shape == (1, 3)
+
+
+def test_stream_of_a_model_fitted_on_a_table_has_one_channel_and_any_length():
+    X = data()[0][:, 0]
+    estimator = S4Classifier(**SMALL).fit(X, np.arange(N) % 2)
+    stream = estimator.stream()
+    for value in X[0, :10]:
+        stream.push([value])
+    row = np.where(np.arange(T) < 10, X[:1], np.nan)
+    assert_allclose(stream.predict_proba(), estimator.predict_proba(row), **TOLERANCE)
+
+
+def test_stream_follows_the_layout_and_frames_have_time_in_rows():
+    X, y = data()
+    estimator = S4Classifier(**SMALL, layout="ntc").fit(X.transpose(0, 2, 1), y)
+    expected = CLASSIFIER.predict_proba(X)
+    several = estimator.stream(n_streams=N).push(X.transpose(0, 2, 1))
+    assert_allclose(several.predict_proba(), expected, **TOLERANCE)
+    for stream, piece in ((CLASSIFIER.stream(), X[0]), (estimator.stream(), X[0].T)):
+        stream.push(piece[:, :0] if stream.layout == "nct" else piece[:0])  # nothing
+        assert_allclose(stream.push(piece).predict_proba(), expected[:1], **TOLERANCE)
+        frame = pd.DataFrame(X[0].T)
+        assert_allclose(stream.reset().push(frame).predict_proba(), expected[:1], **TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "convert", [list, np.float32, torch.from_numpy, lambda x: x.astype(object)]
+)
+def test_sample_may_be_anything_like_an_array(convert):
+    sample = data()[0][0, :, 0]
+    expected = CLASSIFIER.stream().push(sample).predict_proba()
+    got = CLASSIFIER.stream().push(convert(sample)).predict_proba()
+    assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_long_push_equals_single_ones():
+    long = np.random.default_rng(0).normal(3, 2, (C, 300))
+    stream = CLASSIFIER.stream()
+    for t in range(300):
+        stream.push(long[:, t])
+    assert_allclose(stream.predict_proba(), CLASSIFIER.predict_proba(long[None]), **TOLERANCE)
+    at_once = CLASSIFIER.stream().push(long[:, :3]).push(long[:, 3:])
+    assert_allclose(at_once.predict_proba(), stream.predict_proba(), **TOLERANCE)
+
+
+def test_stream_keeps_its_weights_while_the_estimator_is_trained_on():
+    X, y = data()
+    estimator = classifier()
+    expected = estimator.predict_proba(X[:1])
+    stream = estimator.stream().push(X[0, :, :3])
+    estimator.partial_fit(X, y, classes=["a", "b", "c"])
+    assert_allclose(stream.push(X[0, :, 3:]).predict_proba(), expected, **TOLERANCE)
+    assert np.abs(estimator.predict_proba(X[:1]) - expected).max() > 1e-4
+
+
+def test_streaming_leaves_the_estimator_as_it_was():
+    before = pickle.dumps(CLASSIFIER)
+    CLASSIFIER.stream().push(data()[0][0]).predict()
+    assert pickle.dumps(CLASSIFIER) == before
+
+
+def test_stream_takes_constant_memory():
+    stream, sizes = CLASSIFIER.stream(), set()
+    for _ in range(3):
+        stream.push(np.random.default_rng(0).normal(size=(C, 500)))
+        sizes.add(len(pickle.dumps(stream)))
+    assert max(sizes) - min(sizes) < 50  # numbers of steps
+
+
+# -- what a caller may get wrong
+
+
+def test_unfitted_estimator_has_no_stream():
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        S4Classifier().stream()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bidirectional": True}, "bidirectional=True cannot be streamed, since every output"),
+        ({"standardize": "series"}, "standardize='series' cannot be streamed, since it scales"),
+    ],
+)
+def test_what_needs_the_whole_sequence_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        classifier(**options).stream()
+
+
+@pytest.mark.parametrize(
+    ("n_streams", "shape", "message"),
+    [
+        (1, (3,), r"shape \(2,\), or \(2, n_timepoints\) for several at once, got \(3,\)"),
+        (1, (3, 5), r"got \(3, 5\). There are 2 channels as in fit"),
+        (1, (), r"got \(\)"),
+        (1, (1, 2, 5), r"got \(1, 2, 5\)"),
+        (4, (2,), r"\(4, 2\), or \(4, 2, n_timepoints\) for several at once, got \(2,\)"),
+        (4, (3, 2), r"got \(3, 2\). .* n_streams=4"),
+    ],
+)
+def test_sample_of_the_wrong_shape_is_refused(n_streams, shape, message):
+    with pytest.raises(ValueError, match=message):
+        CLASSIFIER.stream(n_streams=n_streams).push(np.zeros(shape))
+
+
+def test_sample_in_the_wrong_layout_is_refused():
+    estimator = S4Classifier(**SMALL, layout="ntc").fit(data()[0].transpose(0, 2, 1), data()[1])
+    with pytest.raises(ValueError, match=r"shape \(2,\), or \(n_timepoints, 2\).*, got \(2, 5\)"):
+        estimator.stream().push(np.zeros((2, 5)))
+
+
+def test_sample_of_text_is_refused():
+    with pytest.raises(TypeError, match="A sample must hold real numbers, got dtype <U1"):
+        CLASSIFIER.stream().push(["a", "b"])
+
+
+def test_prediction_before_the_first_value_is_refused():
+    stream = CLASSIFIER.stream(n_streams=2).push(np.array([[1.0, 1.0], [np.nan, np.nan]]))
+    with pytest.raises(ValueError, match="got none yet in stream 1"):
+        stream.predict()
+    with pytest.raises(ValueError, match="got none yet in stream 0"):
+        CLASSIFIER.stream().predict_proba()
+
+
+def test_sampling_rate_of_a_stream_must_be_known_and_positive():
+    with pytest.raises(ValueError, match="sampling_rate must be given to fit as well, got 100"):
+        CLASSIFIER.stream(sampling_rate=100)
+    estimator = S4Classifier(**SMALL).fit(*data(), sampling_rate=100)
+    with pytest.raises(ValueError, match="sampling_rate must be finite and above zero, got 0"):
+        estimator.stream(sampling_rate=0)
+    patched = S4Classifier(**SMALL, patch_size=2).fit(*data(), sampling_rate=100)
+    with pytest.raises(ValueError, match="sampling_rate must be that of fit"):
+        patched.stream(sampling_rate=50)
+
+
+@pytest.mark.parametrize(("n_streams", "error"), [(0, ValueError), (1.5, TypeError)])
+def test_number_of_streams_is_checked(n_streams, error):
+    with pytest.raises(error, match="n_streams must be"):
+        CLASSIFIER.stream(n_streams)
+
+
+def test_output_that_is_not_finite_is_refused():
+    estimator = classifier()
+    with torch.no_grad():
+        estimator.net_.module_.head.linear.bias.fill_(torch.inf)
+    with pytest.raises(ValueError, match="must give finite outputs"):
+        estimator.stream().push(np.ones(C)).predict()
