@@ -58,7 +58,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         Normalization within the blocks: over the features of a step, or of each feature over the
         real steps of the batch (in prediction: running statistics).
     prenorm : bool, default=True
-        Whether blocks normalize their input, or else their output.
+        Whether blocks normalize their input, except for the first one, or else their output.
     max_epochs : int or "auto", default="auto"
         Number of passes over the training data. "auto": enough for about 1,000 optimizer steps,
         fewer on data of many million time points.

@@ -43,7 +43,7 @@ class S4Backbone(nn.Module):
     patch_size : int, default=1
         Number of samples that make one step of the blocks; the last patch is filled with zeros.
     dropout, norm, prenorm
-        See :class:`S4Block`.
+        See :class:`S4Block`; with `prenorm`, the first block has no norm and the last output one.
     inputs : {"values", "symbols"}, default="values"
         Real values ``(batch, length, n_inputs)``, or numbers below `n_inputs` of symbols,
         ``(batch, length)``, each with features of its own.
@@ -87,9 +87,12 @@ class S4Backbone(nn.Module):
             self.projection = nn.Embedding(n_inputs, d_model)
         else:
             self.projection = nn.Linear(n_inputs * patch_size, d_model)
+        # A few channels, projected, span as many directions: normalizing over the features would
+        # turn one channel into a saturating function of itself. So the first block, whose input
+        # is scaled with the data, takes it as it is.
+        norms = [None if prenorm and i == 0 else norm for i in range(n_layers)]
         self.blocks = nn.ModuleList(
-            S4Block(d_model, dropout=dropout, norm=norm, prenorm=prenorm, **layer)
-            for _ in range(n_layers)
+            S4Block(d_model, dropout=dropout, norm=name, prenorm=prenorm, **layer) for name in norms
         )
         self.norm = make_norm(norm, d_model) if prenorm else NoNorm(d_model)
 

@@ -105,8 +105,8 @@ def test_class_with_one_member_trains(make_classifier, waves):
 def test_class_weights_shift_the_prediction(make_classifier, waves, class_weight):
     X, _ = waves
     y = (np.arange(24) % 4 == 0).astype(int)  # cannot be told from the waves
-    plain = make_classifier(max_epochs=10).fit(X, y)
-    weighted = make_classifier(max_epochs=10, class_weight=class_weight).fit(X, y)
+    plain = make_classifier(max_epochs=20).fit(X, y)
+    weighted = make_classifier(max_epochs=20, class_weight=class_weight).fit(X, y)
     shift = weighted.predict_proba(X)[:, 1].mean() - plain.predict_proba(X)[:, 1].mean()
     assert shift > 0.1
 

@@ -315,3 +315,15 @@ def test_model_on_a_gpu_equals_the_cpu():
     torch.testing.assert_close(y, model(u, lengths), **TOLERANCE)
     streamed, _ = other.eval().advance(u.cuda())
     torch.testing.assert_close(streamed.cpu(), model.eval()(u), **TOLERANCE)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_first_state_space_reads_the_input_undistorted(norm):
+    backbone = S4Backbone(1, d_model=4, n_layers=2, d_state=4, norm=norm).double()
+    read = []
+    backbone.blocks[0].layer.register_forward_pre_hook(lambda _, args: read.append(args[0]))
+    u = noise(1, 30, 1)
+    for factor in (0.0, 1.0, 3.0):
+        backbone(factor * u)
+    zero, once, thrice = read
+    torch.testing.assert_close(thrice - zero, 3 * (once - zero))
