@@ -290,9 +290,9 @@ def run_images(options: argparse.Namespace) -> None:
         random_state=SEED,
         verbose=2,
     )
-    order = np.random.default_rng(SEED).permutation(len(images.train))
-    train = images.train[order[: options.n_train]]
-    test = images.test[: options.n_test]
+    rng = np.random.default_rng(SEED)  # files may be sorted by class
+    train = images.train[rng.permutation(len(images.train))[: options.n_train]]
+    test = images.test[rng.permutation(len(images.test))[: options.n_test]]
     start = time.perf_counter()
     generator.fit(train[:, np.newaxis])  # (n, 1, pixels): of any length when they are scored
     row = {
