@@ -44,6 +44,10 @@ class Codec(ABC):
         """Return what is subtracted from log-densities in the unit of the model, (size,) or ()."""
 
     @abstractmethod
+    def nothing(self, n_samples: int) -> np.ndarray:
+        """Return the prompt of sequences that begin with nothing, (n_samples, 0, ...)."""
+
+    @abstractmethod
     def prompt(self, prompt: Any, n_samples: int) -> np.ndarray:
         """Return a prompt as the model writes it, (n_samples, length, ...)."""
 
@@ -79,6 +83,10 @@ class SymbolCodec(Codec):
     def log_density_unit(self) -> Tensor:
         """Return 0: probabilities have no unit."""
         return torch.zeros(())
+
+    def nothing(self, n_samples: int) -> np.ndarray:
+        """Return no symbols."""
+        return np.zeros((n_samples, 0), np.int64)
 
     def prompt(self, prompt: Any, n_samples: int) -> np.ndarray:
         """Return a prompt as numbers of symbols, (n_samples, length)."""
@@ -124,6 +132,10 @@ class ValueCodec(Codec):
         if self.encoder.standardize is None:
             return torch.zeros(self.size)
         return torch.from_numpy(np.log(self.encoder.standardizer_.scale_))
+
+    def nothing(self, n_samples: int) -> np.ndarray:
+        """Return no values."""
+        return np.zeros((n_samples, 0, self.size))
 
     def prompt(self, prompt: Any, n_samples: int) -> np.ndarray:
         """Return a prompt in the unit of the model, (n_samples, length, n_channels)."""

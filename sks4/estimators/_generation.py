@@ -6,19 +6,17 @@ from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from sklearn.base import DensityMixin
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sks4._validation import check_integer, check_positive
 from sks4.data import Panel, SymbolEncoder
-from sks4.estimators._auto import MAX_TOKENS, resolve_early_stopping
+from sks4.estimators._auto import resolve_early_stopping
+from sks4.estimators._autoregression import draw, log_likelihoods, seed_of
 from sks4.estimators._codecs import Codec, SymbolCodec, ValueCodec
 from sks4.estimators._sequences import SequenceS4, check_weights
 from sks4.estimators._split import split_rows
-from sks4.nn import S4Stepper
 from sks4.training import (
     Batches,
     CategoricalLikelihood,
@@ -298,7 +296,6 @@ class S4Generator(DensityMixin, SequenceS4):
         log_likelihoods, n_values = self._log_likelihoods(X)
         return float(-log_likelihoods.sum() / (n_values.sum() * math.log(2)))
 
-    @torch.inference_mode()
     def sample(
         self,
         n_samples: int = 1,
@@ -351,15 +348,16 @@ class S4Generator(DensityMixin, SequenceS4):
                 raise ValueError(
                     f"top_k must be None for real values, got {top_k}. Use temperature instead."
                 )
-        given = None if prompt is None else self._codec_.prompt(prompt, n_samples)
-        if given is not None and given.shape[1] >= length:
+        codec = self._codec_
+        given = codec.nothing(n_samples) if prompt is None else codec.prompt(prompt, n_samples)
+        if given.shape[1] >= length:
             raise ValueError(
                 f"length counts the prompt and must be larger than its {given.shape[1]} time "
                 f"points, got {length}."
             )
-        options = {"temperature": temperature, "top_k": top_k}
-        written = self._generate(n_samples, length, given, options, _seed_of(random_state))
-        return self._codec_.decode(written)
+        seed = seed_of(random_state)
+        written = draw(self.net_, codec, given, length, seed, temperature=temperature, top_k=top_k)
+        return codec.decode(written)
 
     # ------------------------------------------------------------------ setting up
 
@@ -420,65 +418,11 @@ class S4Generator(DensityMixin, SequenceS4):
         dataset = self._codec_.dataset(panel, None, self._built_with_["dtype"])
         return Batches(dataset, self._evaluation_sampler(panel))
 
-    # ------------------------------------------------------------------ likelihood and draws
-
-    @torch.inference_mode()
     def _log_likelihoods(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return log-likelihood and number of values of each sequence."""
         check_is_fitted(self)
-        panel = self._check_sequences(X, reset=False)
-        batches = self._evaluation_batches(panel)
-        totals, counts = np.zeros(len(panel)), np.zeros(len(panel))
-        loader = self.net_.get_iterator(batches)
-        for rows, (inputs, targets) in zip(batches.batch_sampler, loader, strict=True):
-            log_probs = self._log_probs(inputs["u"], targets["y"])
-            weight = targets["weight"].double().flatten(1)
-            totals[rows] = torch.where(weight > 0, log_probs.flatten(1), 0).sum(1).numpy()
-            counts[rows] = weight.sum(1).numpy()
-        return totals, counts
-
-    def _log_probs(self, u: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Return the log-likelihood of each target, in float64 and in the unit of the data.
-
-        Long sequences go in pieces, so that memory is bounded.
-        """
-        model, likelihood = self.net_.module_.eval(), self.net_.criterion_
-        device = next(model.parameters()).device
-        size = max(1, MAX_TOKENS // len(u))
-        state, pieces = None, []
-        for piece, target in zip(u.split(size, 1), y.split(size, 1), strict=True):
-            output, state = model.advance(piece.to(device), state)
-            pieces.append(likelihood.log_prob(output, target.to(device)).cpu().double())
-        return torch.cat(pieces, 1) - self._codec_.log_density_unit()
-
-    def _generate(
-        self,
-        n_samples: int,
-        length: int,
-        given: np.ndarray | None,
-        options: dict[str, Any],
-        seed: int,
-    ) -> np.ndarray:
-        """Return what the model writes, (n_samples, length, ...), beginning with what is given."""
-        model, likelihood, codec = self.net_.module_.eval(), self.net_.criterion_, self._codec_
-        device = next(model.parameters()).device
-        generator = torch.Generator(device).manual_seed(seed)
-        if given is None:
-            empty = (0,) if codec.inputs == "symbols" else (0, codec.size)
-            given = np.zeros((n_samples, *empty), self._built_with_["dtype"])
-        elif codec.inputs == "values":
-            given = given.astype(self._built_with_["dtype"])
-        features, state = model.backbone.advance(codec.precede(given).to(device))
-        stepper = S4Stepper(model.backbone, n_samples)
-        stepper.state = state.blocks
-        x, drawn = features[:, -1], []
-        for step in range(given.shape[1], length):
-            drawn.append(likelihood.sample(model.head.linear(x), generator=generator, **options))
-            if step + 1 < length:
-                x = stepper.step(codec.feed(drawn[-1]))
-        return np.concatenate([given, torch.stack(drawn, 1).cpu().numpy()], axis=1).astype(
-            np.int64 if codec.inputs == "symbols" else np.float64
-        )
+        batches = self._evaluation_batches(self._check_sequences(X, reset=False))
+        return log_likelihoods(self.net_, self._codec_, batches)
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's description of the estimator."""
@@ -486,10 +430,3 @@ class S4Generator(DensityMixin, SequenceS4):
         tags.input_tags.categorical = self.distribution == "categorical"
         tags.input_tags.string = self.distribution == "categorical"
         return tags
-
-
-def _seed_of(random_state: int | np.random.RandomState | None) -> int:
-    """Return a seed, without a draw from numpy's global generator."""
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))

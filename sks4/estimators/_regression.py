@@ -277,11 +277,9 @@ class S4Regressor(RegressorMixin, SupervisedS4):
 
         Raises
         ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If the model reads backwards, sequences are scaled by their own statistics, or the
-            sampling rate is not valid.
+        NotFittedError, ValueError
+            If the estimator is not fitted, the model needs whole sequences (bidirectional, or
+            scaled by their own statistics), or the sampling rate is not valid.
 
         Examples
         --------

@@ -60,7 +60,7 @@ class S4Layer(nn.Module):
     References
     ----------
     Gu, Goel, Ré 2022 (arXiv:2111.00396); Gu et al. 2022, S4D (arXiv:2206.11893); Nguyen et al.
-    2022, S4ND (arXiv:2210.06583), section 3.3, for the limit of the band.
+    2022, S4ND (arXiv:2210.06583), for the limit of the band.
 
     Examples
     --------

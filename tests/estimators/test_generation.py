@@ -120,7 +120,7 @@ def test_density_changes_with_the_unit_as_it_must(distribution):
 def test_long_sequence_in_pieces_has_the_likelihood_of_one_pass(monkeypatch):
     texts = ["abcabcaab" * 9, "ab"]
     expected = WORDS.score_samples(texts)
-    monkeypatch.setattr("sks4.estimators._generation.MAX_TOKENS", 14)
+    monkeypatch.setattr("sks4.estimators._autoregression.MAX_TOKENS", 14)
     assert_allclose(WORDS.score_samples(texts), expected, rtol=1e-9)
 
 
