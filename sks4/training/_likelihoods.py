@@ -110,10 +110,7 @@ class CategoricalLikelihood(Likelihood):
         if top_k is not None and top_k < output.shape[-1]:
             best = output.topk(top_k, -1)
             output = torch.full_like(output, -torch.inf).scatter_(-1, best.indices, best.values)
-        # The least of exponential variables with the rates p comes from symbol i with
-        # probability p_i; faster than a search in the cumulative sum.
-        waiting = torch.empty_like(output).exponential_(generator=generator)
-        return (output / temperature).softmax(-1).div_(waiting).argmax(-1)
+        return _draw_index(output, temperature, generator)
 
 
 class GaussianLikelihood(Likelihood):
@@ -217,8 +214,7 @@ class LogisticMixtureLikelihood(Likelihood):
         the power of a mixture has no closed form.
         """
         scores, means, scales = self._split(output)
-        waiting = torch.empty_like(scores).exponential_(generator=generator)
-        choice = (scores / temperature).softmax(-1).div_(waiting).argmax(-1, keepdim=True)
+        choice = _draw_index(scores, temperature, generator)[..., None]
         mean, scale = (x.gather(-1, choice)[..., 0] for x in (means, scales))
         noise = torch.rand(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
         # the quantile function of the logistic distribution, away from 0 and 1
@@ -228,3 +224,15 @@ class LogisticMixtureLikelihood(Likelihood):
 def _scale(raw: Tensor) -> Tensor:
     """Return a positive scale."""
     return functional.softplus(raw) + SMALLEST_SCALE
+
+
+def _draw_index(scores: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
+    """Draw along the last axis with the probabilities ``softmax(scores / temperature)``.
+
+    The first of exponential waiting times with the rates p is that of i with probability p_i, so
+    the largest of ``log p_i - log(waiting_i)``; faster than a search in the cumulative sum.
+    """
+    waiting = torch.empty_like(scores).exponential_(generator=generator)
+    if temperature != 1:
+        scores = scores / temperature
+    return (scores - waiting.log_()).argmax(-1)
