@@ -190,15 +190,7 @@ class S4Generator(DensityMixin, SequenceS4):
         if not goes_on:
             self._seed()
             self._set_up_all(panel)
-        stops_early = resolve_early_stopping(
-            self.early_stopping, len(panel), has_validation_data=valid is not None
-        )
-        rows = np.arange(len(panel))
-        if stops_early and valid is None:
-            seed = int(self._rng_.integers(2**31))
-            rows, valid_rows = split_rows(len(panel), self.validation_fraction, seed)
-            valid = None if valid_rows is None else panel.take(valid_rows)
-            stops_early = valid is not None
+        rows, valid, stops_early = self._validation_data(panel, valid)
         train, weights = panel.take(rows), weights[rows]
         batches = self._training_batches(train, weights)
         self._resolve_max_epochs(train.lengths, len(batches.batch_sampler))
@@ -230,12 +222,22 @@ class S4Generator(DensityMixin, SequenceS4):
         -------
         self : S4Generator
             The estimator, trained for one epoch more.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or the data is not valid, or a symbol is not among those of the first
+            call.
         """
         self._check_parameters(goes_on=True)
         is_first = not self.__sklearn_is_fitted__()
         if is_first:
             self._forget()
             self._learn_symbols(X if symbols is None else np.asarray(symbols)[np.newaxis])
+        elif symbols is not None and not np.array_equal(np.unique(symbols), self.symbols_):
+            raise ValueError(
+                f"symbols must be those of the first call, {self.symbols_}, got {symbols}."
+            )
         panel = self._check_sequences(X, reset=is_first)
         weights = check_weights(sample_weight, len(panel))
         if is_first:
@@ -388,6 +390,22 @@ class S4Generator(DensityMixin, SequenceS4):
         else:
             self._set_up(panel)
             self._codec_ = ValueCodec(self.encoder_)
+
+    def _validation_data(
+        self, panel: Panel, valid: Panel | None
+    ) -> tuple[np.ndarray, Panel | None, bool]:
+        """Return the rows to train on, validation data, and whether training stops early."""
+        rows = np.arange(len(panel))
+        stops_early = resolve_early_stopping(
+            self.early_stopping, len(panel), has_validation_data=valid is not None
+        )
+        if not stops_early or valid is not None:
+            return rows, valid, stops_early
+        seed = int(self._rng_.integers(2**31))
+        rows, valid_rows = split_rows(len(panel), self.validation_fraction, seed)
+        if valid_rows is None:
+            return rows, None, False
+        return rows, panel.take(valid_rows), True
 
     def _net(self, *, early_stopping: bool = False) -> S4Net:
         """Return a net to train: the one there is, going on, or a new one."""

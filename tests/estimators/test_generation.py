@@ -336,6 +336,8 @@ def test_training_goes_on_with_warm_start_and_partial_fit():
     online.partial_fit(["cab"] * 8)
     assert online.symbols_.tolist() == ["a", "b", "c"]
     assert online.n_epochs_ == 2
+    with pytest.raises(ValueError, match="symbols must be those of the first call"):
+        online.partial_fit(["cab"] * 8, symbols=list("abcd"))
     online.set_params(distribution="gaussian")
     with pytest.raises(ValueError, match="distribution must stay as in the first fit"):
         online.partial_fit(walks())
