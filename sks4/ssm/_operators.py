@@ -183,13 +183,13 @@ def _double(E: Tensor, B_bar: Tensor, C: Tensor, b: int) -> tuple[Tensor, Tensor
     power = E.mT.contiguous()
     powers = [power]
     X = B_bar[:, None]  # rows (A^j B)^T, j descending
-    Y = torch.baddbmm(C[..., None], power, C[..., None])  # columns (C A^(j+1))^T, j ascending
+    Y = torch.baddbmm(C[:, None], C[:, None], E)  # rows C A^(j+1), j ascending
     while X.shape[1] < b:
         X = torch.cat([torch.baddbmm(X, X, power), X], 1)
-        Y = torch.cat([Y, torch.baddbmm(Y, power, Y)], 2)
+        Y = torch.cat([Y, torch.baddbmm(Y, Y, power.mT)], 1)
         power = torch.baddbmm(power, power, power, beta=2)
         powers.append(power)
-    return X, Y, powers
+    return X, Y.mT, powers
 
 
 def _halve(
