@@ -5,13 +5,17 @@ from sks4.data._containers import as_panel
 from sks4.data._long import from_long, to_long
 from sks4.data._panel import Panel
 from sks4.data._scaling import SequenceEncoder, Standardizer, fill_forward
+from sks4.data._windows import EncodedSeries, SeriesEncoder, WindowDataset
 
 __all__ = [
     "BucketBatchSampler",
+    "EncodedSeries",
     "Panel",
     "SequenceDataset",
     "SequenceEncoder",
+    "SeriesEncoder",
     "Standardizer",
+    "WindowDataset",
     "as_panel",
     "fill_forward",
     "from_long",
