@@ -23,14 +23,14 @@ class EncodedSeries:
     ----------
     values : Tensor of shape (n_timepoints, n_targets)
         Scaled targets, with missing ones filled.
-    missing : Tensor of shape (n_timepoints, n_targets), bool
-        Which ones were filled.
+    observed : Tensor of shape (n_timepoints, n_targets), bool
+        Which ones were not filled.
     covariates : Tensor of shape (at least n_timepoints, n_covariates)
         Scaled covariates; there may be more rows, since they are known ahead.
     """
 
     values: Tensor
-    missing: Tensor
+    observed: Tensor
     covariates: Tensor
 
     def __len__(self) -> int:
@@ -130,7 +130,7 @@ class SeriesEncoder:
         known = fill_forward(known.T, np.isnan(known.T), np.zeros(known.shape[1])).T
         return EncodedSeries(
             _as_tensor(filled, dtype, "y"),
-            torch.from_numpy(absent),
+            torch.from_numpy(~absent),
             _as_tensor(known, dtype, "X"),
         )
 
@@ -190,9 +190,9 @@ class WindowDataset(Dataset[Batch]):
     """Windows of one series as whole batches, for a torch DataLoader with an identity `collate_fn`.
 
     The windows are views of the series; a batch copies its own ones. A batch is ``(inputs,
-    targets)``. `inputs` holds "u", shape (batch, context_length, n_targets); "missing", of the same
-    shape, if asked for; "x_past" (batch, context_length, n_covariates) and "x_future" (batch,
-    horizon, n_covariates), if there are covariates. `targets` holds "y" and "weight", both
+    targets)``. `inputs` holds "context", shape (batch, context_length, n_targets); "observed", bool
+    of the same shape, if asked for; and "covariates", shape (batch, context_length + horizon,
+    n_covariates), if there are some. `targets` holds "y" and "weight", both
     (batch, horizon, n_targets); the weight is 0 where a target is missing, behind the last row, or
     where the context has nothing observed of its series.
 
@@ -206,7 +206,7 @@ class WindowDataset(Dataset[Batch]):
     context_length, horizon : int
         Rows before and behind an origin.
     has_mask : bool, default=False
-        Whether "missing" is part of a batch.
+        Whether "observed" is part of a batch.
     row_weight : ndarray of shape (n_timepoints,) or None, default=None
         What each row counts as a target; None: ones.
     continuation : ndarray of shape (n_windows, n_steps, n_targets) or None, default=None
@@ -226,7 +226,7 @@ class WindowDataset(Dataset[Batch]):
     >>> series = encoder.transform(rows, np.empty((10, 0)))
     >>> windows = WindowDataset(series, np.array([4, 9]), context_length=3, horizon=2)
     >>> inputs, targets = windows[0, 1]
-    >>> inputs["u"][:, :, 0].tolist(), targets["y"][:, :, 0].tolist()
+    >>> inputs["context"][:, :, 0].tolist(), targets["y"][:, :, 0].tolist()
     ([[1.0, 2.0, 3.0], [6.0, 7.0, 8.0]], [[4.0, 5.0], [9.0, 0.0]])
     >>> targets["weight"][1, :, 0].tolist()
     [1.0, 0.0]
@@ -263,24 +263,26 @@ class WindowDataset(Dataset[Batch]):
 
     def _cut(self, series: EncodedSeries, row_weight: np.ndarray | None, stop: int) -> None:
         """Make the views, over rows that reach to `stop`."""
-        missing = series.missing.to(series.values.dtype)
-        weight = 1 - missing
-        if row_weight is not None:
-            weight = weight * torch.from_numpy(row_weight[:, np.newaxis]).to(weight.dtype)
         behind = max(0, stop - len(series))
-        values, missing, weight = (
-            functional.pad(rows, (0, 0, 0, behind)) for rows in (series.values, missing, weight)
+        values, observed = (
+            functional.pad(rows, (0, 0, 0, behind)) for rows in (series.values, series.observed)
         )
+        weight = observed.to(values.dtype)
+        if row_weight is not None:
+            weight[: len(row_weight)] *= torch.from_numpy(row_weight[:, np.newaxis])
         covariates = series.covariates
         if covariates.shape[1] and (behind := stop - len(covariates)) > 0:
             covariates = torch.cat([covariates, covariates[-1:].expand(behind, -1)])
-        self._u = _windows(values, self.context_length)
-        self._missing = _windows(missing, self.context_length)
+        self._context = _windows(values, self.context_length)
+        self._observed = _windows(observed, self.context_length)
         self._y = _windows(values, self.horizon)
         self._weight = _windows(weight, self.horizon)
-        self._x_past = _windows(covariates, self.context_length) if covariates.shape[1] else None
-        self._x_future = _windows(covariates, self.horizon) if covariates.shape[1] else None
-        seen = ~series.missing
+        self._covariates = (
+            _windows(covariates, self.context_length + self.horizon)
+            if covariates.shape[1]
+            else None
+        )
+        seen = series.observed
         self._first_seen = torch.where(seen.any(0), seen.int().argmax(0), len(series))
 
     def __len__(self) -> int:
@@ -296,16 +298,16 @@ class WindowDataset(Dataset[Batch]):
         origins = self.origins[rows]
         ahead = origins + self._shift
         before = ahead - self.context_length
-        inputs = {"u": self._u[before]}
+        inputs = {"context": self._context[before]}
         if self.has_mask:
-            inputs["missing"] = self._missing[before]
+            inputs["observed"] = self._observed[before]
         if self.continuation is not None:
             n_steps = min(self._shift, self.context_length)
-            inputs["u"][:, -n_steps:] = self.continuation[rows, -n_steps:]
+            inputs["context"][:, -n_steps:] = self.continuation[rows, -n_steps:]
             if self.has_mask:
-                inputs["missing"][:, -n_steps:] = 0
-        if self._x_past is not None and self._x_future is not None:
-            inputs["x_past"], inputs["x_future"] = self._x_past[before], self._x_future[ahead]
+                inputs["observed"][:, -n_steps:] = True
+        if self._covariates is not None:
+            inputs["covariates"] = self._covariates[before]
         known = self._first_seen < origins[:, None]  # (batch, n_targets)
         weight = self._weight[ahead] * known[:, None]
         return inputs, {"y": self._y[ahead], "weight": weight}

@@ -30,17 +30,15 @@ class S4ForecastModel(nn.Module):
     ----------
     n_targets : int
         Number of series.
-    horizon : int
-        Number of future steps.
     context_length : int
         Number of past steps in a window.
+    horizon : int
+        Number of future steps.
     n_covariates : int, default=0
         Number of covariates, known for past and future.
     n_quantiles : int or None, default=None
         Number of outputs for each future value; None: one, without an axis of its own.
-    has_mask : bool, default=False
-        Whether the backbone also reads where values are missing.
-    standardize_window : bool, default=True
+    standardize : bool, default=True
         Whether level and scale of each window are removed and restored.
     channels : {"independent", "mixed"}, default="independent"
         Whether each series is forecast from its own past with the same weights, or all of them
@@ -56,7 +54,7 @@ class S4ForecastModel(nn.Module):
     --------
     >>> import torch
     >>> from sks4 import nn
-    >>> model = nn.S4ForecastModel(3, horizon=24, context_length=96, d_model=8, n_layers=1, d_state=4)
+    >>> model = nn.S4ForecastModel(3, context_length=96, horizon=24, d_model=8, d_state=4)
     >>> model(torch.randn(5, 96, 3)).shape
     torch.Size([5, 24, 3])
     """
@@ -64,13 +62,12 @@ class S4ForecastModel(nn.Module):
     def __init__(
         self,
         n_targets: int,
-        horizon: int,
         context_length: int,
+        horizon: int,
         *,
         n_covariates: int = 0,
         n_quantiles: int | None = None,
-        has_mask: bool = False,
-        standardize_window: bool = True,
+        standardize: bool = True,
         channels: str = "independent",
         pooling: str = "all",
         d_model: int = 16,
@@ -86,14 +83,13 @@ class S4ForecastModel(nn.Module):
         self.horizon = check_integer("horizon", horizon)
         self.context_length = check_integer("context_length", context_length)
         self.n_quantiles = n_quantiles
-        self.has_mask = has_mask
-        self.standardize_window = standardize_window
+        self.standardize = standardize
         self.channels = check_choice("channels", channels, CHANNELS)
         check_choice("pooling", pooling, POOLINGS)
         n_series = 1 if channels == "independent" else self.n_targets
         n_outputs = n_series * self.horizon * (n_quantiles or 1)
         self.backbone = S4Backbone(
-            n_series * (2 if has_mask else 1),
+            n_series,
             d_model,
             n_layers,
             patch_size=patch_size,
@@ -109,64 +105,58 @@ class S4ForecastModel(nn.Module):
         self.regression = CovariateEffect(n_covariates, self.n_targets) if n_covariates else None
 
     def forward(
-        self,
-        u: Tensor,
-        missing: Tensor | None = None,
-        x_past: Tensor | None = None,
-        x_future: Tensor | None = None,
+        self, context: Tensor, covariates: Tensor | None = None, observed: Tensor | None = None
     ) -> Tensor:
         """Map windows to forecasts.
 
         Parameters
         ----------
-        u : Tensor of shape (batch, context_length, n_targets)
-            The past, with missing values filled.
-        missing : Tensor of shape (batch, context_length, n_targets), optional
-            1 where a value is filled, else 0; needed if the model has a mask.
-        x_past : Tensor of shape (batch, context_length, n_covariates), optional
-            Covariates of the past.
-        x_future : Tensor of shape (batch, horizon, n_covariates), optional
-            Covariates of the future. Those of a step act on the forecast of that step alone.
+        context : Tensor of shape (batch, context_length, n_targets)
+            The past, all finite.
+        covariates : Tensor of shape (batch, context_length + horizon, n_covariates), optional
+            Covariates of past and future. Those of a step act on no forecast of an earlier step.
+        observed : Tensor of shape (batch, context_length, n_targets), bool, optional
+            Whether a value was observed; what stands in the place of others has no effect. All
+            were if omitted.
 
         Returns
         -------
         Tensor of shape (batch, horizon, n_targets) or (batch, horizon, n_targets, n_quantiles)
             The forecasts.
         """
-        if self.regression is not None:
-            u = u - self.regression(x_past)
-        level, scale = self._level_and_scale(u, missing)
-        forecast = self._forecast((u - level) / scale, missing)
+        effect = None if self.regression is None else self.regression(covariates)
+        if effect is not None:
+            context = context - effect[:, : self.context_length]
+        if observed is not None:
+            observed = observed | ~observed.any(1, keepdim=True)
+        level, scale = self._level_and_scale(context, observed)
+        if observed is not None:
+            context = torch.where(observed, context, level)
+        forecast = self._forecast((context - level) / scale)
         if self.n_quantiles is not None:
             level, scale = level[..., None], scale[..., None]
         forecast = forecast * scale + level
-        if self.regression is None:
+        if effect is None:
             return forecast
-        effect = self.regression(x_future)
+        effect = effect[:, self.context_length :]
         return forecast + (effect if self.n_quantiles is None else effect[..., None])
 
-    def _level_and_scale(self, u: Tensor, missing: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _level_and_scale(self, u: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of what a window observes, (batch, 1, n_targets)."""
-        if not self.standardize_window:
-            return u.new_zeros(()), u.new_ones(())
-        if missing is None:
-            level = u.mean(1, keepdim=True)
-            variance = (u - level).square().mean(1, keepdim=True)
-        else:
-            observed = 1 - missing
-            observed = torch.where(observed.sum(1, keepdim=True) > 0, observed, 1.0)
-            share = observed / observed.sum(1, keepdim=True)
-            level = (share * u).sum(1, keepdim=True)
-            variance = (share * (u - level).square()).sum(1, keepdim=True)
+        if not self.standardize:
+            return torch.zeros_like(u[:, :1]), torch.ones_like(u[:, :1])
+        weight = torch.ones_like(u) if observed is None else observed.to(u.dtype)
+        share = weight / weight.sum(1, keepdim=True)
+        level = (share * u).sum(1, keepdim=True)
+        variance = (share * (u - level).square()).sum(1, keepdim=True)
         return level, (variance + _SMALLEST_SCALE**2).sqrt()
 
-    def _forecast(self, u: Tensor, missing: Tensor | None) -> Tensor:
+    def _forecast(self, u: Tensor) -> Tensor:
         """Return the forecast of a window in its own units."""
-        parts = [u, missing] if self.has_mask and missing is not None else [u]
         if self.channels == "independent":
-            parts = [part.transpose(1, 2).flatten(0, 1)[..., None] for part in parts]
-        x, _ = self.backbone(torch.cat(parts, -1))  # (batch * n_targets or batch, n_steps, d_model)
-        y = self.head(self.pool(x)) + self.linear(parts[0].flatten(1))
+            u = u.transpose(1, 2).flatten(0, 1)[..., None]  # (batch * n_targets, length, 1)
+        x, _ = self.backbone(u)
+        y = self.head(self.pool(x)) + self.linear(u.flatten(1))
         if self.channels == "independent":
             y = y.unflatten(0, (-1, self.n_targets)).unflatten(-1, (self.horizon, -1))
             y = y.transpose(1, 2)  # (batch, horizon, n_targets, n_quantiles)
