@@ -1,6 +1,7 @@
 """The estimators: where data, model and training meet under the contract of scikit-learn."""
 
 from sks4.estimators._classification import S4Classifier
+from sks4.estimators._forecasting import S4Forecaster
 from sks4.estimators._regression import S4Regressor
 
-__all__ = ["S4Classifier", "S4Regressor"]
+__all__ = ["S4Classifier", "S4Forecaster", "S4Regressor"]

@@ -1,0 +1,569 @@
+"""Forecasts of series: rows are time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
+
+from sks4._validation import check_integer, check_positive
+from sks4.estimators._backtest import backtest_frame
+from sks4.estimators._forecasting_base import check_levels
+from sks4.estimators._forecasting_errors import CalibratedS4, Forecasts
+from sks4.estimators._observations import (
+    Observations,
+    check_covariates,
+    check_each_observed,
+    check_series,
+)
+from sks4.estimators._supervised import check_weights
+from sks4.estimators._timeline import time_index
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class S4Forecaster(RegressorMixin, CalibratedS4):
+    """Forecast series with a structured state space model; rows are time.
+
+    Windows of the past are freed from their own level and scale, read by S4 blocks and a linear
+    map, and continued over the whole horizon at once. Every window of the series is a training
+    sample.
+
+    Parameters
+    ----------
+    horizon : int, default=24
+        Number of rows that the model forecasts at once. More rows are forecast by rolling on.
+    context_length : int or "auto", default="auto"
+        Number of past rows that a forecast reads. "auto": 512, or a third of the rows if that is
+        less.
+    loss : {"squared_error", "absolute_error", "huber", "quantile"}, default="absolute_error"
+        Loss, over targets scaled to standard deviation 1. "absolute_error" forecasts the median,
+        "squared_error" the mean, "quantile" several quantiles, the median being the forecast.
+    quantiles : sequence of float or None, default=None
+        Rising levels of the quantiles: those learned with ``loss="quantile"``, and those that
+        `predict_quantiles` and `backtest` give. None: 0.025, 0.1, 0.25, 0.5, 0.75, 0.9 and 0.975,
+        and none in the backtest with another loss.
+    channels : {"independent", "mixed"}, default="independent"
+        Whether each of several targets is forecast from its own past, with the same weights for
+        all, or all from the past of all.
+    calendar : sequence of str or None, default=None
+        Features of the index to use as covariates: "minute", "hour", "day_of_week", "day",
+        "day_of_year", "month", "quarter".
+    d_model : int, default=16
+        Width of the model: number of features, each with a state space of its own.
+    n_layers : int, default=2
+        Number of S4 blocks, one after the other.
+    d_state : int, default=16
+        Number of state variables of each state space, even.
+    ssm : {"s4", "s4d"}, default="s4d"
+        State matrix: diagonal plus low-rank, or diagonal.
+    init : {"legs", "legt", "fout", "lin", "inv"}, default="legs"
+        Initial state matrix: "legs", "legt" or "fout" for s4; "legs", "lin" or "inv" for s4d.
+    dt_min, dt_max : float or "auto", default=0.01, 0.1
+        Range of the initial steps of the state spaces, in patches. A feature remembers about
+        ``1/dt`` of them. "auto": ``dt_min`` is about 1 over the length of the context, and
+        ``dt_max`` 100 times as large.
+    bidirectional : bool, default=False
+        Whether every block also reads the context backwards.
+    patch_size : int, default=8
+        Number of rows that make one step of the model.
+    pooling : {"all", "mean", "last", "max"}, default="all"
+        What the head reads: the features of all steps, or those of one pooled step.
+    dropout : float, default=0.3
+        Probability that a feature is left out of a training step, from 0 up to but not 1.
+    norm : {"layer", "batch"} or None, default="layer"
+        Normalization within the blocks: over the features of a step, or of each feature over the
+        real steps of the batch (in prediction: running statistics).
+    prenorm : bool, default=True
+        Whether blocks normalize their input, or else their output.
+    max_epochs : int or "auto", default="auto"
+        Number of passes over the training windows. "auto": enough for about 1,000 optimizer
+        steps, from 4 to 100.
+    batch_size : int or "auto", default="auto"
+        Windows in a training batch. "auto": 32.
+    lr : float, default=0.001
+        Learning rate at the peak of the schedule.
+    ssm_lr : float, default=0.001
+        Learning rate of the state matrices and their steps.
+    weight_decay : float, default=0.01
+        Weight decay of AdamW, for the matrices outside of the state spaces.
+    lr_schedule : {"cosine"} or None, default="cosine"
+        Factor of the learning rates: a short rise, then half a cosine down to zero over the whole
+        run, or over `max_time` where that is shorter. None: constant.
+    gradient_clip : float or None, default=1.0
+        Largest norm of the gradient of all parameters; None for no limit.
+    validation_fraction : float, default=0.1
+        Share of the rows, the last ones, to set aside as validation data if none is given;
+        `horizon` and ten rows at least.
+    early_stopping : bool or "auto", default="auto"
+        Whether training watches the loss on validation data, stops when it no longer improves, and
+        ends with the best weights. Intervals are calibrated on this data, too. "auto": if there
+        is enough data to set some aside. False: nothing is set aside.
+    patience : int, default=20
+        Epochs without improvement after which training stops early.
+    max_time : float or None, default=None
+        Seconds after which training ends, as planned by the schedule; None for no limit.
+    standardize : {"window", "global"} or None, default="window"
+        Scale targets and covariates to mean 0 and standard deviation 1 over all training rows, and
+        with "window" also each window by its own level and scale. None: values stay as they are.
+    missing : {"mask", "ffill", "error"}, default="mask"
+        What happens to NaN in the targets: filled by the last value before it, and with "mask"
+        left out of level and scale of a window; or an error. What is missing is never a target.
+    device : str, default="auto"
+        Where to compute, in the words of torch, such as "cpu" or "cuda:1". "auto": the GPU if
+        there is one.
+    dtype : {"float32", "float64"}, default="float32"
+        Type in which the model computes.
+    compile : bool, default=False
+        Whether to compile the model with ``torch.compile``.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial weights, dropout, batches and the validation split. With an int, two
+        fits are identical on a CPU at equal numbers of threads. None: another one in each fit.
+        Global generators are neither used nor changed, unless passed.
+    verbose : {0, 1, 2}, default=0
+        1: a progress bar, if stderr is a terminal. 2: a line for each epoch.
+    net_callbacks : list or None, default=None
+        Callbacks of skorch, as instances, classes or pairs of a name and one of them. Each fit
+        works on clones.
+    net_params : dict or None, default=None
+        Anything else that skorch's net takes, such as ``{"optimizer__betas": (0.9, 0.95)}``.
+    warm_start : bool, default=False
+        Whether fit goes on from the weights, the optimizer and the scaling of the last fit.
+
+    Attributes
+    ----------
+    context_length_ : int
+        Number of past rows that a forecast reads.
+    net_ : S4Net
+        The trained net of skorch; ``net_.module_`` is the model.
+    history_ : History
+        What skorch recorded of each epoch.
+    n_epochs_ : int
+        Number of epochs trained.
+    best_epoch_ : int
+        Epoch of the weights that are kept, from 1; the last one without early stopping.
+    n_parameters_ : int
+        Number of parameters of the model.
+    dt_range_ : tuple of float
+        Range of the initial steps.
+    batch_size_ : int
+        Windows in a batch.
+    max_epochs_ : int
+        Epochs planned by the last call of fit.
+    encoder_ : SeriesEncoder
+        Scaling of the targets and the covariates, and treatment of missing values.
+    n_features_in_ : int
+        Number of columns of X in fit.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, if all are strings.
+
+    See Also
+    --------
+    S4Regressor : For sequences with a value each.
+
+    References
+    ----------
+    Gu, Goel and Ré 2022 (Efficiently Modeling Long Sequences with Structured State Spaces,
+    arXiv:2111.00396); Kim et al. 2022 (Reversible Instance Normalization, ICLR), the scaling of
+    windows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from sks4 import S4Forecaster
+    >>> index = pd.date_range("2024-01-01", periods=400, freq="h")
+    >>> series = pd.Series(np.sin(np.arange(400) * 2 * np.pi / 24), index, name="tide")
+    >>> forecaster = S4Forecaster(horizon=12, max_epochs=5, random_state=0).fit(series)
+    >>> forecast = forecaster.forecast()
+    >>> forecast.index[0], len(forecast)
+    (Timestamp('2024-01-17 16:00:00'), 12)
+    >>> bool((abs(forecast - np.sin(np.arange(400, 412) * 2 * np.pi / 24)) < 0.1).all())
+    True
+    """
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight: Any = None,
+    ) -> Self:
+        """Train on rows of time, the last of which are those that forecasts follow.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_timepoints,), (n_timepoints, n_targets) or, with y, \
+(n_timepoints, n_features)
+            Without `y`, the series to forecast. With `y`, what is known ahead of each row, perhaps
+            no columns; NaN where missing. An index of dates, periods or integers must be regular.
+        y : array-like of shape (n_timepoints,) or (n_timepoints, n_targets), or None, default=None
+            The series to forecast, NaN where a value is missing.
+        X_val, y_val : like X and y, or None, default=None
+            Rows that follow those of X, as validation data. Without them the last block of X may
+            be set aside; see `early_stopping`. Forecasts follow the last row of X in any case.
+        sample_weight : array-like of shape (n_timepoints,) or None, default=None
+            What each row counts in the loss when it is forecast.
+
+        Returns
+        -------
+        self : S4Forecaster
+            The fitted forecaster.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, the data or its index is not valid, or there are too few rows.
+        TrainingDivergedError
+            If the loss becomes NaN or infinite.
+        KeyboardInterrupt
+            If the user interrupts. The estimator can predict if an epoch was finished.
+
+        Warns
+        -----
+        ValidationSplitWarning
+            If ``early_stopping=True`` and there are too few rows to set some aside.
+        """
+        return self._fit(X, y, X_val, y_val, sample_weight)
+
+    def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
+        """Append rows to those seen, and train one epoch on the windows that end in them.
+
+        The first call trains on all windows, and fixes the scaling and whatever else depends on
+        the data. The learning rates are constant, and there is no validation.
+
+        Parameters
+        ----------
+        X, y : array-like
+            Rows that follow those seen so far, in the form of `fit`.
+        sample_weight : array-like of shape (n_timepoints,) or None, default=None
+            What each row counts in the loss.
+
+        Returns
+        -------
+        self : S4Forecaster
+            The forecaster, trained for one epoch more.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, the data or its index is not valid.
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    def update(self, X: Any, y: Any = None) -> Self:
+        """Append what has been observed, without training.
+
+        Forecasts follow the new rows, and intervals learn from how well the forecasts of these rows
+        have covered them. Each call is one step of that adaptation for its rows together, so
+        frequent calls adapt best.
+
+        Parameters
+        ----------
+        X, y : array-like
+            Rows that follow those seen so far, in the form of `fit`.
+
+        Returns
+        -------
+        self : S4Forecaster
+            The forecaster.
+
+        Raises
+        ------
+        NotFittedError
+            If it has not been fitted.
+        ValueError, TypeError
+            If the rows do not follow those seen, or their form is not that of `fit`.
+        """
+        check_is_fitted(self)
+        self._update(X, y)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return one forecast for each row of X.
+
+        Rows of an array always follow the last row seen. Rows with an index are aligned by it: rows
+        that were seen are forecast one step ahead, each from the context before it; rows to come
+        from all that was seen, also across a gap, in which covariates stay as they were.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows,) or (n_rows, n_features)
+            What is known ahead of the rows to forecast. Where `fit` got a series alone, only the
+            length and the index are read.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,) or (n_rows, n_targets), float64
+            Forecasts; the median where quantiles are learned.
+
+        Raises
+        ------
+        NotFittedError
+            If it has not been fitted.
+        ValueError, TypeError
+            If the index has a hole, is not the continuation of that of `fit`, or begins within the
+            first context; if features differ from those of `fit`; or a forecast is not finite.
+        """
+        check_is_fitted(self)
+        return self._form_.arrange(self._point(self._forecasts(X).outputs))
+
+    def predict_quantiles(
+        self, X: Any, quantiles: float | Sequence[float] | None = None
+    ) -> np.ndarray:
+        """Return quantiles of the forecast of each row.
+
+        With ``loss="quantile"`` they are learned; levels between the learned ones, and beyond, are
+        interpolated. With another loss they are the forecast plus quantiles of the errors on the
+        validation data, by step of the horizon.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows,) or (n_rows, n_features)
+            Rows to forecast, as in `predict`.
+        quantiles : float, sequence of float or None, default=None
+            Rising levels between 0 and 1; None: the parameter `quantiles`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_quantiles) or (n_rows, n_targets, n_quantiles), float64
+            Quantiles.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As in `predict`, and if there was no validation data to learn errors from.
+        """
+        check_is_fitted(self)
+        levels = np.array(self._levels() if quantiles is None else check_levels(quantiles))
+        forecasts = self._forecasts(X)
+        shape = forecasts.outputs.shape[:2] + levels.shape
+        return self._form_.arrange(self._quantiles(forecasts, np.broadcast_to(levels, shape)))
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+        """Return an interval for each row that holds the truth with a given probability.
+
+        Its ends are quantiles (see `predict_quantiles`), which split what is not covered evenly.
+        After `update`, their levels have adapted to the share of truths that such intervals held.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows,) or (n_rows, n_features)
+            Rows to forecast, as in `predict`.
+        coverage : float, default=0.9
+            Share of the truths that the intervals shall hold, above 0 and below 1.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, 2) or (n_rows, n_targets, 2), float64
+            Lower and upper end.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As in `predict`, and if there was no validation data to learn errors from.
+
+        References
+        ----------
+        Gibbs and Candès 2021 (Adaptive conformal inference under distribution shift,
+        arXiv:2106.00170).
+        """
+        check_is_fitted(self)
+        if not 0 < check_positive("coverage", coverage) < 1:
+            raise ValueError(f"coverage must be above 0 and below 1, got {coverage}.")
+        forecasts = self._forecasts(X)
+        steps = np.minimum(forecasts.steps, self._horizon_ - 1)
+        levels = self._adaptive_.levels(coverage, steps, forecasts.outputs.shape[1])
+        return self._form_.arrange(self._quantiles(forecasts, levels))
+
+    def forecast(
+        self, horizon: int | None = None, *, history: Any = None, X_future: Any = None
+    ) -> Any:
+        """Return forecasts of the rows that follow.
+
+        Parameters
+        ----------
+        horizon : int or None, default=None
+            Number of rows. Beyond the horizon of the model, it rolls on over its own forecasts.
+            None: that horizon, or the number of rows of `X_future`.
+        history : array-like, tuple (X, y) or None, default=None
+            Other rows that the forecasts follow, in the form of `fit`, `context_length_` at
+            least; None: those seen.
+        X_future : array-like of shape (horizon, n_features) or None, default=None
+            What is known ahead of the rows to forecast, where `fit` got such columns.
+
+        Returns
+        -------
+        ndarray, Series or DataFrame of shape (horizon,) or (horizon, n_targets)
+            Forecasts, with the labels of their rows if the targets came with an index.
+
+        Raises
+        ------
+        NotFittedError
+            If it has not been fitted.
+        ValueError, TypeError
+            If `horizon` is not a positive integer, there is too little history, or `X_future` is
+            missing, or does not have `horizon` rows that follow the last one known.
+        """
+        check_is_fitted(self)
+        rows = self._seen_ if history is None else self._history(history)
+        if horizon is None:
+            horizon = self._horizon_ if X_future is None else _num_samples(X_future)
+        n_steps = check_integer("horizon", horizon)
+        covariates = self._future_covariates(rows, X_future, n_steps)
+        series = self._encode(rows, np.concatenate([rows.covariates, covariates]))
+        outputs = self._roll_out(series, np.array([len(rows)]), n_steps)[0]
+        labels = None if rows.timeline.index is None else rows.timeline.following(n_steps)
+        return self._form_.label(self._point(outputs), labels)
+
+    def backtest(
+        self, X: Any, y: Any = None, *, horizon: int | None = None, stride: int = 1
+    ) -> pd.DataFrame:
+        """Forecast from every origin in some rows, and return forecasts beside the truth.
+
+        The first origin follows the first `context_length_` rows of what is passed; what was seen
+        in `fit` is not used.
+
+        Parameters
+        ----------
+        X, y : array-like
+            Rows in the form of `fit`.
+        horizon : int or None, default=None
+            Number of steps from each origin; None: the horizon of the model.
+        stride : int, default=1
+            Number of rows from one origin to the next.
+
+        Returns
+        -------
+        DataFrame
+            Columns "origin" (label of the last known row), "step" (from 1), "target", "truth" (NaN
+            if missing), "forecast" and, with ``loss="quantile"`` or `quantiles` given, one for each
+            level, named by the number.
+
+        Raises
+        ------
+        NotFittedError
+            If it has not been fitted.
+        ValueError, TypeError
+            If the rows are not of the form of `fit`, or too few for one origin.
+        """
+        check_is_fitted(self)
+        rows = self._rows(X, y)
+        n_steps = check_integer("horizon", self._horizon_ if horizon is None else horizon)
+        stride = check_integer("stride", stride)
+        origins = np.arange(self.context_length_, len(rows) - n_steps + 1, stride)
+        if len(origins) == 0:
+            raise ValueError(
+                f"A backtest needs context_length_ + horizon = {self.context_length_} + {n_steps} "
+                f"rows at least, got {len(rows)}. Pass also the rows before the first origin."
+            )
+        check_each_observed(rows.values, self._form_.names, "passed")
+        outputs = self._roll_out(self._encode(rows), origins, n_steps)
+        truth = np.lib.stride_tricks.sliding_window_view(rows.values, n_steps, axis=0)[origins]
+        return backtest_frame(
+            rows.timeline.labels()[origins - 1],
+            self._form_.names,
+            truth.swapaxes(1, 2),  # (n_origins, n_steps, n_targets)
+            self._point(outputs),
+            self._backtest_quantiles(outputs),
+        )
+
+    def score(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination of the forecasts of X.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows to forecast, as in `predict`; without `y`, they also are the truth.
+        y : array-like of shape (n_rows,) or (n_rows, n_targets), or None, default=None
+            The truth. Rows in which a value is missing are left out.
+        sample_weight : array-like of shape (n_rows,) or None, default=None
+            Weights of the rows in the mean.
+
+        Returns
+        -------
+        float
+            1 minus the squared error over that of the mean of the truth, averaged over the targets.
+        """
+        predicted = self.predict(X)
+        if y is None and not self._is_series_only_:
+            raise ValueError("y must be given, since fit got X and y, got None.")
+        truth = check_series(X if y is None else y, "X" if y is None else "y")
+        if truth.shape != predicted.shape:
+            raise ValueError(
+                f"The truth must have the shape of the forecasts, {predicted.shape}, got "
+                f"{truth.shape}."
+            )
+        known = ~np.isnan(truth.reshape(len(truth), -1)).any(axis=1)
+        weights = check_weights(sample_weight, len(truth))
+        return float(r2_score(truth[known], predicted[known], sample_weight=weights[known]))
+
+    # ------------------------------------------------------------------ parts
+
+    def _history(self, history: Any) -> Observations:
+        """Check rows that forecasts shall follow."""
+        is_pair = isinstance(history, tuple) and len(history) == 2
+        if not self._is_series_only_ and not is_pair:
+            raise ValueError(
+                "history must be a tuple (X, y), since fit got X and y, got "
+                f"{type(history).__name__}."
+            )
+        rows = self._rows(*history) if is_pair else self._rows(history, None)
+        if len(rows) < self.context_length_:
+            raise ValueError(
+                f"history must have context_length_={self.context_length_} rows at least, got "
+                f"{len(rows)}."
+            )
+        check_each_observed(rows.values, self._form_.names, "of history")
+        return rows
+
+    def _future_covariates(self, rows: Observations, X_future: Any, n_steps: int) -> np.ndarray:
+        """Check the covariates of the rows that follow, and add those of the calendar."""
+        given = np.empty((n_steps, 0))
+        labels = None if rows.timeline.index is None else rows.timeline.following(n_steps)
+        if self._is_series_only_ and X_future is not None:
+            raise ValueError("X_future must be None, since fit got a series alone, got some.")
+        if not self._is_series_only_ and (X_future is not None or self.n_features_in_):
+            if X_future is None:
+                raise ValueError(
+                    f"X_future must have {n_steps} rows and {self.n_features_in_} columns, as X in "
+                    "fit, got None."
+                )
+            validate_data(self, X_future, reset=False, skip_check_array=True)
+            given = check_covariates(X_future)
+            index = time_index(X_future)
+            first = len(rows) if index is None else rows.timeline.positions(index, "X_future")[0]
+            if len(given) != n_steps or first != len(rows):
+                after = "" if labels is None else f" from {labels[0]} on"
+                raise ValueError(
+                    f"X_future must have the {n_steps} rows{after} that follow the last one known, "
+                    f"got {len(given)} rows{'' if index is None else f' from {index[0]} on'}."
+                )
+        return self._with_calendar(given, labels)
+
+    def _backtest_quantiles(self, outputs: np.ndarray) -> dict[float, np.ndarray]:
+        """Return the quantiles of a backtest by level, each (n_origins, n_steps, n_targets)."""
+        if self._learned_levels_ is not None:
+            learned = self._learned_levels_.tolist()
+            return {level: outputs[..., i] for i, level in enumerate(learned)}
+        if self.quantiles is None:
+            return {}
+        levels = self._levels()
+        steps = np.minimum(np.arange(outputs.shape[1]), self._horizon_ - 1)
+        shape = (len(steps), outputs.shape[2], len(levels))
+        zero = Forecasts(np.zeros(shape[:2] + (1,)), steps)
+        errors = self._quantiles(zero, np.broadcast_to(levels, shape))
+        return {level: outputs[..., 0] + errors[..., i] for i, level in enumerate(levels)}
+
+    def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's description of the estimator."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = False  # a series alone is enough
+        tags.target_tags.multi_output = True
+        tags.input_tags.allow_nan = True
+        return tags
