@@ -1,31 +1,20 @@
 """Forecasts of series: rows are time."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from sks4._validation import check_integer, check_positive
-from sks4.estimators._backtest import backtest_frame
-from sks4.estimators._forecasting_base import check_levels
-from sks4.estimators._forecasting_errors import CalibratedS4, Forecasts
-from sks4.estimators._observations import (
-    Observations,
-    check_covariates,
-    check_each_observed,
-    check_series,
-)
+from sks4.estimators._forecasting_ahead import AheadS4
+from sks4.estimators._observations import check_series
 from sks4.estimators._supervised import check_weights
-from sks4.estimators._timeline import time_index
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class S4Forecaster(RegressorMixin, CalibratedS4):
+class S4Forecaster(RegressorMixin, AheadS4):
     """Forecast series with a structured state space model; rows are time.
 
     Windows of the past are freed from their own level and scale, read by S4 blocks and a linear
@@ -177,7 +166,8 @@ class S4Forecaster(RegressorMixin, CalibratedS4):
     >>> from sks4 import S4Forecaster
     >>> index = pd.date_range("2024-01-01", periods=400, freq="h")
     >>> series = pd.Series(np.sin(np.arange(400) * 2 * np.pi / 24), index, name="tide")
-    >>> forecaster = S4Forecaster(horizon=12, max_epochs=5, random_state=0).fit(series)
+    >>> small = {"d_model": 8, "n_layers": 1, "max_epochs": 10, "lr": 0.01, "random_state": 0}
+    >>> forecaster = S4Forecaster(horizon=12, **small).fit(series)
     >>> forecast = forecaster.forecast()
     >>> forecast.index[0], len(forecast)
     (Timestamp('2024-01-17 16:00:00'), 12)
@@ -313,166 +303,6 @@ class S4Forecaster(RegressorMixin, CalibratedS4):
         check_is_fitted(self)
         return self._form_.arrange(self._point(self._forecasts(X).outputs))
 
-    def predict_quantiles(
-        self, X: Any, quantiles: float | Sequence[float] | None = None
-    ) -> np.ndarray:
-        """Return quantiles of the forecast of each row.
-
-        With ``loss="quantile"`` they are learned; levels between the learned ones, and beyond, are
-        interpolated. With another loss they are the forecast plus quantiles of the errors on the
-        validation data, by step of the horizon.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows,) or (n_rows, n_features)
-            Rows to forecast, as in `predict`.
-        quantiles : float, sequence of float or None, default=None
-            Rising levels between 0 and 1; None: the parameter `quantiles`.
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_quantiles) or (n_rows, n_targets, n_quantiles), float64
-            Quantiles.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As in `predict`, and if there was no validation data to learn errors from.
-        """
-        check_is_fitted(self)
-        levels = np.array(self._levels() if quantiles is None else check_levels(quantiles))
-        forecasts = self._forecasts(X)
-        shape = forecasts.outputs.shape[:2] + levels.shape
-        return self._form_.arrange(self._quantiles(forecasts, np.broadcast_to(levels, shape)))
-
-    def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
-        """Return an interval for each row that holds the truth with a given probability.
-
-        Its ends are quantiles (see `predict_quantiles`), which split what is not covered evenly.
-        After `update`, their levels have adapted to the share of truths that such intervals held.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows,) or (n_rows, n_features)
-            Rows to forecast, as in `predict`.
-        coverage : float, default=0.9
-            Share of the truths that the intervals shall hold, above 0 and below 1.
-
-        Returns
-        -------
-        ndarray of shape (n_rows, 2) or (n_rows, n_targets, 2), float64
-            Lower and upper end.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As in `predict`, and if there was no validation data to learn errors from.
-
-        References
-        ----------
-        Gibbs and Candès 2021 (Adaptive conformal inference under distribution shift,
-        arXiv:2106.00170).
-        """
-        check_is_fitted(self)
-        if not 0 < check_positive("coverage", coverage) < 1:
-            raise ValueError(f"coverage must be above 0 and below 1, got {coverage}.")
-        forecasts = self._forecasts(X)
-        steps = np.minimum(forecasts.steps, self._horizon_ - 1)
-        levels = self._adaptive_.levels(coverage, steps, forecasts.outputs.shape[1])
-        return self._form_.arrange(self._quantiles(forecasts, levels))
-
-    def forecast(
-        self, horizon: int | None = None, *, history: Any = None, X_future: Any = None
-    ) -> Any:
-        """Return forecasts of the rows that follow.
-
-        Parameters
-        ----------
-        horizon : int or None, default=None
-            Number of rows. Beyond the horizon of the model, it rolls on over its own forecasts.
-            None: that horizon, or the number of rows of `X_future`.
-        history : array-like, tuple (X, y) or None, default=None
-            Other rows that the forecasts follow, in the form of `fit`, `context_length_` at
-            least; None: those seen.
-        X_future : array-like of shape (horizon, n_features) or None, default=None
-            What is known ahead of the rows to forecast, where `fit` got such columns.
-
-        Returns
-        -------
-        ndarray, Series or DataFrame of shape (horizon,) or (horizon, n_targets)
-            Forecasts, with the labels of their rows if the targets came with an index.
-
-        Raises
-        ------
-        NotFittedError
-            If it has not been fitted.
-        ValueError, TypeError
-            If `horizon` is not a positive integer, there is too little history, or `X_future` is
-            missing, or does not have `horizon` rows that follow the last one known.
-        """
-        check_is_fitted(self)
-        rows = self._seen_ if history is None else self._history(history)
-        if horizon is None:
-            horizon = self._horizon_ if X_future is None else _num_samples(X_future)
-        n_steps = check_integer("horizon", horizon)
-        covariates = self._future_covariates(rows, X_future, n_steps)
-        series = self._encode(rows, np.concatenate([rows.covariates, covariates]))
-        outputs = self._roll_out(series, np.array([len(rows)]), n_steps)[0]
-        labels = None if rows.timeline.index is None else rows.timeline.following(n_steps)
-        return self._form_.label(self._point(outputs), labels)
-
-    def backtest(
-        self, X: Any, y: Any = None, *, horizon: int | None = None, stride: int = 1
-    ) -> pd.DataFrame:
-        """Forecast from every origin in some rows, and return forecasts beside the truth.
-
-        The first origin follows the first `context_length_` rows of what is passed; what was seen
-        in `fit` is not used.
-
-        Parameters
-        ----------
-        X, y : array-like
-            Rows in the form of `fit`.
-        horizon : int or None, default=None
-            Number of steps from each origin; None: the horizon of the model.
-        stride : int, default=1
-            Number of rows from one origin to the next.
-
-        Returns
-        -------
-        DataFrame
-            Columns "origin" (label of the last known row), "step" (from 1), "target", "truth" (NaN
-            if missing), "forecast" and, with ``loss="quantile"`` or `quantiles` given, one for each
-            level, named by the number.
-
-        Raises
-        ------
-        NotFittedError
-            If it has not been fitted.
-        ValueError, TypeError
-            If the rows are not of the form of `fit`, or too few for one origin.
-        """
-        check_is_fitted(self)
-        rows = self._rows(X, y)
-        n_steps = check_integer("horizon", self._horizon_ if horizon is None else horizon)
-        stride = check_integer("stride", stride)
-        origins = np.arange(self.context_length_, len(rows) - n_steps + 1, stride)
-        if len(origins) == 0:
-            raise ValueError(
-                f"A backtest needs context_length_ + horizon = {self.context_length_} + {n_steps} "
-                f"rows at least, got {len(rows)}. Pass also the rows before the first origin."
-            )
-        check_each_observed(rows.values, self._form_.names, "passed")
-        outputs = self._roll_out(self._encode(rows), origins, n_steps)
-        truth = np.lib.stride_tricks.sliding_window_view(rows.values, n_steps, axis=0)[origins]
-        return backtest_frame(
-            rows.timeline.labels()[origins - 1],
-            self._form_.names,
-            truth.swapaxes(1, 2),  # (n_origins, n_steps, n_targets)
-            self._point(outputs),
-            self._backtest_quantiles(outputs),
-        )
-
     def score(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> float:
         """Return the coefficient of determination of the forecasts of X.
 
@@ -502,63 +332,6 @@ class S4Forecaster(RegressorMixin, CalibratedS4):
         known = ~np.isnan(truth.reshape(len(truth), -1)).any(axis=1)
         weights = check_weights(sample_weight, len(truth))
         return float(r2_score(truth[known], predicted[known], sample_weight=weights[known]))
-
-    # ------------------------------------------------------------------ parts
-
-    def _history(self, history: Any) -> Observations:
-        """Check rows that forecasts shall follow."""
-        is_pair = isinstance(history, tuple) and len(history) == 2
-        if not self._is_series_only_ and not is_pair:
-            raise ValueError(
-                "history must be a tuple (X, y), since fit got X and y, got "
-                f"{type(history).__name__}."
-            )
-        rows = self._rows(*history) if is_pair else self._rows(history, None)
-        if len(rows) < self.context_length_:
-            raise ValueError(
-                f"history must have context_length_={self.context_length_} rows at least, got "
-                f"{len(rows)}."
-            )
-        check_each_observed(rows.values, self._form_.names, "of history")
-        return rows
-
-    def _future_covariates(self, rows: Observations, X_future: Any, n_steps: int) -> np.ndarray:
-        """Check the covariates of the rows that follow, and add those of the calendar."""
-        given = np.empty((n_steps, 0))
-        labels = None if rows.timeline.index is None else rows.timeline.following(n_steps)
-        if self._is_series_only_ and X_future is not None:
-            raise ValueError("X_future must be None, since fit got a series alone, got some.")
-        if not self._is_series_only_ and (X_future is not None or self.n_features_in_):
-            if X_future is None:
-                raise ValueError(
-                    f"X_future must have {n_steps} rows and {self.n_features_in_} columns, as X in "
-                    "fit, got None."
-                )
-            validate_data(self, X_future, reset=False, skip_check_array=True)
-            given = check_covariates(X_future)
-            index = time_index(X_future)
-            first = len(rows) if index is None else rows.timeline.positions(index, "X_future")[0]
-            if len(given) != n_steps or first != len(rows):
-                after = "" if labels is None else f" from {labels[0]} on"
-                raise ValueError(
-                    f"X_future must have the {n_steps} rows{after} that follow the last one known, "
-                    f"got {len(given)} rows{'' if index is None else f' from {index[0]} on'}."
-                )
-        return self._with_calendar(given, labels)
-
-    def _backtest_quantiles(self, outputs: np.ndarray) -> dict[float, np.ndarray]:
-        """Return the quantiles of a backtest by level, each (n_origins, n_steps, n_targets)."""
-        if self._learned_levels_ is not None:
-            learned = self._learned_levels_.tolist()
-            return {level: outputs[..., i] for i, level in enumerate(learned)}
-        if self.quantiles is None:
-            return {}
-        levels = self._levels()
-        steps = np.minimum(np.arange(outputs.shape[1]), self._horizon_ - 1)
-        shape = (len(steps), outputs.shape[2], len(levels))
-        zero = Forecasts(np.zeros(shape[:2] + (1,)), steps)
-        errors = self._quantiles(zero, np.broadcast_to(levels, shape))
-        return {level: outputs[..., 0] + errors[..., i] for i, level in enumerate(levels)}
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's description of the estimator."""

@@ -207,13 +207,14 @@ class ForecastingS4(TimeRowsS4):
         check_each_observed(train.values, self._form_.names, "to train on")
         self.encoder_ = SeriesEncoder(self.standardize is not None, self.missing)
         self.encoder_.fit(train.values, train.covariates)
-        self._resolve_auto(np.array([self._n_steps()]))
+        self._resolve_auto(np.array([-(-self.context_length_ // self.patch_size)]))
         if self.batch_size == "auto":
-            self.batch_size_ = _BATCH_SIZE
+            self.batch_size_ = max(1, min(_BATCH_SIZE, MAX_TOKENS // self._n_steps()))
 
     def _n_steps(self) -> int:
-        """Return the number of steps that the state space makes in a context."""
-        return -(-self.context_length_ // self.patch_size)
+        """Return the number of steps that the state space makes in a window, over all series."""
+        n_steps = -(-self.context_length_ // self.patch_size)
+        return n_steps * (len(self._form_.names) if self.channels == "independent" else 1)
 
     def _n_epochs(self, n_batches: int) -> int:
         if self.max_epochs != "auto":
@@ -229,8 +230,8 @@ class ForecastingS4(TimeRowsS4):
             aside = f" ({n_rows - n_train} more for validation)" if n_rows > n_train else ""
             raise ValueError(
                 f"The series must have context_length + horizon = {self.context_length_} + "
-                f"{self._horizon_} rows at least to train on, got {n_train}{aside}. Pass more, "
-                "or smaller context_length and horizon."
+                f"{self._horizon_} rows at least to train on, got n_samples={n_train}{aside}. "
+                "Pass more rows, or smaller context_length and horizon."
             )
         return self.context_length_ + np.arange(n_windows)
 
@@ -300,11 +301,9 @@ class ForecastingS4(TimeRowsS4):
         return Batches(self._dataset(series, origins, weights), self._sampler(len(origins)))
 
     def _sampler(self, n_windows: int) -> BucketBatchSampler:
-        n_steps = self._n_steps()
-        if self.channels == "independent":
-            n_steps *= len(self._form_.names)
+        """Return the windows of the batches to evaluate."""
         return BucketBatchSampler(
-            np.full(n_windows, n_steps), n_windows, max_tokens=MAX_TOKENS, shuffle=False
+            np.full(n_windows, self._n_steps()), n_windows, max_tokens=MAX_TOKENS, shuffle=False
         )
 
 

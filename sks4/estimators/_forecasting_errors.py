@@ -1,17 +1,20 @@
 """Forecasts from many origins, how wrong they were, and what that says of those to come."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
+from sks4._validation import check_positive
 from sks4.data import EncodedSeries
 from sks4.estimators._conformal import (
     ErrorDistribution,
     interpolate_quantiles,
     rank_in_quantiles,
 )
-from sks4.estimators._forecasting_base import ForecastingS4
+from sks4.estimators._forecasting_base import ForecastingS4, check_levels
 from sks4.estimators._observations import Observations
 
 # More validation origins than these say little more, since their horizons overlap.
@@ -167,6 +170,74 @@ class CalibratedS4(ForecastingS4):
         return rank_in_quantiles(truths, forecasts, self._learned_levels_)
 
     # ------------------------------------------------------------------ quantiles
+
+    def predict_quantiles(
+        self, X: Any, quantiles: float | Sequence[float] | None = None
+    ) -> np.ndarray:
+        """Return quantiles of the forecast of each row.
+
+        With ``loss="quantile"`` they are learned; levels between the learned ones, and beyond, are
+        interpolated. With another loss they are the forecast plus quantiles of the errors on the
+        validation data, by step of the horizon.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows,) or (n_rows, n_features)
+            Rows to forecast, as in `predict`.
+        quantiles : float, sequence of float or None, default=None
+            Rising levels between 0 and 1; None: the parameter `quantiles`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_quantiles) or (n_rows, n_targets, n_quantiles), float64
+            Quantiles.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As in `predict`, and if there was no validation data to learn errors from.
+        """
+        check_is_fitted(self)
+        levels = np.array(self._levels() if quantiles is None else check_levels(quantiles))
+        forecasts = self._forecasts(X)
+        shape = forecasts.outputs.shape[:2] + levels.shape
+        return self._form_.arrange(self._quantiles(forecasts, np.broadcast_to(levels, shape)))
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+        """Return an interval for each row that holds the truth with a given probability.
+
+        Its ends are quantiles (see `predict_quantiles`), which split what is not covered evenly.
+        After `update`, their levels have adapted to the share of truths that such intervals held.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows,) or (n_rows, n_features)
+            Rows to forecast, as in `predict`.
+        coverage : float, default=0.9
+            Share of the truths that the intervals shall hold, above 0 and below 1.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, 2) or (n_rows, n_targets, 2), float64
+            Lower and upper end.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As in `predict`, and if there was no validation data to learn errors from.
+
+        References
+        ----------
+        Gibbs and Candès 2021 (Adaptive conformal inference under distribution shift,
+        arXiv:2106.00170).
+        """
+        check_is_fitted(self)
+        if not 0 < check_positive("coverage", coverage) < 1:
+            raise ValueError(f"coverage must be above 0 and below 1, got {coverage}.")
+        forecasts = self._forecasts(X)
+        steps = np.minimum(forecasts.steps, self._horizon_ - 1)
+        levels = self._adaptive_.levels(coverage, steps, forecasts.outputs.shape[1])
+        return self._form_.arrange(self._quantiles(forecasts, levels))
 
     def _quantiles(self, forecasts: Forecasts, levels: np.ndarray) -> np.ndarray:
         """Return quantiles (n_rows, n_targets, n_levels) at levels of the same shape."""

@@ -57,13 +57,16 @@ class TimeRowsS4(S4Estimator):
                 f"Data must come as in fit, as {wanted}, got y={'None' if y is None else 'given'}."
             )
         data = X if y is None else y
+        if y is not None:
+            covariates = check_covariates(X)
         values = check_series(data, "X" if y is None else "y")
         if values.ndim == 2 or y is not None:
             validate_data(self, X, reset=reset, skip_check_array=True)
         elif reset:
             self.n_features_in_ = 1
         self._check_form(data, values, reset=reset)
-        covariates = np.empty((len(values), 0)) if y is None else check_covariates(X)
+        if y is None:
+            covariates = np.empty((len(values), 0))
         check_consistent_length(covariates, values)
         timeline = Timeline(_common_index(X, y), len(values), self._data_name(X, y))
         if not reset:
@@ -106,8 +109,8 @@ class TimeRowsS4(S4Estimator):
         if self._is_series_only_:
             covariates = np.empty((n_rows, 0))
         else:
-            validate_data(self, X, reset=False, skip_check_array=True)
             covariates = check_covariates(X)
+            validate_data(self, X, reset=False, skip_check_array=True)
         timeline = self._seen_.timeline
         start = len(timeline)
         if index is not None:
