@@ -10,8 +10,12 @@ _MAX_ERRORS = 2_000_000
 # Gibbs and Candès 2021, section 4: large enough to adapt, small enough to be stable.
 _STEP_SIZE = 0.005
 
-# The recursion forgets what is further back than about 10 / _STEP_SIZE steps.
+# Ranks kept for coverages not asked for yet: what is further back than 10 / _STEP_SIZE hardly
+# counts. Up to twice as many are kept, so that few calls have to drop some.
 _MAX_RANKS = 2000
+
+# Levels nearer to 0 or 1 are no better known than this one from a few hundred errors.
+_OUTERMOST = 1e-3
 
 
 class ErrorDistribution:
@@ -97,7 +101,8 @@ class AdaptiveLevels:
 
     Each observed truth has a rank in the distribution that was forecast for it. The miscoverage
     asked of the distribution, alpha, follows from the ranks by ``alpha += step * (target - miss)``,
-    for every step of the horizon and every target on its own.
+    for every step of the horizon and every target on its own. It stays from 0 to 1, since intervals
+    are never infinite here.
 
     References
     ----------
@@ -106,13 +111,18 @@ class AdaptiveLevels:
     """
 
     def __init__(self) -> None:
-        self._ranks: np.ndarray | None = None
+        self._ranks: list[np.ndarray] = []
+        # By coverage: alpha (horizon, n_targets), and how many of the ranks are in it.
+        self._alphas: dict[float, tuple[np.ndarray, int]] = {}
 
     def observe(self, ranks: np.ndarray) -> None:
         """Take in the ranks of later rows, (n_rows, horizon, n_targets), NaN if unknown."""
-        if self._ranks is not None:
-            ranks = np.concatenate([self._ranks, ranks])
-        self._ranks = ranks[-_MAX_RANKS:].astype(np.float32)
+        self._ranks += list(ranks.astype(np.float32))
+        if len(self._ranks) > 2 * _MAX_RANKS:
+            n_dropped = len(self._ranks) - _MAX_RANKS
+            for coverage in self._alphas:
+                self._alphas[coverage] = self._recursion(coverage), _MAX_RANKS
+            del self._ranks[:n_dropped]
 
     def levels(self, coverage: float, steps: np.ndarray, n_targets: int) -> np.ndarray:
         """Return the lower and the upper level.
@@ -131,22 +141,28 @@ class AdaptiveLevels:
         ndarray of shape (n_rows, n_targets, 2)
             Levels from 0 to 1.
         """
-        wanted = 1 - coverage
-        if self._ranks is None:
-            alpha = np.full((len(steps), n_targets), wanted)
+        if self._ranks:
+            alpha = self._recursion(coverage)[steps]
         else:
-            alpha = self._recursion(wanted)[steps]
-        return np.stack([alpha / 2, 1 - alpha / 2], axis=-1)
+            alpha = np.full((len(steps), n_targets), 1 - coverage)
+        return np.stack(_ends(alpha), axis=-1)
 
-    def _recursion(self, wanted: float) -> np.ndarray:
+    def _recursion(self, coverage: float) -> np.ndarray:
         """Return the miscoverage to ask for at each step and target, from 0 to 1."""
-        assert self._ranks is not None
-        alpha = np.full(self._ranks.shape[1:], wanted)
-        for ranks in self._ranks:
-            missed = (ranks < alpha / 2) | (ranks > 1 - alpha / 2)
-            known = ~np.isnan(ranks)
-            alpha = np.where(known, alpha + _STEP_SIZE * (wanted - missed), alpha)
-        return alpha.clip(0, 1)
+        start = np.full(self._ranks[0].shape, 1 - coverage)
+        alpha, n_known = self._alphas.get(coverage, (start, 0))
+        for ranks in self._ranks[n_known:]:
+            lower, upper = _ends(alpha)
+            change = 1 - coverage - ((ranks < lower) | (ranks > upper))
+            alpha = np.where(np.isnan(ranks), alpha, alpha + _STEP_SIZE * change).clip(0, 1)
+        self._alphas[coverage] = alpha, len(self._ranks)
+        return alpha
+
+
+def _ends(alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the levels that leave half of alpha at either side."""
+    lower = (alpha / 2).clip(_OUTERMOST)
+    return lower, 1 - lower
 
 
 def interpolate_quantiles(
@@ -178,7 +194,7 @@ def interpolate_quantiles(
     >>> interpolate_quantiles(np.array([1.0, 2.0, 3.0]), known, np.array([0.5, 0.75]))
     array([2., 3.])
     """
-    z_known, z = _normal_quantile(known), _normal_quantile(levels.clip(1e-3, 1 - 1e-3))
+    z_known, z = _normal_quantile(known), _normal_quantile(levels.clip(_OUTERMOST, 1 - _OUTERMOST))
     left = np.searchsorted(z_known, z, side="right").clip(1, len(known) - 1) - 1
     low = np.take_along_axis(quantiles, left, axis=-1)
     high = np.take_along_axis(quantiles, left + 1, axis=-1)
