@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sks4._validation import check_choice, check_integer
 
@@ -21,10 +22,14 @@ _SMALLEST_SCALE = 1e-4
 class S4ForecastModel(nn.Module):
     """Forecast the whole horizon at once, from a window of the past.
 
-    A window is freed from its own level and scale, passed through an S4 backbone, and read by a
-    linear head; a linear map of the same window is added, and level and scale are restored. Where
-    covariates are known ahead, a small network of them is subtracted before and added after: a
-    regression whose errors are forecast.
+    A window is freed from its own level, the last value, and its own scale. Two paths continue it,
+    and the forecast is their mean: an S4 backbone over patches, read by a linear head, and one
+    linear map for all series. In training each window goes through one of the two, drawn at random,
+    so that each path learns to forecast by itself and the errors of the two stay different, which
+    is why their mean is better than either. Both begin as the naive forecast, the last value.
+
+    Where covariates are known ahead, a small network of them is subtracted before and added after:
+    a regression whose errors are forecast.
 
     Parameters
     ----------
@@ -41,14 +46,20 @@ class S4ForecastModel(nn.Module):
     standardize : bool, default=True
         Whether level and scale of each window are removed and restored.
     channels : {"independent", "mixed"}, default="independent"
-        Whether each series is forecast from its own past with the same weights, or all of them
-        from the past of all.
+        Whether the backbone reads each series by itself, with the same weights for all, or all of
+        them together.
     pooling : {"all", "last", "mean", "max"}, default="all"
         What the head reads: the features of all steps, or those of one pooled step.
     d_model, n_layers, patch_size, dropout, norm, prenorm
-        See :class:`S4Backbone`.
+        See :class:`S4Backbone`. The first patch is filled with zeros, which are the level.
     **layer : dict
         Parameters of :class:`S4Layer`.
+
+    References
+    ----------
+    Zeng et al. 2023 (Are Transformers Effective for Time Series Forecasting?, AAAI), the linear map
+    from the last value; Kim et al. 2022 (Reversible Instance Normalization, ICLR), the scaling;
+    Nie et al. 2023 (A Time Series is Worth 64 Words, ICLR), patches of independent channels.
 
     Examples
     --------
@@ -72,7 +83,7 @@ class S4ForecastModel(nn.Module):
         pooling: str = "all",
         d_model: int = 16,
         n_layers: int = 2,
-        patch_size: int = 8,
+        patch_size: int = 24,
         dropout: float = 0.3,
         norm: str | None = "layer",
         prenorm: bool = True,
@@ -87,7 +98,7 @@ class S4ForecastModel(nn.Module):
         self.channels = check_choice("channels", channels, CHANNELS)
         check_choice("pooling", pooling, POOLINGS)
         n_series = 1 if channels == "independent" else self.n_targets
-        n_outputs = n_series * self.horizon * (n_quantiles or 1)
+        n_outputs = self.horizon * (n_quantiles or 1)
         self.backbone = S4Backbone(
             n_series,
             d_model,
@@ -100,8 +111,9 @@ class S4ForecastModel(nn.Module):
         )
         n_steps = -(-self.context_length // patch_size)
         self.pool = nn.Flatten() if pooling == "all" else Pooling(pooling)
-        self.head = nn.Linear(d_model * (n_steps if pooling == "all" else 1), n_outputs)
-        self.linear = nn.Linear(n_series * self.context_length, n_outputs)
+        n_features = d_model * (n_steps if pooling == "all" else 1)
+        self.head = _zero_linear(n_features, n_series * n_outputs)
+        self.linear = _zero_linear(self.context_length, n_outputs)
         self.regression = CovariateEffect(n_covariates, self.n_targets) if n_covariates else None
 
     def forward(
@@ -142,27 +154,50 @@ class S4ForecastModel(nn.Module):
         return forecast + (effect if self.n_quantiles is None else effect[..., None])
 
     def _level_and_scale(self, u: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return mean and standard deviation of what a window observes, (batch, 1, n_targets)."""
+        """Return last value and standard deviation of what a window observes.
+
+        Both have the shape (batch, 1, n_targets).
+        """
         if not self.standardize:
             return torch.zeros_like(u[:, :1]), torch.ones_like(u[:, :1])
-        weight = torch.ones_like(u) if observed is None else observed.to(u.dtype)
-        share = weight / weight.sum(1, keepdim=True)
-        level = (share * u).sum(1, keepdim=True)
-        variance = (share * (u - level).square()).sum(1, keepdim=True)
+        if observed is None:
+            level, share = u[:, -1:], torch.full_like(u, 1 / u.shape[1])
+        else:
+            steps = torch.arange(u.shape[1], device=u.device)[:, None]
+            last = torch.where(observed, steps, 0).amax(1, keepdim=True)
+            level = u.gather(1, last)
+            share = observed.to(u.dtype) / observed.sum(1, keepdim=True)
+        mean = (share * u).sum(1, keepdim=True)
+        variance = (share * (u - mean).square()).sum(1, keepdim=True)
         return level, (variance + _SMALLEST_SCALE**2).sqrt()
 
     def _forecast(self, u: Tensor) -> Tensor:
         """Return the forecast of a window in its own units."""
+        u = u.mT  # (batch, n_targets, context_length)
         if self.channels == "independent":
-            u = u.transpose(1, 2).flatten(0, 1)[..., None]  # (batch * n_targets, length, 1)
-        x, _ = self.backbone(u)
-        y = self.head(self.pool(x)) + self.linear(u.flatten(1))
-        if self.channels == "independent":
-            y = y.unflatten(0, (-1, self.n_targets)).unflatten(-1, (self.horizon, -1))
-            y = y.transpose(1, 2)  # (batch, horizon, n_targets, n_quantiles)
-        else:
-            y = y.unflatten(-1, (self.horizon, self.n_targets, -1))
+            u = u.flatten(0, 1)[:, None]  # (batch * n_targets, 1, context_length)
+        y = self._mean_of_paths(u)
+        y = y.reshape(-1, self.n_targets, self.horizon, self.n_quantiles or 1)
+        y = y.transpose(1, 2)  # (batch, horizon, n_targets, n_quantiles)
         return y if self.n_quantiles is not None else y[..., 0]
+
+    def _mean_of_paths(self, u: Tensor) -> Tensor:
+        """Map ``u (rows, n_series, context_length)`` to ``(rows, n_series, n_outputs)``.
+
+        In training, half of the rows go through either path; a row alone goes through both.
+        """
+        if not self.training or len(u) == 1:
+            return (self.linear(u) + self._state_space(u)) / 2
+        order = torch.randperm(len(u), device=u.device)
+        first, second = order.tensor_split(2)
+        y = torch.cat([self._state_space(u[first]), self.linear(u[second])])
+        return y[order.argsort()]
+
+    def _state_space(self, u: Tensor) -> Tensor:
+        """Continue ``u (rows, n_series, context_length)`` by the backbone and its head."""
+        u = functional.pad(u, (-u.shape[-1] % self.backbone.patch_size, 0))
+        x, _ = self.backbone(u.mT)  # (rows, n_patches, d_model)
+        return self.head(self.pool(x)).unflatten(-1, (u.shape[1], -1))
 
     def parameter_groups(
         self, lr: float, ssm_lr: float, weight_decay: float
@@ -192,5 +227,13 @@ class CovariateEffect(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x (batch, length, n_covariates)`` to ``(batch, length, n_targets)``."""
-        hidden = nn.functional.gelu(self.hidden(x))
+        hidden = functional.gelu(self.hidden(x))
         return self.linear(torch.cat([x, hidden], -1))
+
+
+def _zero_linear(n_inputs: int, n_outputs: int) -> nn.Linear:
+    """Return a linear map that is zero at first."""
+    linear = nn.Linear(n_inputs, n_outputs)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
