@@ -57,7 +57,7 @@ class S4Forecaster(RegressorMixin, AheadS4):
         ``dt_max`` 100 times as large.
     bidirectional : bool, default=False
         Whether every block also reads the context backwards.
-    patch_size : int, default=8
+    patch_size : int, default=24
         Number of rows that make one step of the model.
     pooling : {"all", "mean", "last", "max"}, default="all"
         What the head reads: the features of all steps, or those of one pooled step.
@@ -69,13 +69,13 @@ class S4Forecaster(RegressorMixin, AheadS4):
     prenorm : bool, default=True
         Whether blocks normalize their input, or else their output.
     max_epochs : int or "auto", default="auto"
-        Number of passes over the training windows. "auto": enough for about 1,000 optimizer
-        steps, from 4 to 100.
+        Number of passes over the training windows. "auto": enough for about 350 optimizer
+        steps, from 3 to 100.
     batch_size : int or "auto", default="auto"
-        Windows in a training batch. "auto": 32.
-    lr : float, default=0.001
+        Windows in a training batch. "auto": 64, fewer of many series.
+    lr : float, default=0.002
         Learning rate at the peak of the schedule.
-    ssm_lr : float, default=0.001
+    ssm_lr : float, default=0.002
         Learning rate of the state matrices and their steps.
     weight_decay : float, default=0.01
         Weight decay of AdamW, for the matrices outside of the state spaces.

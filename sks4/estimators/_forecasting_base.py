@@ -42,11 +42,11 @@ _LONGEST_CONTEXT = 512
 _MIN_ORIGINS = 10
 
 # Windows overlap, so few passes are enough where there are many of them.
-_OPTIMIZER_STEPS = 1000
-_EPOCHS = (4, 100)
-_BATCH_SIZE = 32
+_OPTIMIZER_STEPS = 350
+_EPOCHS = (3, 100)
+_BATCH_SIZE = 64
 
-_AVERAGE_DECAY = 0.995
+_AVERAGE_DECAY = 0.99
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -59,10 +59,10 @@ class ForecastingS4(TimeRowsS4):
     ssm: str = "s4d"
     dt_min: float | str = 0.01
     dt_max: float | str = 0.1
-    patch_size: int = 8
+    patch_size: int = 24
     pooling: str = "all"
     dropout: float = 0.3
-    lr: float = 0.001
+    lr: float = 0.002
     weight_decay: float = 0.01
     standardize: str | None = "window"
     horizon: int = 24

@@ -143,6 +143,8 @@ def check_series(data: Any, name: str) -> np.ndarray:
 
 def check_covariates(X: Any) -> np.ndarray:
     """Return covariates as float64 of shape (n_timepoints, n_covariates), perhaps no columns."""
+    if isinstance(X, pd.DataFrame) and X.shape[1] == 0:
+        return np.empty(X.shape)  # a frame without columns has no dtype that could be checked
     return check_array(
         X,
         dtype=np.float64,
