@@ -93,6 +93,9 @@ class S4ForecastModel(nn.Module):
         self.n_targets = check_integer("n_targets", n_targets)
         self.horizon = check_integer("horizon", horizon)
         self.context_length = check_integer("context_length", context_length)
+        self.n_covariates = check_integer("n_covariates", n_covariates, minimum=0)
+        if n_quantiles is not None:
+            check_integer("n_quantiles", n_quantiles)
         self.n_quantiles = n_quantiles
         self.standardize = standardize
         self.channels = check_choice("channels", channels, CHANNELS)
@@ -135,7 +138,13 @@ class S4ForecastModel(nn.Module):
         -------
         Tensor of shape (batch, horizon, n_targets) or (batch, horizon, n_targets, n_quantiles)
             The forecasts.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit.
         """
+        self._check_input(context, covariates, observed)
         effect = None if self.regression is None else self.regression(covariates)
         if effect is not None:
             context = context - effect[:, : self.context_length]
@@ -152,6 +161,33 @@ class S4ForecastModel(nn.Module):
             return forecast
         effect = effect[:, self.context_length :]
         return forecast + (effect if self.n_quantiles is None else effect[..., None])
+
+    def _check_input(
+        self, context: Tensor, covariates: Tensor | None, observed: Tensor | None
+    ) -> None:
+        """Raise if a shape does not fit."""
+        if context.dim() != 3 or context.shape[1:] != (self.context_length, self.n_targets):
+            raise ValueError(
+                f"context must have shape (batch, {self.context_length}, {self.n_targets}), got "
+                f"{tuple(context.shape)}."
+            )
+        if observed is not None and observed.shape != context.shape:
+            raise ValueError(
+                f"observed must have the shape of context, {tuple(context.shape)}, got "
+                f"{tuple(observed.shape)}."
+            )
+        shape = (len(context), self.context_length + self.horizon, self.n_covariates)
+        if self.n_covariates and (covariates is None or covariates.shape != shape):
+            got = None if covariates is None else tuple(covariates.shape)
+            raise ValueError(
+                f"covariates must have shape (batch, context_length + horizon, n_covariates) = "
+                f"{shape}, got {got}."
+            )
+        if not self.n_covariates and covariates is not None:
+            raise ValueError(
+                f"covariates must be None for a model with n_covariates=0, got "
+                f"{tuple(covariates.shape)}."
+            )
 
     def _level_and_scale(self, u: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return last value and standard deviation of what a window observes.

@@ -206,7 +206,8 @@ def test_parameter_groups_hold_every_parameter_once():
     model = make(n_covariates=2)
     groups = model.parameter_groups(1e-2, 1e-3, 0.1)
     parameters = [parameter for group in groups for parameter in group["params"]]
-    assert len({id(p) for p in parameters}) == len(parameters) == len(list(model.parameters()))
+    assert len({id(p) for p in parameters}) == len(parameters)
+    assert sum(p.numel() for p in parameters) == sum(p.numel() for p in model.parameters())
     layers = [module for module in model.modules() if isinstance(module, S4Layer)]
     dynamics = {id(p) for group in groups if group["lr"] == 1e-3 for p in group["params"]}
     assert dynamics == {id(p) for layer in layers for p in layer.ssm_parameters() if p.numel()}
@@ -226,3 +227,24 @@ def test_sizes_below_one_are_refused(name):
 def test_unknown_choices_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name} must be one of .*, got '{value}'"):
         S4ForecastModel(1, 8, 2, **{name: value})
+
+
+@pytest.mark.parametrize("shape", [(2, CONTEXT - 1, N_TARGETS), (2, CONTEXT, 1), (CONTEXT,)])
+def test_context_of_another_shape_is_refused(shape):
+    with pytest.raises(ValueError, match=r"context must have shape \(batch, 20, 3\), got"):
+        make()(noise(*shape))
+
+
+@pytest.mark.parametrize(
+    ("n_covariates", "shape"),
+    [(0, (2, CONTEXT + HORIZON, 1)), (2, None), (2, (2, CONTEXT, 2)), (2, (2, HORIZON, 2))],
+)
+def test_covariates_of_another_shape_are_refused(n_covariates, shape):
+    x = None if shape is None else noise(*shape)
+    with pytest.raises(ValueError, match=f"covariates must .*{n_covariates or 'None'}.*, got"):
+        make(n_covariates=n_covariates)(noise(2, CONTEXT, N_TARGETS), x)
+
+
+def test_mask_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"observed must .* \(2, 20, 3\), got .*\(2, 20, 1\)"):
+        make()(noise(2, CONTEXT, N_TARGETS), observed=torch.ones(2, CONTEXT, 1, dtype=torch.bool))
