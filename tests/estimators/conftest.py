@@ -50,7 +50,8 @@ def ragged_waves(waves):
 
 @pytest.fixture
 def make_forecaster():
-    parameters = {"horizon": 4, "context_length": 12, "patch_size": 4, "early_stopping": False}
+    parameters = {"horizon": 4, "context_length": 12, "patch_size": 4}
+    parameters |= {"batch_size": 32, "early_stopping": False}
     return lambda **others: S4Forecaster(**(TINY | parameters | others))
 
 
