@@ -6,9 +6,9 @@ Run from the repository's root::
     python -m benchmarks.bench_forecasting --parts accuracy --methods s4 nlinear --horizons 96
 
 Protocol: rows 0 to 8639 are for training, 8640 to 11519 for validation, 11520 to 14399 for the
-test. Series are standardized by the training rows. Every window of the test rows at stride 1 counts,
-with its context before it. Errors are those of standardized values, averaged over windows, steps
-and series. `s4` has nothing but the defaults of S4Forecaster and the horizon.
+test. Series are standardized by the training rows. Every window of the test rows, at stride 1,
+counts, with its context before it. Errors are those of standardized values, averaged over windows,
+steps and series. `s4` has nothing but the defaults of S4Forecaster and the horizon.
 
 Parts: `accuracy` (all seven series), `univariate` (the series OT alone), `coverage` (intervals on
 the test rows, as calibrated on the validation rows and as they adapt through `update`). What is
