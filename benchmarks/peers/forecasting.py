@@ -233,9 +233,12 @@ class LinearNetwork(Forecaster):
         Steps to forecast.
     context_length : int, default=336
         Steps to forecast from.
-    lr : float, default=0.005
+    lr : float, default=0.001
         Largest learning rate; a short rise, then half a cosine down to zero.
-    max_epochs, patience, batch_size : int, default=10, 3, 32
+    max_epochs : int, default=4
+        Passes over the windows. This and the rate gave the least error in the validation rows of
+        ETTh1 at horizon 96; ten epochs at 0.005, as in the paper, gave 5 % more with this schedule.
+    patience, batch_size : int, default=3, 32
         As in the paper; the weights of the best epoch in validation are kept.
     random_state : int, default=0
         Seed.
@@ -247,8 +250,8 @@ class LinearNetwork(Forecaster):
         horizon: int,
         context_length: int = 336,
         *,
-        lr: float = 0.005,
-        max_epochs: int = 10,
+        lr: float = 0.001,
+        max_epochs: int = 4,
         patience: int = 3,
         batch_size: int = 32,
         random_state: int = 0,

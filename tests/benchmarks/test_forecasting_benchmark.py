@@ -39,8 +39,8 @@ def test_seasonal_naive_repeats_the_last_day(horizon):
     "model",
     [
         LagRidge(6, 48, alphas=(1e-3, 1e6)),
-        LinearNetwork(NLinear, 6, 48),
-        LinearNetwork(DLinear, 6, 48),
+        LinearNetwork(NLinear, 6, 48, lr=0.005, max_epochs=10),
+        LinearNetwork(DLinear, 6, 48, lr=0.005, max_epochs=10),
         LagBoosting(6, n_samples=3000),
     ],
     ids=["ridge", "nlinear", "dlinear", "boosting"],
