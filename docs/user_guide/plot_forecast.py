@@ -7,7 +7,9 @@ from sks4 import S4Forecaster
 
 series = co2.load_pandas().data["co2"]
 past, future = series[:"1999"], series["2000":]
-forecaster = S4Forecaster(horizon=104, context_length=156, random_state=0).fit(past)
+forecaster = S4Forecaster(
+    horizon=104, context_length=156, calendar=["day_of_year"], random_state=0
+).fit(past)
 forecast = forecaster.forecast(len(future))
 lower, upper = forecaster.predict_interval(future, coverage=0.9).T
 

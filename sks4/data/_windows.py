@@ -84,8 +84,8 @@ class SeriesEncoder:
         """
         self.check(values)
         self.has_mask_ = self.missing == "mask" and bool(np.isnan(values).any())
-        self.target_scaler_ = self._fit_scaler(values, "y")
-        self.covariate_scaler_ = self._fit_scaler(covariates, "X")
+        self.target_scaler_ = self._fit_scaler(values, "The targets")
+        self.covariate_scaler_ = self._fit_scaler(covariates, "The covariates")
         return self
 
     def check(self, values: np.ndarray) -> None:
@@ -129,9 +129,9 @@ class SeriesEncoder:
         known = self._scale(self.covariate_scaler_, covariates)
         known = fill_forward(known.T, np.isnan(known.T), np.zeros(known.shape[1])).T
         return EncodedSeries(
-            _as_tensor(filled, dtype, "y"),
+            _as_tensor(filled, dtype, "The targets"),
             torch.from_numpy(~absent),
-            _as_tensor(known, dtype, "X"),
+            _as_tensor(known, dtype, "The covariates"),
         )
 
     def restore(self, outputs: np.ndarray) -> np.ndarray:
@@ -162,7 +162,7 @@ class SeriesEncoder:
         if not np.isfinite(scaler.var_).all():
             raise ValueError(
                 f"{name} must be within 1e150 in magnitude to be standardized, else its variance "
-                f"is beyond float64. Scale {name} before, or pass standardize=None."
+                "is beyond float64. Scale them before, or pass standardize=None."
             )
         return scaler
 
@@ -181,7 +181,7 @@ def _as_tensor(values: np.ndarray, dtype: str, name: str) -> Tensor:
     if not np.isfinite(array).all():
         raise ValueError(
             f"{name} must be within the range of {dtype} after scaling, got values up to "
-            f"{np.abs(values).max():.3g}. Scale {name}, or pass dtype='float64'."
+            f"{np.abs(values).max():.3g}. Scale them before, or pass dtype='float64'."
         )
     return torch.from_numpy(array)
 
@@ -209,9 +209,11 @@ class WindowDataset(Dataset[Batch]):
         Whether "observed" is part of a batch.
     row_weight : ndarray of shape (n_timepoints,) or None, default=None
         What each row counts as a target; None: ones.
+    n_ahead : int, default=0
+        Rows by which the windows move on behind their origins.
     continuation : ndarray of shape (n_windows, n_steps, n_targets) or None, default=None
-        Forecasts of the rows behind each origin. The window moves to their end, with the forecasts
-        in the place of values.
+        What stands in the place of values there: forecasts of the last of these rows, all of them
+        or `context_length` at least. Needed if `n_ahead` is not 0.
 
     Raises
     ------
@@ -241,6 +243,7 @@ class WindowDataset(Dataset[Batch]):
         *,
         has_mask: bool = False,
         row_weight: np.ndarray | None = None,
+        n_ahead: int = 0,
         continuation: np.ndarray | None = None,
     ) -> None:
         self.context_length = check_integer("context_length", context_length)
@@ -249,8 +252,8 @@ class WindowDataset(Dataset[Batch]):
         self.has_mask = has_mask
         self._check_origins(len(series))
         self.continuation = None if continuation is None else torch.from_numpy(continuation)
-        self._shift = 0 if continuation is None else continuation.shape[1]
-        stop = int(self.origins.max()) + self._shift + self.horizon
+        self.n_ahead = n_ahead
+        stop = int(self.origins.max()) + n_ahead + self.horizon
         self._cut(series, row_weight, stop)
 
     def _check_origins(self, n_timepoints: int) -> None:
@@ -296,13 +299,13 @@ class WindowDataset(Dataset[Batch]):
     def __getitems__(self, rows: list[int]) -> Batch:
         """Return the windows at some positions as one batch."""
         origins = self.origins[rows]
-        ahead = origins + self._shift
+        ahead = origins + self.n_ahead
         before = ahead - self.context_length
         inputs = {"context": self._context[before]}
         if self.has_mask:
             inputs["observed"] = self._observed[before]
         if self.continuation is not None:
-            n_steps = min(self._shift, self.context_length)
+            n_steps = min(self.n_ahead, self.context_length)
             inputs["context"][:, -n_steps:] = self.continuation[rows, -n_steps:]
             if self.has_mask:
                 inputs["observed"][:, -n_steps:] = True

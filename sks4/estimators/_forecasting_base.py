@@ -172,6 +172,11 @@ class ForecastingS4(TimeRowsS4):
         """Return all rows, those of validation last, and the number of rows to train on."""
         if X_val is not None:
             later = self._observations(X_val, y_val, reset=False)
+            if np.isnan(later.values).all():
+                raise ValueError(
+                    "The validation rows must have an observed target, got only missing ones. Pass "
+                    "other rows, or none."
+                )
             return rows.followed_by(later), len(rows)
         if y_val is not None:
             raise ValueError("X_val must be given where y_val is, got only y_val.")
@@ -179,12 +184,14 @@ class ForecastingS4(TimeRowsS4):
             return rows, len(rows)
         n_valid = max(math.ceil(self.validation_fraction * len(rows)), self.horizon + _MIN_ORIGINS)
         n_train = len(rows) - n_valid
-        if n_train - self._shortest() >= (0 if self.early_stopping is True else n_valid):
+        n_spare = n_train - self._shortest() - (0 if self.early_stopping is True else n_valid)
+        if n_spare >= 0 and not np.isnan(rows.values[n_train:]).all():
             return rows, n_train
         if self.early_stopping is True:
             warnings.warn(
-                f"No validation block could be set aside: it needs {n_valid} rows, which leaves "
-                f"{max(n_train, 0)} of {len(rows)} to train on. Pass X_val, or more rows.",
+                f"No validation block could be set aside: it needs {n_valid} rows with an observed "
+                f"target, which leaves {max(n_train, 0)} of {len(rows)} to train on. Pass more "
+                "rows, or X_val.",
                 ValidationSplitWarning,
                 stacklevel=4,
             )
@@ -275,6 +282,7 @@ class ForecastingS4(TimeRowsS4):
         series: EncodedSeries,
         origins: np.ndarray,
         weights: np.ndarray | None = None,
+        n_ahead: int = 0,
         continuation: np.ndarray | None = None,
     ) -> WindowDataset:
         return WindowDataset(
@@ -284,6 +292,7 @@ class ForecastingS4(TimeRowsS4):
             self._horizon_,
             has_mask=self.encoder_.has_mask_,
             row_weight=weights,
+            n_ahead=n_ahead,
             continuation=continuation,
         )
 

@@ -50,10 +50,10 @@ class CalibratedS4(ForecastingS4):
         the unit of the targets.
         """
         outputs: list[np.ndarray] = []
-        continuation = None
+        continuation: np.ndarray | None = None
         sampler = self._sampler(len(origins))
-        for _ in range(-(-n_steps // self._horizon_)):
-            dataset = self._dataset(series, origins, continuation=continuation)
+        for n_ahead in range(0, n_steps, self._horizon_):
+            dataset = self._dataset(series, origins, n_ahead=n_ahead, continuation=continuation)
             output = self.net_.predict_dataset(dataset, sampler)
             self._check_finite(output)
             if self._learned_levels_ is not None:
@@ -62,9 +62,8 @@ class CalibratedS4(ForecastingS4):
                 output = output[..., np.newaxis]
             outputs.append(output)
             point = self._point(output).astype(output.dtype)
-            continuation = (
-                point if continuation is None else np.concatenate([continuation, point], axis=1)
-            )
+            known = point if continuation is None else np.concatenate([continuation, point], axis=1)
+            continuation = known[:, -self.context_length_ :]
         rolled = np.concatenate(outputs, axis=1)[:, :n_steps]
         return self.encoder_.restore(rolled.swapaxes(-1, -2)).swapaxes(-1, -2)
 

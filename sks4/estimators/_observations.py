@@ -132,6 +132,14 @@ def check_series(data: Any, name: str) -> np.ndarray:
     ValueError
         If there is no row, a value is infinite or not a number, or there are more than two axes.
     """
+    if isinstance(data, (list, tuple)) and any(
+        isinstance(item, (pd.DataFrame, pd.Series)) for item in data
+    ):
+        raise ValueError(
+            f"{name} must be one series, or one frame with a column for each, got a "
+            f"{type(data).__name__} of several. Series over the same times go "
+            "into one frame: pd.concat(..., axis=1)."
+        )
     return check_array(
         data,
         dtype=np.float64,

@@ -85,7 +85,8 @@ def test_continuation_stands_in_the_place_of_values(rows, n_steps):
     _, series = encode(*rows)
     origins = np.array([6, 18, 30])
     continuation = np.random.default_rng(2).normal(size=(3, n_steps, 2))
-    windows = WindowDataset(series, origins, 4, 2, has_mask=True, continuation=continuation)
+    ahead = {"n_ahead": n_steps, "continuation": continuation[:, -6:]}
+    windows = WindowDataset(series, origins, 4, 2, has_mask=True, **ahead)
     inputs, _ = windows[0, 1, 2]
     for i, origin in enumerate(origins):
         context = np.concatenate([series.values[:origin], continuation[i]])[-4:]
@@ -155,10 +156,10 @@ def test_constant_and_empty_columns_are_harmless():
 
 
 def test_values_beyond_the_range_are_refused(rows):
-    with pytest.raises(ValueError, match="y must be within 1e150 in magnitude"):
+    with pytest.raises(ValueError, match="The targets must be within 1e150 in magnitude"):
         encode(np.array([[1e200], [-1e200]]), np.empty((2, 0)))
     encoder, _ = encode(*rows)
-    with pytest.raises(ValueError, match="y must be within the range of float32"):
+    with pytest.raises(ValueError, match="The targets must be within the range of float32"):
         encoder.transform(np.full((3, 2), 1e60), np.zeros((3, 1)))
 
 

@@ -315,10 +315,21 @@ def test_training_does_not_see_the_validation_rows(make_forecaster, series):
 def test_too_short_series_is_used_whole_and_said_if_validation_was_asked_for(
     make_forecaster, series
 ):
-    with pytest.warns(ValidationSplitWarning, match="needs 14 rows, which leaves 6 of 20"):
+    with pytest.warns(ValidationSplitWarning, match="needs 14 rows with .* leaves 6 of 20"):
         make_forecaster(early_stopping=True).fit(series[:20])
     automatic = make_forecaster(early_stopping="auto").fit(series[:40])
     assert "valid_loss" not in automatic.history_[0]
+
+
+def test_last_rows_without_a_target_are_no_validation_rows(make_forecaster, series):
+    series.iloc[45:] = np.nan
+    parameters = {"validation_fraction": 0.25, "context_length": 6}
+    automatic = make_forecaster(early_stopping="auto", **parameters).fit(series)
+    assert "valid_loss" not in automatic.history_[0]
+    with pytest.warns(ValidationSplitWarning, match="15 rows with an observed target"):
+        make_forecaster(early_stopping=True, **parameters).fit(series)
+    with pytest.raises(ValueError, match="validation rows must have an observed target"):
+        make_forecaster().fit(series[:45], X_val=series[45:])
 
 
 def test_given_validation_rows_do_not_stay_in_the_estimator(make_forecaster):

@@ -86,6 +86,7 @@ def test_too_short_series_for_given_validation_rows(make_forecaster, series):
         (lambda s: s.assign(b=np.nan), ValueError, "got only NaN for target 'b'"),
         (lambda s: s.assign(b="x"), ValueError, "could not convert string to float"),
         (lambda s: s.to_numpy()[np.newaxis], ValueError, "Found array with dim 3"),
+        (lambda s: [s["a"], s["b"]], ValueError, r"X must be one series, .* got a list of several"),
         (lambda s: 3.0, TypeError, "at least 1 dimension"),
     ],
 )
@@ -253,5 +254,5 @@ def test_bad_backtests_are_refused(fitted, series):
 
 def test_values_far_outside_of_training_say_so(make_forecaster, series):
     forecaster = make_forecaster(dtype="float32", standardize="global").fit(series)
-    with pytest.raises(ValueError, match="y must be within the range of float32"):
+    with pytest.raises(ValueError, match="The targets must be within the range of float32"):
         forecaster.forecast(history=series * 1e200)
