@@ -77,9 +77,9 @@ class ForecastingS4(TimeRowsS4):
         "horizon": [Interval(Integral, 1, None, closed="left")],
         "context_length": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "loss": [StrOptions({*_LOSSES, "quantile"})],
-        "quantiles": ["array-like", None],
+        "quantiles": [list, tuple, None],
         "channels": [StrOptions({"independent", "mixed"})],
-        "calendar": ["array-like", None],
+        "calendar": [list, tuple, None],
     }
     _model_parameters: ClassVar[tuple[str, ...]] = (
         *S4Estimator._model_parameters,
@@ -104,25 +104,29 @@ class ForecastingS4(TimeRowsS4):
     def _fit(self, X: Any, y: Any, X_val: Any, y_val: Any, sample_weight: Any) -> Self:
         """Train, with the block of time given, or the last one, as validation data."""
         goes_on = self._begin(goes_on=self.warm_start)
-        rows = self._observations_of_fit(X, y, sample_weight)
-        if not goes_on:
-            self._seed()
-        all_rows, n_train = self._with_validation_rows(rows, X_val, y_val)
-        if not goes_on:
-            self._set_up(rows.head(n_train))
-        origins = self._training_origins(n_train)
-        series = self._encode(all_rows)
+        before = dict(vars(self))
+        try:
+            rows = self._observations_of_fit(X, y, sample_weight)
+            if not goes_on:
+                self._seed()
+            all_rows, n_train = self._with_validation_rows(rows, X_val, y_val)
+            if not goes_on:
+                self._set_up(rows.head(n_train))
+            origins = self._training_origins(n_train)
+            series = self._encode(all_rows)
+        except (TypeError, ValueError):
+            if goes_on:  # what was fitted still follows the rows that it has seen
+                self.__dict__.update(before)
+            raise
+        has_valid = n_train < len(all_rows)
         batches = self._training_batches(series, all_rows, origins)
-        valid, stops_early = None, False
-        if n_train < len(all_rows):
-            stops_early = self.early_stopping is not False
-            valid = self._batches(series, np.arange(n_train, len(all_rows)), all_rows.weights)
+        valid = self._validation_batches(series, all_rows, n_train) if has_valid else None
         self.max_epochs_ = self._n_epochs(len(batches.batch_sampler))
-        net = self._net(early_stopping=stops_early)
+        net = self._net(early_stopping=has_valid and bool(self.early_stopping))
         self._announce(len(origins))
         with self._keeping(net):
             net.fit(batches, valid=valid)
-        if valid is not None:
+        if has_valid:
             self._calibrate(series, all_rows, n_train)
         return self
 
@@ -180,14 +184,15 @@ class ForecastingS4(TimeRowsS4):
             return rows.followed_by(later), len(rows)
         if y_val is not None:
             raise ValueError("X_val must be given where y_val is, got only y_val.")
-        if self.early_stopping is False:
+        if not self.early_stopping:
             return rows, len(rows)
+        is_wanted = self.early_stopping != "auto"
         n_valid = max(math.ceil(self.validation_fraction * len(rows)), self.horizon + _MIN_ORIGINS)
         n_train = len(rows) - n_valid
-        n_spare = n_train - self._shortest() - (0 if self.early_stopping is True else n_valid)
+        n_spare = n_train - self._shortest() - (0 if is_wanted else n_valid)
         if n_spare >= 0 and not np.isnan(rows.values[n_train:]).all():
             return rows, n_train
-        if self.early_stopping is True:
+        if is_wanted:
             warnings.warn(
                 f"No validation block could be set aside: it needs {n_valid} rows with an observed "
                 f"target, which leaves {max(n_train, 0)} of {len(rows)} to train on. Pass more "
@@ -305,9 +310,12 @@ class ForecastingS4(TimeRowsS4):
         )
         return Batches(self._dataset(series, origins, rows.weights), sampler)
 
-    def _batches(self, series: EncodedSeries, origins: np.ndarray, weights: np.ndarray) -> Batches:
-        """Return batches to evaluate, as large as memory allows."""
-        return Batches(self._dataset(series, origins, weights), self._sampler(len(origins)))
+    def _validation_batches(
+        self, series: EncodedSeries, rows: Observations, n_train: int
+    ) -> Batches:
+        """Return batches of the windows whose horizons begin behind the training rows."""
+        origins = np.arange(n_train, len(rows))
+        return Batches(self._dataset(series, origins, rows.weights), self._sampler(len(origins)))
 
     def _sampler(self, n_windows: int) -> BucketBatchSampler:
         """Return the windows of the batches to evaluate."""

@@ -90,8 +90,9 @@ class CalibratedS4(ForecastingS4):
         series = self._encode(seen, self._known_ahead(start, covariates))
         inside = np.arange(start, min(stop, len(seen)))
         parts = []
-        if len(inside):
-            parts.append(self._roll_out(series, inside, 1)[:, 0])
+        for first in range(0, len(inside), _MAX_ORIGINS):  # each makes a whole horizon at first
+            origins = inside[first : first + _MAX_ORIGINS]
+            parts.append(self._roll_out(series, origins, 1)[:, 0])
         if stop > len(seen):
             ahead = self._roll_out(series, np.array([len(seen)]), stop - len(seen))[0]
             parts.append(ahead[max(0, start - len(seen)) :])
@@ -177,7 +178,7 @@ class CalibratedS4(ForecastingS4):
 
         With ``loss="quantile"`` they are learned; levels between the learned ones, and beyond, are
         interpolated. With another loss they are the forecast plus quantiles of the errors on the
-        validation data, by step of the horizon.
+        validation data, by step of the horizon; further steps have those of the last one.
 
         Parameters
         ----------

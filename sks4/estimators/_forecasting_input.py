@@ -72,7 +72,7 @@ class TimeRowsS4(S4Estimator):
         if not reset:
             self._check_same_steps(timeline)
         return Observations(
-            values.reshape(len(values), -1),  # (n_timepoints, n_targets)
+            values.reshape(len(values), -1).copy(),  # (n_timepoints, n_targets), kept after fit
             self._with_calendar(covariates, timeline.index),
             check_weights(sample_weight, len(values)),
             timeline,
@@ -124,7 +124,7 @@ class TimeRowsS4(S4Estimator):
     def _with_calendar(self, covariates: np.ndarray, index: pd.Index | None) -> np.ndarray:
         """Return the covariates and the features of the calendar side by side."""
         if self._calendar_ is None:
-            return covariates
+            return covariates.copy()
         return np.column_stack([covariates, self._calendar_.transform(index)])
 
     def _check_calendar(self) -> None:

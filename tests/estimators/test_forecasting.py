@@ -522,6 +522,22 @@ def test_backtest_takes_covariates(make_forecaster, driven):
     assert frame["target"].unique().tolist() == ["sales"]
 
 
+def test_data_that_changes_after_fit_changes_nothing(make_forecaster, driven):
+    X, y = driven[0].to_numpy().copy(), driven[1].to_numpy().copy()
+    forecaster = make_forecaster().fit(X, y)
+    expected = forecaster.predict(np.ones((4, 2)))
+    X[:], y[:] = 0, 0
+    assert_array_equal(forecaster.predict(np.ones((4, 2))), expected)
+
+
+@pytest.mark.gpu
+def test_forecasts_of_a_gpu_are_those_of_the_cpu(make_forecaster, series):
+    parameters = {"device": "cuda", "dtype": "float64", "dropout": 0.0}
+    on_gpu = make_forecaster(**parameters).fit(series).forecast(9)
+    on_cpu = make_forecaster(**(parameters | {"device": "cpu"})).fit(series).forecast(9)
+    assert_allclose(on_gpu, on_cpu, rtol=1e-6)
+
+
 def test_unfitted_forecaster_refuses(make_forecaster, series):
     for call in ("predict", "update", "backtest", "predict_interval", "predict_quantiles", "score"):
         with pytest.raises(NotFittedError, match="not fitted yet"):

@@ -195,6 +195,15 @@ def test_warm_start_goes_on_and_refuses_another_model(make_forecaster, filled):
         forecaster.set_params(horizon=3, calendar=["month"]).fit(filled)
 
 
+def test_failed_warm_start_leaves_what_was_fitted(make_forecaster, filled):
+    forecaster = make_forecaster(warm_start=True).fit(filled)
+    expected = forecaster.forecast()
+    for wrong in (filled[:5], filled[::-1], filled.to_numpy()[:, np.newaxis]):
+        with pytest.raises(ValueError, match=r"rows at least|sorted by time|must have shape"):
+            forecaster.fit(wrong)
+        pd.testing.assert_series_equal(forecaster.forecast(), expected)
+
+
 def test_max_time_ends_training(make_forecaster, filled):
     forecaster = make_forecaster(max_epochs=10**6, max_time=0.3).fit(filled)
     assert forecaster.net_.stop_reason_ == "max_time"
