@@ -24,9 +24,9 @@ class S4ForecastModel(nn.Module):
 
     A window is freed from its own level, the last value, and its own scale. Two paths continue it,
     and the forecast is their mean: an S4 backbone over patches, read by a linear head, and one
-    linear map for all series. In training each window goes through one of the two, drawn at random,
-    so that each path learns to forecast by itself and the errors of the two stay different, which
-    is why their mean is better than either. Both begin as the naive forecast, the last value.
+    linear map for all series. In training each window goes through one of the two, drawn at random.
+    So each path learns to forecast by itself, and their mean is that of two models, with errors
+    that partly cancel. Both begin as the naive forecast, the last value.
 
     Where covariates are known ahead, a small network of them is subtracted before and added after:
     a regression whose errors are forecast.
