@@ -27,7 +27,7 @@ class S4Forecaster(RegressorMixin, AheadS4):
         Number of rows that the model forecasts at once. More rows are forecast by rolling on.
     context_length : int or "auto", default="auto"
         Number of past rows that a forecast reads. "auto": 512, or a third of the rows if that is
-        less.
+        less, in whole patches.
     loss : {"squared_error", "absolute_error", "huber", "quantile"}, default="absolute_error"
         Loss, over targets scaled to standard deviation 1. "absolute_error" forecasts the median,
         "squared_error" the mean, "quantile" several quantiles, the median being the forecast.
