@@ -8,6 +8,7 @@ copyright = "The sks4 developers"
 version = release = sks4.__version__
 
 extensions = [
+    "matplotlib.sphinxext.plot_directive",
     "myst_parser",  # for the change log
     "numpydoc",
     "sphinx.ext.autodoc",
@@ -31,6 +32,12 @@ import torch
 from sks4 import nn, ssm
 torch.manual_seed(0)
 """
+
+plot_formats = [("png", 144)]
+plot_html_show_formats = False
+plot_html_show_source_link = False
+plot_rcparams = {"savefig.bbox": None}
+plot_apply_rcparams = True
 
 html_theme = "furo"
 html_title = f"sks4 {release}"

@@ -6,14 +6,18 @@ from sks4.data._long import from_long, to_long
 from sks4.data._panel import Panel
 from sks4.data._scaling import SequenceEncoder, Standardizer, fill_forward
 from sks4.data._streaming import StreamEncoder
+from sks4.data._windows import EncodedSeries, SeriesEncoder, WindowDataset
 
 __all__ = [
     "BucketBatchSampler",
+    "EncodedSeries",
     "Panel",
     "SequenceDataset",
     "SequenceEncoder",
+    "SeriesEncoder",
     "Standardizer",
     "StreamEncoder",
+    "WindowDataset",
     "as_panel",
     "fill_forward",
     "from_long",

@@ -2,10 +2,11 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import (
     check_array,
     check_consistent_length,
@@ -18,6 +19,7 @@ from sks4.data import BucketBatchSampler, Panel, SequenceDataset, SequenceEncode
 from sks4.estimators._auto import MAX_TOKENS, resolve_early_stopping
 from sks4.estimators._base import S4Estimator
 from sks4.estimators._split import split_rows
+from sks4.nn import S4Model
 from sks4.training import Batches, S4Net
 
 
@@ -47,6 +49,12 @@ class LabeledSequences:
 @dataclass(kw_only=True, eq=False, repr=False)
 class SupervisedS4(S4Estimator):
     """Base of the estimators that learn one target for each sequence."""
+
+    layout: str = "nct"
+
+    _parameter_constraints: ClassVar[dict[str, list]] = S4Estimator._parameter_constraints | {
+        "layout": [StrOptions({"nct", "ntc"})],
+    }
 
     def fit(
         self,
@@ -171,7 +179,7 @@ class SupervisedS4(S4Estimator):
         panel = self._check_sequences(X, reset=reset)
         targets = self._check_targets(y, reset=reset)
         check_consistent_length(panel.rows, targets)
-        return LabeledSequences(panel, targets, _check_weights(sample_weight, len(panel)))
+        return LabeledSequences(panel, targets, check_weights(sample_weight, len(panel)))
 
     def _check_sequences(self, X: Any, *, reset: bool) -> Panel:
         """Check sequences, also against those of fit."""
@@ -275,7 +283,9 @@ class SupervisedS4(S4Estimator):
         """Return a net to train: the one there is, going on, or a new one."""
         if self.__sklearn_is_fitted__():
             return self._continued_net(self.net_, early_stopping=early_stopping)
-        model = self._build_model(self.encoder_.n_inputs_, self._n_outputs())
+        model = self._build_model(
+            S4Model, n_inputs=self.encoder_.n_inputs_, n_outputs=self._n_outputs()
+        )
         return self._build_net(model, early_stopping=early_stopping)
 
     def _steps(self, panel: Panel) -> np.ndarray:
@@ -352,7 +362,7 @@ class SupervisedS4(S4Estimator):
         return tags
 
 
-def _check_weights(sample_weight: Any, n_samples: int) -> np.ndarray:
+def check_weights(sample_weight: Any, n_samples: int) -> np.ndarray:
     """Return the weights of the samples in float64, ones if there are none."""
     if sample_weight is None:
         return np.ones(n_samples)
