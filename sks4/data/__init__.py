@@ -3,23 +3,35 @@
 from sks4.data._batching import BucketBatchSampler, SequenceDataset
 from sks4.data._containers import as_panel
 from sks4.data._long import from_long, to_long
+from sks4.data._next_step import (
+    NextSymbolDataset,
+    NextValueDataset,
+    shift_symbols,
+    shift_values,
+)
 from sks4.data._panel import Panel
 from sks4.data._scaling import SequenceEncoder, Standardizer, fill_forward
 from sks4.data._streaming import StreamEncoder
+from sks4.data._symbols import SymbolEncoder
 from sks4.data._windows import EncodedSeries, SeriesEncoder, WindowDataset
 
 __all__ = [
     "BucketBatchSampler",
     "EncodedSeries",
+    "NextSymbolDataset",
+    "NextValueDataset",
     "Panel",
     "SequenceDataset",
     "SequenceEncoder",
     "SeriesEncoder",
     "Standardizer",
     "StreamEncoder",
+    "SymbolEncoder",
     "WindowDataset",
     "as_panel",
     "fill_forward",
     "from_long",
+    "shift_symbols",
+    "shift_values",
     "to_long",
 ]

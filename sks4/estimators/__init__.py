@@ -2,6 +2,7 @@
 
 from sks4.estimators._classification import S4Classifier
 from sks4.estimators._forecasting import S4Forecaster
+from sks4.estimators._generation import S4Generator
 from sks4.estimators._regression import S4Regressor
 from sks4.estimators._streaming import ClassifierStream, RegressorStream, SequenceStream
 
@@ -10,6 +11,7 @@ __all__ = [
     "RegressorStream",
     "S4Classifier",
     "S4Forecaster",
+    "S4Generator",
     "S4Regressor",
     "SequenceStream",
 ]

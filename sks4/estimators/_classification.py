@@ -42,6 +42,9 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         Range of the initial steps of the state spaces. A feature remembers about ``1/dt`` steps,
         so "auto" follows the lengths: ``dt_min`` is about 1 over the length, and ``dt_max`` 100
         times as large.
+    bandlimit : float or None, default=None
+        With ``ssm="s4d"``: modes with a frequency above this share of half the sampling rate give
+        no output; with 1, those that would alias. For predictions at lower sampling rates.
     bidirectional : bool, default=False
         Whether every block also reads the sequence backwards.
     patch_size : int, default=1
@@ -344,11 +347,9 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
 
         Raises
         ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If the model reads backwards, sequences are scaled by their own statistics, or the
-            sampling rate is not valid.
+        NotFittedError, ValueError
+            If the estimator is not fitted, the model needs whole sequences (bidirectional, or
+            scaled by their own statistics), or the sampling rate is not valid.
 
         Examples
         --------
@@ -357,8 +358,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         >>> X, y = np.random.default_rng(0).normal(size=(20, 2, 30)), np.arange(20) % 2
         >>> classifier = S4Classifier(d_model=8, n_layers=1, d_state=8, max_epochs=1)
         >>> stream = classifier.fit(X, y).stream()
-        >>> for t in range(30):
-        ...     probability = stream.push(X[0, :, t]).predict_proba()
+        >>> probability = stream.push(X[0, :, 0]).push(X[0, :, 1:]).predict_proba()
         >>> np.allclose(probability, classifier.predict_proba(X[:1]), atol=1e-5)
         True
         """

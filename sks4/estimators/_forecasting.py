@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sks4.estimators._forecasting_ahead import AheadS4
 from sks4.estimators._observations import check_series
-from sks4.estimators._supervised import check_weights
+from sks4.estimators._sequences import check_weights
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

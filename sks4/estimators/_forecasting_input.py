@@ -16,7 +16,7 @@ from sks4.estimators._observations import (
     check_covariates,
     check_series,
 )
-from sks4.estimators._supervised import check_weights
+from sks4.estimators._sequences import check_weights
 from sks4.estimators._timeline import Timeline, time_index
 
 

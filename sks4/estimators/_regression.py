@@ -42,6 +42,9 @@ class S4Regressor(RegressorMixin, SupervisedS4):
         Range of the initial steps of the state spaces. A feature remembers about ``1/dt`` steps,
         so "auto" follows the lengths: ``dt_min`` is about 1 over the length, and ``dt_max`` 100
         times as large.
+    bandlimit : float or None, default=None
+        With ``ssm="s4d"``: modes with a frequency above this share of half the sampling rate give
+        no output; with 1, those that would alias. For predictions at lower sampling rates.
     bidirectional : bool, default=False
         Whether every block also reads the sequence backwards.
     patch_size : int, default=1
@@ -274,11 +277,9 @@ class S4Regressor(RegressorMixin, SupervisedS4):
 
         Raises
         ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If the model reads backwards, sequences are scaled by their own statistics, or the
-            sampling rate is not valid.
+        NotFittedError, ValueError
+            If the estimator is not fitted, the model needs whole sequences (bidirectional, or
+            scaled by their own statistics), or the sampling rate is not valid.
 
         Examples
         --------

@@ -2,22 +2,15 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
-import pandas as pd
-from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import (
-    check_array,
-    check_consistent_length,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sks4._validation import check_positive
-from sks4.data import BucketBatchSampler, Panel, SequenceDataset, SequenceEncoder, as_panel
-from sks4.estimators._auto import MAX_TOKENS, resolve_early_stopping
-from sks4.estimators._base import S4Estimator
+from sks4.data import Panel, SequenceDataset
+from sks4.estimators._auto import resolve_early_stopping
+from sks4.estimators._sequences import SequenceS4, check_weights
 from sks4.estimators._split import split_rows
 from sks4.nn import S4Model
 from sks4.training import Batches, S4Net
@@ -47,14 +40,8 @@ class LabeledSequences:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class SupervisedS4(S4Estimator):
+class SupervisedS4(SequenceS4):
     """Base of the estimators that learn one target for each sequence."""
-
-    layout: str = "nct"
-
-    _parameter_constraints: ClassVar[dict[str, list]] = S4Estimator._parameter_constraints | {
-        "layout": [StrOptions({"nct", "ntc"})],
-    }
 
     def fit(
         self,
@@ -181,48 +168,6 @@ class SupervisedS4(S4Estimator):
         check_consistent_length(panel.rows, targets)
         return LabeledSequences(panel, targets, check_weights(sample_weight, len(panel)))
 
-    def _check_sequences(self, X: Any, *, reset: bool) -> Panel:
-        """Check sequences, also against those of fit."""
-        is_table = isinstance(X, pd.DataFrame) and X.columns.nlevels == 1
-        if is_table:  # before the values: where names are wrong, missing values may follow from it
-            self._check_features(X, reset=reset)
-        panel = as_panel(X, layout=self.layout)
-        if reset:
-            self.n_timepoints_in_ = panel.n_timepoints
-        else:
-            self._check_same_form(panel)
-        if not is_table:
-            header = np.empty((1, panel.n_features))
-            names = panel.feature_names
-            self._check_features(
-                header if names is None else pd.DataFrame(header, columns=names), reset=reset
-            )
-        return panel
-
-    def _check_features(self, table: Any, *, reset: bool) -> None:
-        """Let scikit-learn check the number of features and their names, in its words."""
-        validate_data(self, table, reset=reset, skip_check_array=True)
-
-    def _check_same_form(self, panel: Panel) -> None:
-        """Raise if X has other axes than in fit, or other channels."""
-        name = type(self).__name__
-        if (panel.n_timepoints is None) != (self.n_timepoints_in_ is None):
-            forms = {
-                True: "one row for each sequence",
-                False: "channels and time for each sequence",
-            }
-            fitted = forms[self.n_timepoints_in_ is not None]
-            given = forms[panel.n_timepoints is not None]
-            raise ValueError(
-                f"X must have the form it had in fit, {fitted}, got {given}. A 2-D array X becomes "
-                "3-D by X[:, np.newaxis]; fitted in that form, sequences of any length go in."
-            )
-        if panel.n_timepoints is None and panel.n_channels != self.n_features_in_:
-            raise ValueError(
-                f"X has {panel.n_channels} channels, but {name} is expecting "
-                f"{self.n_features_in_} channels as in fit."
-            )
-
     def _training_rate(self, sampling_rate: float | None, *, reset: bool) -> float:
         """Return the rate of the training data, which with `reset` defines the unit."""
         if not reset:
@@ -274,11 +219,6 @@ class SupervisedS4(S4Estimator):
             samples, valid = samples.take(train_rows), samples.take(valid_rows)
         return samples, valid, stops_early
 
-    def _set_up(self, panel: Panel) -> None:
-        """Learn the scaling, and choose what is "auto", from the training sequences."""
-        self.encoder_ = SequenceEncoder(self.standardize, self.missing).fit(panel)
-        self._resolve_auto(self._steps(panel))
-
     def _net(self, *, early_stopping: bool = False) -> S4Net:
         """Return a net to train: the one there is, going on, or a new one."""
         if self.__sklearn_is_fitted__():
@@ -287,10 +227,6 @@ class SupervisedS4(S4Estimator):
             S4Model, n_inputs=self.encoder_.n_inputs_, n_outputs=self._n_outputs()
         )
         return self._build_net(model, early_stopping=early_stopping)
-
-    def _steps(self, panel: Panel) -> np.ndarray:
-        """Return the number of steps that the state space makes for each sequence."""
-        return -(-panel.lengths // self.patch_size)
 
     def _dataset(self, samples: LabeledSequences, rate: float) -> SequenceDataset:
         return SequenceDataset(
@@ -303,23 +239,12 @@ class SupervisedS4(S4Estimator):
         )
 
     def _training_batches(self, samples: LabeledSequences, rate: float) -> Batches:
-        """Return shuffled batches; only an "auto" batch size is cut down for long sequences."""
-        sampler = BucketBatchSampler(
-            self._steps(samples.panel),
-            self.batch_size_,
-            max_tokens=MAX_TOKENS if self.batch_size == "auto" else None,
-            seed=self._rng_,
-        )
+        sampler = self._training_sampler(samples.panel)
         return Batches(self._dataset(samples, rate), sampler)
 
     def _batches(self, samples: LabeledSequences, rate: float) -> Batches:
         """Return batches to evaluate, as large as memory allows."""
         return Batches(self._dataset(samples, rate), self._evaluation_sampler(samples.panel))
-
-    def _evaluation_sampler(self, panel: Panel) -> BucketBatchSampler:
-        return BucketBatchSampler(
-            self._steps(panel), len(panel), max_tokens=MAX_TOKENS, shuffle=False
-        )
 
     # ------------------------------------------------------------------ prediction
 
@@ -353,27 +278,3 @@ class SupervisedS4(S4Estimator):
             "rate": self._rate(sampling_rate),
             "layout": self.layout,
         }
-
-    def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's description of the estimator."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.input_tags.allow_nan = self.missing != "error"
-        return tags
-
-
-def check_weights(sample_weight: Any, n_samples: int) -> np.ndarray:
-    """Return the weights of the samples in float64, ones if there are none."""
-    if sample_weight is None:
-        return np.ones(n_samples)
-    weights = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-    )
-    if weights.shape != (n_samples,):
-        raise ValueError(f"sample_weight must have shape ({n_samples},), got {weights.shape}.")
-    if weights.min() < 0 or weights.sum() == 0:
-        raise ValueError(
-            "sample_weight must hold no negative weight and have a sum above zero, got the minimum "
-            f"{weights.min()} and the sum {weights.sum()}."
-        )
-    return weights

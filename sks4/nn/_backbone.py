@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sks4._validation import check_integer
+from sks4._validation import check_choice, check_integer
 
 from ._block import NoNorm, S4Block, make_norm
 from ._layer import check_lengths
+
+INPUTS = ("values", "symbols")
 
 
 class BackboneState(NamedTuple):
@@ -42,6 +44,9 @@ class S4Backbone(nn.Module):
         Number of samples that make one step of the blocks; the last patch is filled with zeros.
     dropout, norm, prenorm
         See :class:`S4Block`; with `prenorm`, the first block has no norm and the last output one.
+    inputs : {"values", "symbols"}, default="values"
+        Real values ``(batch, length, n_inputs)``, or numbers below `n_inputs` of symbols,
+        ``(batch, length)``, each with features of its own.
     **layer : dict
         Parameters of :class:`S4Layer`.
 
@@ -65,14 +70,23 @@ class S4Backbone(nn.Module):
         dropout: float = 0.0,
         norm: str | None = "layer",
         prenorm: bool = True,
+        inputs: str = "values",
         **layer: Any,
     ) -> None:
         super().__init__()
+        self.inputs = check_choice("inputs", inputs, INPUTS)
         self.n_inputs = check_integer("n_inputs", n_inputs)
         self.patch_size = check_integer("patch_size", patch_size)
         d_model = check_integer("d_model", d_model)
         n_layers = check_integer("n_layers", n_layers)
-        self.projection = nn.Linear(n_inputs * patch_size, d_model)
+        self.d_model = d_model
+        self.projection: nn.Linear | nn.Embedding
+        if inputs == "symbols":
+            if patch_size > 1:
+                raise ValueError(f"patch_size must be 1 for symbols, got {patch_size}.")
+            self.projection = nn.Embedding(n_inputs, d_model)
+        else:
+            self.projection = nn.Linear(n_inputs * patch_size, d_model)
         # A few channels, projected, span as many directions: normalizing over the features would
         # turn one channel into a saturating function of itself. So the first block, whose input
         # is scaled with the data, takes it as it is.
@@ -108,7 +122,7 @@ class S4Backbone(nn.Module):
         if lengths is not None:
             check_lengths(lengths, u)
             real = torch.arange(u.shape[1], device=u.device) < lengths[:, None]
-            u = torch.where(real[..., None], u, 0.0)
+            u = torch.where(real if u.dim() == 2 else real[..., None], u, 0)
             lengths = -(-lengths // self.patch_size)
         return self._blocks(self._patches(u), None, lengths, rate, return_state=False)[0], lengths
 
@@ -142,7 +156,7 @@ class S4Backbone(nn.Module):
         whole = u.shape[1] // self.patch_size * self.patch_size
         pending = u[:, whole:]
         if whole == 0:
-            empty = u.new_empty(u.shape[0], 0, self.projection.out_features)
+            empty = u.new_empty(u.shape[0], 0, self.d_model)
             return empty, BackboneState(state.blocks, pending)
         patches = self._patches(u[:, :whole])
         x, states = self._blocks(patches, state.blocks, None, rate, return_state=True)
@@ -183,6 +197,13 @@ class S4Backbone(nn.Module):
 
     def _check_input(self, u: Tensor) -> None:
         """Raise if the input does not fit."""
+        if self.inputs == "symbols":
+            if u.dim() != 2 or u.shape[1] == 0 or u.is_floating_point():
+                raise ValueError(
+                    "u must hold numbers of symbols, integers of shape (batch, length) with at "
+                    f"least one sample, got {u.dtype} of shape {tuple(u.shape)}."
+                )
+            return
         if u.dim() != 3 or u.shape[2] != self.n_inputs or u.shape[1] == 0:
             raise ValueError(
                 f"u must have shape (batch, length, {self.n_inputs}) and at least one sample, "

@@ -41,6 +41,10 @@ class S4Layer(nn.Module):
         sequence.
     discretization : {"auto", "bilinear", "zoh"}, default="auto"
         ``"auto"`` is bilinear for s4, which has no other rule, and zero-order hold for s4d.
+    bandlimit : float or None, default=None
+        Modes whose frequency is above this share of half the present sampling rate give no output;
+        1 leaves out those that would alias. Only for the zero-order hold: modes of the bilinear
+        rule never alias.
     algorithm : {"auto", "scan", "convolution"}, default="auto"
         How a whole sequence is computed; the result is the same to rounding. The convolution
         (generating function or Vandermonde kernel, and FFT) neither takes nor gives a state: where
@@ -55,7 +59,8 @@ class S4Layer(nn.Module):
 
     References
     ----------
-    Gu, Goel, Ré 2022 (arXiv:2111.00396); Gu et al. 2022, S4D (arXiv:2206.11893).
+    Gu, Goel, Ré 2022 (arXiv:2111.00396); Gu et al. 2022, S4D (arXiv:2206.11893); Nguyen et al.
+    2022, S4ND (arXiv:2210.06583), for the limit of the band.
 
     Examples
     --------
@@ -78,6 +83,7 @@ class S4Layer(nn.Module):
         bidirectional: bool = False,
         *,
         discretization: str = "auto",
+        bandlimit: float | None = None,
         algorithm: str = "auto",
     ) -> None:
         super().__init__()
@@ -87,6 +93,7 @@ class S4Layer(nn.Module):
         Lambda, P, B = ops.initial_system(ssm, init, d_state)
         self.ssm, self.init = ssm, init
         self.discretization = _check_rule(ssm, discretization)
+        self.bandlimit = _check_bandlimit(bandlimit, self.discretization)
         self.algorithm = check_choice("algorithm", algorithm, ALGORITHMS)
         dt_range = _check_range(dt_min, dt_max)
         self.log_dt = nn.Parameter(torch.empty(d_model).uniform_(*map(math.log, dt_range)))
@@ -197,7 +204,7 @@ class S4Layer(nn.Module):
         return self._keep(
             ("step", rate),
             lambda: ops.step_operator(
-                self._discretize(rate), self._output_vectors()[0], self._feedthroughs()[0]
+                self._discretize(rate), self._output_vectors(rate)[0], self._feedthroughs()[0]
             ),
         )
 
@@ -309,10 +316,18 @@ class S4Layer(nn.Module):
         none = _real_vector(P)
         return ops.DiscreteDPLR(a_bar, none, none, _real_vector(torch.stack(b_bar, -1)))
 
-    def _output_vectors(self) -> list[Tensor]:
+    def _outputs_in_band(self, rate: float) -> Tensor:
+        """Return `C` by parts, ``(directions, H, N/2, 2)``, zero for modes outside of the band."""
+        if self.bandlimit is None:
+            return self.C
+        # radians a sample, of which pi is half the sampling rate
+        speed = (rate * self.log_dt.exp()[:, None] * self.frequency).abs()
+        return self.C * (speed <= self.bandlimit * math.pi)[..., None]
+
+    def _output_vectors(self, rate: float) -> list[Tensor]:
         """Return the output vector of each direction in real form, ``(H, N)``."""
         sign = self.C.new_tensor([1.0, -1.0])
-        return [_real_vector((C * sign).to(self._dtype)) for C in self.C]
+        return [_real_vector((C * sign).to(self._dtype)) for C in self._outputs_in_band(rate)]
 
     def _feedthroughs(self) -> list[Tensor]:
         """Return `D` for the first direction, and zero for the other."""
@@ -325,7 +340,7 @@ class S4Layer(nn.Module):
         """Return the operator over `b` samples of each direction."""
         system, dtype = self._discretize(rate), self._dtype
         B_bar = system.B_bar.to(dtype)
-        outputs = zip(self._output_vectors(), self._feedthroughs(), strict=False)
+        outputs = zip(self._output_vectors(rate), self._feedthroughs(), strict=False)
         if self.ssm == "s4":
             E = system.increment(dtype)
             return [
@@ -343,13 +358,16 @@ class S4Layer(nn.Module):
         step = step.to(self._dtype)
         if self.ssm == "s4":
             return torch.stack(
-                [ops.dplr_kernel(Lambda, P, B, _complex(C), step, length) for C in self.C]
+                [
+                    ops.dplr_kernel(Lambda, P, B, _complex(C), step, length)
+                    for C in self._outputs_in_band(rate)
+                ]
             )
         rule = self.discretization
         return torch.stack(
             [
                 ops.diagonal_kernel(Lambda, B, _complex(C), step, length, discretization=rule)
-                for C in self.C
+                for C in self._outputs_in_band(rate)
             ]
         )
 
@@ -449,6 +467,18 @@ def _check_rule(ssm: str, discretization: str) -> str:
             ("bilinear",),
         )
     return "zoh" if discretization == "auto" else discretization
+
+
+def _check_bandlimit(bandlimit: float | None, discretization: str) -> float | None:
+    """Return the limit of the band if there can be one."""
+    if bandlimit is None:
+        return None
+    if discretization == "bilinear":
+        raise ValueError(
+            f"bandlimit must be None with the bilinear rule, whose modes never alias, got "
+            f'{bandlimit}. Use ssm="s4d", which is discretized by zero-order hold.'
+        )
+    return check_positive("bandlimit", bandlimit)
 
 
 def _check_range(dt_min: float, dt_max: float) -> tuple[float, float]:

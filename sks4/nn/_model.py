@@ -43,7 +43,7 @@ class S4Model(nn.Module):
         Number of future steps of the horizon head.
     pooling : {"mean", "last", "max"}, default="mean"
         How the pooled and the horizon head reduce time.
-    d_model, n_layers, patch_size, dropout, norm, prenorm
+    d_model, n_layers, patch_size, dropout, norm, prenorm, inputs
         See :class:`S4Backbone`.
     **layer : dict
         Parameters of :class:`S4Layer`.
@@ -71,6 +71,7 @@ class S4Model(nn.Module):
         dropout: float = 0.1,
         norm: str | None = "layer",
         prenorm: bool = True,
+        inputs: str = "values",
         **layer: Any,
     ) -> None:
         super().__init__()
@@ -83,6 +84,7 @@ class S4Model(nn.Module):
             dropout=dropout,
             norm=norm,
             prenorm=prenorm,
+            inputs=inputs,
             **layer,
         )
         self.head: PooledHead | StepHead

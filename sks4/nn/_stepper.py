@@ -33,30 +33,35 @@ class _Systems:
     """The systems of one layer, whose state moves in place.
 
     The state is kept as complex numbers, for which the diagonal is one operation; everything else
-    works on the same memory as real numbers.
+    works on the same memory as real numbers. What is read from a state, ``C x`` now and ``r x`` at
+    the next step, is read by one product.
     """
 
     def __init__(self, operator: ops.StepOperator, batch: int) -> None:
         self.e = torch.complex(*operator.e)  # (H, N/2)
         self.minus_q = [-_interleaved(q) for q in operator.q.unbind(1)]  # rank times (H, N)
-        self.r = [_interleaved(r) for r in operator.r.unbind(1)]
         self.B = _interleaved(operator.B_bar)
         # The blocks take the output divided by sqrt(2), see _Block.
-        self.C, self.D = _interleaved(operator.C) * _HALF, operator.D * _HALF
+        self.D = operator.D * _HALF
+        rows = torch.cat([operator.C[:, None] * _HALF, operator.r], 1)
+        self.readout = _interleaved(rows)  # (H, 1 + rank, N)
         self.z = self.e.new_zeros(batch, *self.e.shape)
         self.x = torch.view_as_real(self.z).flatten(-2)  # (batch, H, N), the same memory
-        self.coupling = [self.D.new_empty(batch, len(self.D), 1) for _ in self.r]
-        self.y = self.D.new_empty(batch, len(self.D))
+        self.read = self.D.new_zeros(len(self.D), rows.shape[1], batch)
+        y, *coupling = self.read.permute(1, 2, 0)  # each (batch, H)
+        self.y, self.coupling = y, [r_x[..., None] for r_x in coupling]
 
     def step(self, u: Tensor) -> Tensor:
         """Move by one sample ``u (batch, H)``; the result is overwritten by the next call."""
-        for r, coupling in zip(self.r, self.coupling, strict=True):
-            torch.linalg.vecdot(self.x, r, out=coupling[..., 0])
         self.z.addcmul_(self.e, self.z)
         for minus_q, coupling in zip(self.minus_q, self.coupling, strict=True):
             self.x.addcmul_(minus_q, coupling)
         self.x.addcmul_(self.B, u[..., None])
-        return torch.linalg.vecdot(self.x, self.C, out=self.y).addcmul_(self.D, u)
+        self._read()
+        return self.y.addcmul_(self.D, u)
+
+    def _read(self) -> None:
+        torch.bmm(self.readout, self.x.permute(1, 2, 0), out=self.read)
 
     @property
     def state(self) -> Tensor:
@@ -66,6 +71,7 @@ class _Systems:
     @state.setter
     def state(self, state: Tensor) -> None:
         torch.view_as_real(self.z).copy_(state.unflatten(-1, (2, -1)).mT)
+        self._read()
 
 
 class _Block:
@@ -82,7 +88,7 @@ class _Block:
         self.norm, self.prenorm = _prepared_norm(block.norm, dtype), block.prenorm
         self.weight = (block.gate.weight.to(dtype) * _HALF).T.contiguous()  # (H, 2 H)
         self.bias = block.gate.bias.to(dtype, copy=True)
-        self.active = torch.empty_like(self.systems.y)
+        self.active = self.bias.new_empty(batch, len(self.bias) // 2)
         self.gated = self.bias.new_empty(batch, len(self.bias))
         self.value, self.gate = self.gated.chunk(2, -1)
 
@@ -137,10 +143,14 @@ class S4Stepper:
         self._blocks = [_Block(block, batch, rate) for block in blocks]
         dtype = self._blocks[0].bias.dtype
         projection = backbone.projection
-        self._weight = projection.weight.to(dtype, copy=True).T.contiguous()  # (inputs, H)
-        self._bias = projection.bias.to(dtype, copy=True)
+        weight = projection.weight.to(dtype, copy=True)
+        self._bias: Tensor | None = None
+        if isinstance(projection, nn.Linear):
+            weight = weight.T.contiguous()
+            self._bias = projection.bias.to(dtype, copy=True)
+        self._weight = weight  # (inputs, H)
         self._norm = _prepared_norm(backbone.norm, dtype)
-        self._x = self._bias.new_empty(batch, len(self._bias))
+        self._x = weight.new_empty(batch, backbone.d_model)
 
     @torch.inference_mode()
     def step(self, patch: Tensor) -> Tensor:
@@ -148,15 +158,18 @@ class S4Stepper:
 
         Parameters
         ----------
-        patch : Tensor of shape (batch, patch_size * n_inputs)
-            Its samples, one after the other.
+        patch : Tensor of shape (batch, patch_size * n_inputs) or (batch,)
+            Its samples, one after the other; or numbers of symbols.
 
         Returns
         -------
         Tensor of shape (batch, d_model)
             Features; the memory may be used again by the next call.
         """
-        x = torch.addmm(self._bias, patch, self._weight, out=self._x)
+        if self._bias is None:
+            x = torch.index_select(self._weight, 0, patch, out=self._x)
+        else:
+            x = torch.addmm(self._bias, patch, self._weight, out=self._x)
         for block in self._blocks:
             x = block.step(x)
         return self._norm(x)
@@ -178,6 +191,7 @@ class S4Stepper:
         """Go back to the beginning of all sequences."""
         for block in self._blocks:
             block.systems.z.zero_()
+            block.systems.read.zero_()
 
 
 class StepperState(NamedTuple):

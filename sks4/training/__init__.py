@@ -6,6 +6,12 @@ from sks4.training._callbacks import (
     WeightAverage,
     display_callbacks,
 )
+from sks4.training._likelihoods import (
+    CategoricalLikelihood,
+    GaussianLikelihood,
+    Likelihood,
+    LogisticMixtureLikelihood,
+)
 from sks4.training._losses import (
     AbsoluteError,
     CrossEntropy,
@@ -23,10 +29,14 @@ __all__ = [
     "BatchSampler",
     "Batches",
     "Budget",
+    "CategoricalLikelihood",
     "CrossEntropy",
     "EarlyStopping",
+    "GaussianLikelihood",
     "Huber",
     "LearningRateSchedule",
+    "Likelihood",
+    "LogisticMixtureLikelihood",
     "ProgressBar",
     "Quantile",
     "RandomStream",

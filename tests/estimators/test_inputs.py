@@ -1,5 +1,7 @@
 """What goes into fit and predict: every form, bad values, missing ones, sampling rates."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -150,7 +152,7 @@ def test_prediction_does_not_depend_on_the_size_of_batches(make_classifier, wave
     X, y = waves
     classifier = make_classifier(patch_size=3, norm="batch", pooling="max").fit(X, y)
     expected = classifier.predict_proba(X)
-    monkeypatch.setattr("sks4.estimators._supervised.MAX_TOKENS", 20)
+    monkeypatch.setattr("sks4.estimators._sequences.MAX_TOKENS", 20)
     assert_allclose(classifier.predict_proba(X), expected, rtol=ROUNDING)
 
 
@@ -296,3 +298,21 @@ def test_training_goes_on_at_another_sampling_rate(make_estimator, waves):
     estimator = make_estimator(warm_start=True).fit(X, y, sampling_rate=100)
     estimator.fit(X[:, :, ::2], y, sampling_rate=50)
     assert estimator.sampling_rate_ == 100
+
+
+def test_bandlimit_reaches_the_layers_and_the_stream(waves):
+    X, y = waves
+    fast = {"ssm": "s4d", "init": "lin", "d_state": 16, "dt_min": 0.1, "dt_max": 1.0}
+    classifier = S4Classifier(**TINY | fast, bandlimit=0.5).fit(X, y, sampling_rate=100)
+    assert classifier.net_.module_.backbone.blocks[0].layer.bandlimit == 0.5
+    expected = classifier.predict_proba(X, sampling_rate=50)
+    stream = classifier.stream(n_streams=len(X), sampling_rate=50).push(X)
+    assert_allclose(stream.predict_proba(), expected, rtol=1e-5)
+    unlimited = copy.deepcopy(classifier)
+    unlimited.net_.module_.backbone.blocks[0].layer.bandlimit = None
+    assert np.abs(unlimited.predict_proba(X, sampling_rate=50) - expected).max() > 1e-6
+
+
+def test_bandlimit_of_a_bilinear_model_is_refused(waves):
+    with pytest.raises(ValueError, match="bandlimit must be None with the bilinear rule"):
+        S4Classifier(bandlimit=1.0).fit(*waves)

@@ -308,3 +308,48 @@ def test_bidirectional_layer_refuses_a_state_and_steps():
 def test_layer_kernel_refuses_a_length_below_one():
     with pytest.raises(ValueError, match="length must be at least 1, got 0"):
         make().kernel(0)
+
+
+# -- the limit of the band
+
+
+@pytest.mark.parametrize("rate", [1.0, 2.0])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_layer_leaves_out_the_modes_above_its_bandlimit(rate, bidirectional):
+    torch.manual_seed(0)
+    options = {"d_state": 16, "ssm": "s4d", "init": "lin", "bidirectional": bidirectional}
+    layer = S4Layer(3, **options, dt_min=0.05, dt_max=0.2, bandlimit=0.8).double()
+    other = S4Layer(3, **options).double()
+    other.load_state_dict(layer.state_dict())
+    cycles = rate * layer.log_dt.exp()[:, None] * layer.frequency.abs() / (2 * math.pi)
+    outside = cycles > 0.8 * 0.5  # half the sampling rate is half a cycle a sample
+    assert 0 < outside.sum() < outside.numel()
+    with torch.no_grad():
+        other.C[:, outside] = 0
+    u = noise(2, 40, 3)
+    torch.testing.assert_close(layer(u, rate=rate)[0], other(u, rate=rate)[0])
+    torch.testing.assert_close(layer.kernel(40, rate), other.kernel(40, rate))
+    if not bidirectional:
+        torch.testing.assert_close(layer.step(u[:, 0], rate=rate), other.step(u[:, 0], rate=rate))
+
+
+def test_limit_without_effect_changes_nothing():
+    torch.manual_seed(0)
+    layer = S4Layer(3, d_state=8, ssm="s4d", dt_max=1e-2, bandlimit=1.0)
+    u = noise(2, 40, 3).float()
+    limited = layer(u)[0]
+    layer.bandlimit = None
+    assert torch.equal(limited, layer(u)[0])
+
+
+@pytest.mark.parametrize(
+    "options", [{"ssm": "s4"}, {"ssm": "s4d", "discretization": "bilinear"}], ids=str
+)
+def test_bandlimit_of_the_bilinear_rule_is_refused(options):
+    with pytest.raises(ValueError, match="bandlimit must be None with the bilinear rule"):
+        S4Layer(3, **options, bandlimit=1.0)
+
+
+def test_bandlimit_must_be_positive():
+    with pytest.raises(ValueError, match="bandlimit must be finite and above zero, got 0"):
+        S4Layer(3, ssm="s4d", bandlimit=0)

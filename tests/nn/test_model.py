@@ -28,7 +28,8 @@ def make(*, train=False, **options):
     sizes = {"d_model": 4, "n_layers": 2, "d_state": 4, "horizon": 5}
     model = S4Model(N_INPUTS, N_OUTPUTS, **sizes | options).double().requires_grad_(False)
     with torch.no_grad():
-        model(noise(4, 40, N_INPUTS, seed=3))
+        if model.backbone.inputs == "values":
+            model(noise(4, 40, N_INPUTS, seed=3))
     return model.train(train)
 
 
@@ -179,6 +180,28 @@ def test_patch_is_a_linear_map_of_its_samples():
     assert lengths.tolist() == [3, 1]
 
 
+def test_symbols_are_rows_of_the_projection():
+    backbone = make(inputs="symbols").backbone
+    u = torch.tensor([[0, 1, 1], [1, 1, 0]])
+    x = backbone.projection.weight[u]
+    for block in backbone.blocks:
+        x, _ = block(x)
+    torch.testing.assert_close(backbone(u)[0], backbone.norm(x), **TOLERANCE)
+    padded = torch.tensor([[0, 1, 1], [1, 0, 1]])
+    got, _ = backbone(padded, torch.tensor([3, 2]))
+    torch.testing.assert_close(got[1, :2], backbone(padded[1:, :2])[0][0], **TOLERANCE)
+    first, state = backbone.advance(u[:, :1])
+    second, _ = backbone.advance(u[:, 1:], state)
+    torch.testing.assert_close(torch.cat([first, second], 1), backbone(u)[0], **TOLERANCE)
+
+
+def test_symbols_of_the_wrong_shape_or_type_are_refused():
+    model = make(inputs="symbols")
+    for u in (torch.zeros(2, 3), torch.zeros(2, 3, 1, dtype=torch.int64), torch.zeros(2, 0).long()):
+        with pytest.raises(ValueError, match=r"numbers of symbols, integers of shape \(batch, len"):
+            model(u)
+
+
 @pytest.mark.parametrize("prenorm", [False, True])
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("kind", ["s4", "s4d"])
@@ -235,6 +258,8 @@ def test_layer_options_reach_every_layer():
         ({"norm": "group"}, "norm must be one of"),
         ({"d_state": 5}, "d_state must be even"),
         ({"d_model": 0}, "d_model must be at least 1, got 0"),
+        ({"inputs": "symbol"}, r"inputs must be one of .* Did you mean 'symbols'\?"),
+        ({"inputs": "symbols", "patch_size": 2}, "patch_size must be 1 for symbols, got 2"),
     ],
 )
 def test_model_refuses_options_that_are_not_valid(options, message):

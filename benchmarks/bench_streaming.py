@@ -1,0 +1,190 @@
+"""Streaming: what a sample costs, by size, and beside predicting on the whole window each time.
+
+Run from the repository's root::
+
+    python -m benchmarks.bench_streaming                  # a few minutes on one core
+    python -m benchmarks.bench_streaming --only window
+
+Steps: ``push`` of one sample, by size of the model and number of streams, beside
+``S4Model.advance`` by one sample (which checks, and makes a new state, at every call) and beside
+the dense form of the recurrence in the place of the one by parts; into
+``results/streaming_step.csv``. Window: one push and one prediction, beside ``predict_proba`` on all
+that has been pushed; into ``results/streaming_window.csv``. Times are microseconds.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from sks4 import S4Classifier, ssm
+from sks4.nn import S4Layer, S4Model
+
+from ._common import RESULTS, time_interleaved, write_rows
+
+SEED = 0
+N_CHANNELS = 3
+N_STEPS = 4  # in each timed run: so short that few are interrupted, and the median is not
+MICRO = 1e6
+
+
+@dataclass(frozen=True)
+class Size:
+    """A model and how many streams it reads; in the estimator's words."""
+
+    d_model: int = 64
+    d_state: int = 64
+    n_layers: int = 4
+    ssm: str = "s4"
+    n_streams: int = 1
+
+
+DEFAULT = Size()
+SIZES = (
+    DEFAULT,
+    *(replace(DEFAULT, d_model=d_model) for d_model in (16, 128, 256)),
+    *(replace(DEFAULT, d_state=d_state) for d_state in (4, 16, 256)),
+    *(replace(DEFAULT, n_layers=n_layers) for n_layers in (1, 8)),
+    *(replace(DEFAULT, n_streams=n_streams) for n_streams in (8, 64)),
+    replace(DEFAULT, ssm="s4d"),
+    replace(DEFAULT, ssm="s4d", n_streams=64),
+)
+WINDOWS = (64, 256, 1_024, 4_096, 16_384)
+
+
+def fitted(size: Size) -> S4Classifier:
+    """Return a classifier that has seen one small batch: the time does not depend on weights."""
+    options = {name: value for name, value in asdict(size).items() if name != "n_streams"}
+    X = np.random.default_rng(SEED).normal(size=(4, N_CHANNELS, 16))
+    return S4Classifier(**options, max_epochs=1, random_state=SEED).fit(X, [0, 1, 0, 1])
+
+
+def repeated(step: Callable[[], Any]) -> Callable[[], None]:
+    """Return several steps as one function."""
+
+    def run() -> None:
+        for _ in range(N_STEPS):
+            step()
+
+    return run
+
+
+def pushing(classifier: S4Classifier, size: Size) -> Callable[[], Any]:
+    stream = classifier.stream(n_streams=size.n_streams)
+    sample = np.zeros((size.n_streams, N_CHANNELS))
+    sample = sample if size.n_streams > 1 else sample[0]
+    return lambda: stream.push(sample)
+
+
+def advancing(model: S4Model, size: Size) -> Callable[[], Any]:
+    """Return steps by the form of the model that is not prepared."""
+    u = torch.zeros(size.n_streams, 1, N_CHANNELS)
+    state = None
+
+    @torch.inference_mode()
+    def step() -> None:
+        nonlocal state
+        _, state = model.advance(u, state)
+
+    return step
+
+
+def dense_stepping(model: S4Model, size: Size) -> Callable[[], Any]:
+    """Return the systems of all layers by dense matrices: one product for each, nothing else."""
+    layers = [module for module in model.modules() if isinstance(module, S4Layer)]
+    shape = (size.d_model, size.n_streams, 1 + size.d_state)
+    operands = [
+        (torch.zeros(shape), dense_operator(layer.step_operator()), torch.empty(shape))
+        for layer in layers
+    ]
+
+    @torch.inference_mode()
+    def step() -> None:
+        for x, operator, out in operands:
+            torch.bmm(x, operator, out=out)
+
+    return step
+
+
+def dense_operator(one: ssm.StepOperator) -> torch.Tensor:
+    """Return ``[u | x] -> [y | x]`` for row vectors, ``(H, 1 + N, 1 + N)``."""
+    H, N = one.B_bar.shape
+    u = torch.cat([torch.ones(1, H), torch.zeros(N, H)])
+    x = torch.cat([torch.zeros(1, H, N), torch.eye(N)[:, None].expand(N, H, N)])
+    y, moved = ssm.step(u, x, one)  # where each unit vector goes
+    return torch.cat([y[..., None], moved], -1).transpose(0, 1).contiguous()
+
+
+def step_case(size: Size, repeats: int) -> dict[str, Any]:
+    """Return medians of microseconds for one size."""
+    classifier = fitted(size)
+    model = classifier.net_.module_.requires_grad_(False).eval()
+    push = pushing(classifier, size)
+    functions = {
+        "push": repeated(push),
+        "advance": repeated(advancing(model, size)),
+        "dense_systems_only": repeated(dense_stepping(model, size)),
+    }
+    medians = {
+        f"{name}_us": MICRO * statistics.median(seconds) / N_STEPS
+        for name, seconds in time_interleaved(functions, repeats=repeats, warmup=2).items()
+    }
+    return {**asdict(size), **medians, "repeats": repeats}
+
+
+def window_case(n_timepoints: int, repeats: int) -> dict[str, Any]:
+    """Return medians of microseconds of a new prediction after so many samples."""
+    classifier = fitted(DEFAULT)
+    window = np.random.default_rng(SEED).normal(size=(N_CHANNELS, n_timepoints))
+    stream = classifier.stream().push(window)
+    sample = window[:, 0]
+    functions = {
+        "stream": lambda: stream.push(sample).predict_proba(),
+        "predict": lambda: classifier.predict_proba(window[np.newaxis]),
+    }
+    seconds = time_interleaved(functions, repeats=repeats, warmup=2)
+    medians = {name: MICRO * statistics.median(times) for name, times in seconds.items()}
+    return {
+        **{name: value for name, value in asdict(DEFAULT).items() if name != "n_streams"},
+        "n_timepoints": n_timepoints,
+        "stream_us": medians["stream"],
+        "predict_us": medians["predict"],
+        "ratio": medians["predict"] / medians["stream"],
+        "repeats": repeats,
+    }
+
+
+def main() -> None:
+    """Run both parts, or the one that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=["steps", "window"], help="default: both")
+    parser.add_argument(
+        "--repeats", type=int, default=101, help="timed runs (default: %(default)s)"
+    )
+    options = parser.parse_args()
+    for size in SIZES if options.only != "window" else ():
+        row = step_case(size, options.repeats)
+        key = (*asdict(size), "threads", "gpu")
+        write_rows(RESULTS / "streaming_step.csv", [row], key=key, seed=SEED)
+        print(
+            f"{size}: push {row['push_us']:.0f}, advance {row['advance_us']:.0f}, dense systems "
+            f"alone {row['dense_systems_only_us']:.0f} us",
+            flush=True,
+        )
+    for n_timepoints in WINDOWS if options.only != "steps" else ():
+        row = window_case(n_timepoints, options.repeats)
+        key = ("n_timepoints", "threads", "gpu")
+        write_rows(RESULTS / "streaming_window.csv", [row], key=key, seed=SEED)
+        print(
+            f"after {n_timepoints}: stream {row['stream_us']:.0f}, predict "
+            f"{row['predict_us']:.0f} us, ratio {row['ratio']:.0f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

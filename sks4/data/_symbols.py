@@ -1,0 +1,237 @@
+"""Sequences of symbols: integers, characters, bytes or words, as numbers from zero."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.sparse import issparse
+from sklearn.utils.validation import check_array
+
+from sks4.data._containers import as_panel
+from sks4.data._panel import Panel
+
+_ARRAYS = (np.ndarray, torch.Tensor, pd.DataFrame, pd.Series)
+_CELLS = (*_ARRAYS, list, tuple)
+
+# dtype kinds that can be sorted together
+_KINDS = {"b": "integers", "i": "integers", "u": "integers", "U": "text", "S": "bytes"}
+
+
+class SymbolEncoder:
+    """Number the symbols of sequences of one channel.
+
+    Takes the forms of :func:`as_panel`, with symbols in the place of numbers. In addition, a list
+    (or Series) of str or bytes holds one sequence of characters, or of bytes, in each item. NaN and
+    None are missing values, and padding at the end.
+
+    Parameters
+    ----------
+    layout : {"nct", "ntc"}, default="nct"
+        Order of the axes of arrays.
+
+    Attributes
+    ----------
+    symbols_ : ndarray of shape (n_symbols,)
+        The symbols in sorted order; symbol i becomes the number i.
+
+    Examples
+    --------
+    >>> encoder = SymbolEncoder().fit(["abra", "cad"])
+    >>> encoder.symbols_
+    array(['a', 'b', 'c', 'd', 'r'], dtype='<U1')
+    >>> [row.tolist() for row in encoder.transform(["bad"])]
+    [[[1, 0, 3]]]
+    """
+
+    def __init__(self, layout: str = "nct") -> None:
+        self.layout = layout
+
+    def fit(self, X: Any) -> "SymbolEncoder":
+        """Collect the symbols.
+
+        Raises
+        ------
+        ValueError
+            If values are fractions, or of several kinds, or there is none.
+        """
+        found: list[np.ndarray] = []
+
+        def collect(array: np.ndarray) -> np.ndarray:
+            values, missing = _as_symbols(array)
+            found.append(np.unique(values if missing is None else values[~missing]))
+            return array
+
+        _map_arrays(X, collect)
+        found = [values for values in found if len(values)]
+        if not found:
+            check_array(X, dtype=None, allow_nd=True, ensure_2d=False, ensure_all_finite=False)
+        kinds = {_KINDS[values.dtype.kind] for values in found}
+        if len(kinds) != 1:
+            raise ValueError(
+                f"The symbols must be of one kind, got {' and '.join(sorted(kinds)) or 'none'}."
+            )
+        self.symbols_ = np.unique(np.concatenate(found))
+        return self
+
+    def transform(self, X: Any) -> Panel:
+        """Return the sequences as a panel of numbers of symbols, NaN where missing.
+
+        Raises
+        ------
+        ValueError
+            If a symbol was not there in `fit`, or there are several channels.
+        """
+        panel = as_panel(_map_arrays(X, self._numbers), layout=self.layout)
+        if panel.n_channels != 1:
+            raise ValueError(
+                f"Sequences of symbols must have one channel, got {panel.n_channels}. Combine "
+                "several symbols at the same time to one, or fit with distribution='gaussian'."
+            )
+        return panel
+
+    def encode_prompt(self, prompt: Any) -> np.ndarray:
+        """Return the numbers of the symbols of one sequence, or of several of equal lengths.
+
+        Parameters
+        ----------
+        prompt : str, bytes, array of shape (n_timepoints,) or (n_sequences, n_timepoints), or list
+            One sequence, or with two axes, or as a list of texts, several.
+
+        Returns
+        -------
+        ndarray of shape (n_timepoints,) or (n_sequences, n_timepoints)
+            Numbers.
+
+        Raises
+        ------
+        ValueError
+            If a symbol was not there in `fit`, is missing, or lengths differ.
+        """
+        if isinstance(prompt, (str, bytes)):
+            prompt = _characters(prompt)
+        elif isinstance(prompt, (list, tuple)) and any(isinstance(p, (str, bytes)) for p in prompt):
+            prompt = [_characters(item) for item in prompt]
+        numbers = self._numbers(_rectangular(prompt))
+        if numbers.dtype.kind == "f":
+            raise ValueError("prompt must have no missing symbols, got NaN or None.")
+        return numbers
+
+    def _numbers(self, array: np.ndarray) -> np.ndarray:
+        """Return the numbers of the symbols in an array of any shape."""
+        symbols, (values, missing) = self.symbols_, _as_symbols(array)
+        if _KINDS[values.dtype.kind] != _KINDS[symbols.dtype.kind] and values.size:
+            self._refuse(values.flat[0])
+        numbers = np.searchsorted(symbols, values).clip(max=len(symbols) - 1)
+        unknown = symbols[numbers] != values
+        if missing is not None:
+            unknown &= ~missing
+        if unknown.any():
+            self._refuse(values[unknown][0])
+        if missing is None:
+            return numbers.astype(np.min_scalar_type(len(symbols)))  # as small as the data was
+        return np.where(missing, np.nan, numbers)
+
+    def _refuse(self, symbol: Any) -> None:
+        symbols = self.symbols_.tolist()
+        shown = ", ".join(map(repr, symbols[:8])) + (", ..." if len(symbols) > 8 else "")
+        raise ValueError(
+            f"X must hold the {len(symbols)} symbols of fit only ({shown}), got "
+            f"{np.asarray(symbol).item()!r}. Fit with data in which every symbol occurs."
+        )
+
+
+def _map_arrays(X: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
+    """Apply a function to each array of values in X, and return them in the same form."""
+    if issparse(X):
+        check_array(X)  # refuses it, in scikit-learn's words
+    if isinstance(X, pd.DataFrame):
+        if X.size and any(isinstance(cell, _CELLS) for cell in X.iloc[0]):
+            return X.map(lambda cell: function(np.asarray(cell)))
+        return _map_frame(X, function)
+    if isinstance(X, torch.Tensor):
+        return function(X.detach().cpu().numpy())
+    if isinstance(X, pd.Series):
+        X = X.to_list()
+    if isinstance(X, np.ndarray) and (X.ndim != 1 or X.dtype.kind not in "OUS"):
+        return function(X)
+    if isinstance(X, (list, tuple, np.ndarray)):
+        if any(isinstance(item, (str, bytes)) for item in X):
+            return [function(_characters(item)) for item in X]
+        if any(isinstance(item, _ARRAYS) for item in X):
+            return [_map_item(item, function) for item in X]
+        return function(_rectangular(X))
+    return function(np.asarray(X))
+
+
+def _map_item(item: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
+    """Apply a function to the values of one sequence."""
+    if isinstance(item, pd.DataFrame):
+        return _map_frame(item, function)
+    if isinstance(item, torch.Tensor):
+        item = item.detach().cpu()
+    return function(np.asarray(item))
+
+
+def _map_frame(frame: pd.DataFrame, function: Callable[[np.ndarray], np.ndarray]) -> pd.DataFrame:
+    values = function(frame.to_numpy())
+    return pd.DataFrame(values, index=frame.index, columns=frame.columns)
+
+
+def _characters(item: Any) -> np.ndarray:
+    """Return the characters of a text, or the bytes of a bytes object as integers."""
+    if isinstance(item, bytes):
+        return np.frombuffer(item, np.uint8)
+    if isinstance(item, str):
+        return np.array(list(item), dtype="<U1")
+    raise TypeError(
+        f"A list of texts must hold str or bytes only, got {type(item).__name__}. A sequence of "
+        "words is an array of str."
+    )
+
+
+def _rectangular(X: Any) -> np.ndarray:
+    """Return nested lists as an array."""
+    try:
+        return np.asarray(X)
+    except ValueError as error:
+        raise ValueError(
+            "Nested lists must have equal lengths. Pass sequences of different lengths as a list "
+            "of arrays or of texts."
+        ) from error
+
+
+def _as_symbols(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return values of a kind that can be sorted, and which of them are missing, if any."""
+    if array.dtype.kind in _KINDS:
+        return array, None
+    if array.dtype.kind == "O":
+        return _from_objects(array)
+    if array.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported, got dtype {array.dtype}.")
+    if array.dtype.kind != "f":
+        raise ValueError(f"Symbols must be integers, text or bytes, got dtype {array.dtype}.")
+    missing = np.isnan(array)
+    values = np.where(missing, 0, array)
+    if not (np.isfinite(values) & (values == np.trunc(values))).all():
+        fraction = values[~(np.isfinite(values) & (values == np.trunc(values)))][0]
+        raise ValueError(
+            f"Symbols must be integers, text or bytes, got the value {fraction}. For real values, "
+            "pass distribution='gaussian' or 'mixture'."
+        )
+    return values.astype(np.int64), missing if missing.any() else None
+
+
+def _from_objects(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return values of objects, which must be of one kind."""
+    missing = pd.isna(array)
+    present = array[~missing].tolist()
+    kinds = {type(value) for value in present}
+    if len(kinds) > 1 and any(issubclass(kind, (str, bytes)) for kind in kinds):
+        names = " and ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(f"The symbols must be of one kind, got {names}.")
+    values, _ = _as_symbols(np.asarray(present)) if present else (np.zeros(0, np.int64), None)
+    filled = np.zeros(array.shape, values.dtype)
+    filled[~missing] = values
+    return filled, missing if missing.any() else None
