@@ -101,8 +101,9 @@ class AdaptiveLevels:
 
     Each observed truth has a rank in the distribution that was forecast for it. The miscoverage
     asked of the distribution, alpha, follows from the ranks by ``alpha += step * (target - miss)``,
-    for every step of the horizon and every target on its own. It stays from 0 to 1, since intervals
-    are never infinite here.
+    for every step of the horizon and every target on its own. Where the paper's intervals become
+    infinite, below zero, these stay at the outermost levels, and a truth outside of them is a miss:
+    so alpha remembers how many misses there are to make up for.
 
     References
     ----------
@@ -148,20 +149,20 @@ class AdaptiveLevels:
         return np.stack(_ends(alpha), axis=-1)
 
     def _recursion(self, coverage: float) -> np.ndarray:
-        """Return the miscoverage to ask for at each step and target, from 0 to 1."""
+        """Return the miscoverage to ask for at each step and target."""
         start = np.full(self._ranks[0].shape, 1 - coverage)
         alpha, n_known = self._alphas.get(coverage, (start, 0))
         for ranks in self._ranks[n_known:]:
             lower, upper = _ends(alpha)
             change = 1 - coverage - ((ranks < lower) | (ranks > upper))
-            alpha = np.where(np.isnan(ranks), alpha, alpha + _STEP_SIZE * change).clip(0, 1)
+            alpha = np.where(np.isnan(ranks), alpha, alpha + _STEP_SIZE * change)
         self._alphas[coverage] = alpha, len(self._ranks)
         return alpha
 
 
 def _ends(alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the levels that leave half of alpha at either side."""
-    lower = (alpha / 2).clip(_OUTERMOST)
+    lower = (alpha / 2).clip(_OUTERMOST, 0.5)
     return lower, 1 - lower
 
 

@@ -81,8 +81,8 @@ def recursion(ranks, wanted, step=0.005):
     """Run equation 2 of Gibbs and Candès for one sequence of ranks."""
     alpha = wanted
     for rank in ranks:
-        missed = rank < max(alpha / 2, 1e-3) or rank > 1 - max(alpha / 2, 1e-3)
-        alpha = min(max(alpha + step * (wanted - missed), 0), 1)
+        lower = min(max(alpha / 2, 1e-3), 0.5)
+        alpha += step * (wanted - (rank < lower or rank > 1 - lower))
     return alpha
 
 
@@ -101,6 +101,17 @@ def test_levels_follow_the_recursion_of_each_step_and_target():
         for target in range(2):
             alpha = recursion(ranks[:, step, target], 0.2)
             assert_allclose(levels[step, target], [alpha / 2, 1 - alpha / 2], atol=1e-6)
+
+
+def test_misses_are_made_up_for_though_intervals_stay_finite():
+    ranks = np.concatenate([np.ones(100), np.full(100, 0.5)])
+    adaptive = AdaptiveLevels()
+    adaptive.observe(ranks[:, np.newaxis, np.newaxis])
+    assert recursion(ranks, 0.1) < 0  # 100 misses weigh more than 100 hits at a coverage of 0.9
+    assert_allclose(adaptive.levels(0.9, np.zeros(1, int), 1)[0, 0], [1e-3, 1 - 1e-3])
+    adaptive.observe(np.full((800, 1, 1), 0.5))
+    levels = adaptive.levels(0.9, np.zeros(1, int), 1)[0, 0]
+    assert_allclose(levels[0], recursion(np.append(ranks, np.full(800, 0.5)), 0.1) / 2, atol=1e-6)
 
 
 def test_old_ranks_are_dropped_and_what_they_said_is_kept():
