@@ -131,7 +131,7 @@ class SequenceStream:
                 start = stop
             if rows:
                 features = self._stepper.features()
-                self._features_before |= {int(row): features[row] for row in rows}
+                self._features_before |= {int(row): features[row].clone() for row in rows}
         return start
 
     def reset(self) -> Self:
