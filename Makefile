@@ -20,7 +20,7 @@ help:
 	@echo "make benchmark-env  .venv-benchmark, with the libraries that sks4 is compared with"
 	@echo "make clean          remove the environments and everything built"
 
-demo: $(VENV)/installed-plot
+demo: $(VENV)/installed-demo
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/installed-test

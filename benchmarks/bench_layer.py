@@ -202,8 +202,8 @@ def bench_limit(lengths: list[int], repeats: int) -> None:
         torch.manual_seed(SEED)
         with torch.no_grad():
             operator = Layer(D_MODEL, D_STATE)._chunk_operators(b, 1.0, with_powers=False)[0]
-        blocks = [block.detach().requires_grad_() for block in operator[:3]]
-        operator = ssm.ChunkOperator(*blocks, ())
+        matrix = operator.matrix.detach().requires_grad_()
+        operator = ssm.ChunkOperator(matrix, b, ())
         u = torch.randn(ELEMENTS // length, length, D_MODEL, requires_grad=True)
         scan = partial(_scan, u, operator, torch.randn_like(u))
         timed = {"scan": scan} | {name: run for name, (run, _) in products.items()}
@@ -224,7 +224,7 @@ def bench_limit(lengths: list[int], repeats: int) -> None:
 
 def _scan(u: Tensor, operator: ssm.ChunkOperator, gradient: Tensor) -> None:
     y, _ = ssm.scan(u, operator, return_state=False)
-    torch.autograd.grad(y, (u, *operator[:3]), gradient)
+    torch.autograd.grad(y, (u, operator.matrix), gradient)
 
 
 def main() -> None:

@@ -33,9 +33,11 @@ from sks4 import nn, ssm
 torch.manual_seed(0)
 """
 
-plot_formats = [("png", 160)]
+plot_formats = [("png", 144)]
 plot_html_show_formats = False
 plot_html_show_source_link = False
+plot_rcparams = {"savefig.bbox": None}
+plot_apply_rcparams = True
 
 html_theme = "furo"
 html_title = f"sks4 {release}"

@@ -2,8 +2,17 @@
 
 from sks4 import nn, ssm
 from sks4.data import from_long, to_long
-from sks4.estimators import S4Classifier, S4Generator, S4Regressor
+from sks4.estimators import S4Classifier, S4Forecaster, S4Generator, S4Regressor
 
-__all__ = ["S4Classifier", "S4Generator", "S4Regressor", "from_long", "nn", "ssm", "to_long"]
+__all__ = [
+    "S4Classifier",
+    "S4Forecaster",
+    "S4Generator",
+    "S4Regressor",
+    "from_long",
+    "nn",
+    "ssm",
+    "to_long",
+]
 
 __version__ = "0.1.0"

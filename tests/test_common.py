@@ -16,7 +16,7 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
-from sks4 import S4Classifier, S4Generator, S4Regressor
+from sks4 import S4Classifier, S4Forecaster, S4Generator, S4Regressor
 
 # Small, and strong enough for the checks that ask for a good score; without dropout, and with a
 # batch that holds all samples of the check that compares weights with repeated rows. In float64,
@@ -33,6 +33,9 @@ CHECKED = {
     "dtype": "float64",
     "standardize": None,
 }
+FORECASTER = S4Forecaster(
+    **(CHECKED | {"patch_size": 2, "horizon": 2, "context_length": 3, "early_stopping": False})
+)
 GENERATED = {name: value for name, value in CHECKED.items() if name != "patch_size"}
 ESTIMATORS = [
     S4Classifier(**CHECKED),
@@ -64,6 +67,37 @@ def test_estimator_passes_check_of_scikit_learn(estimator, check):
 )
 def test_estimator_passes_check_for_scikit_learns_own(estimator, check):
     check(type(estimator).__name__, estimator)
+
+
+# --- rows that are time ------------------------------------------------------------------------
+
+# Checks that take the rows of X for independent samples, and why a forecaster cannot pass them.
+ROWS_ARE_TIME = {
+    "check_methods_sample_order_invariance": "the order of rows is time, so it matters",
+    "check_methods_subset_invariance": (
+        "rows of an array follow the last row of fit, so the forecast of a row depends on how many "
+        "come before it"
+    ),
+    "check_sample_weight_equivalence_on_dense_data": (
+        "leaving a row out, or repeating it, moves all that come after it in time"
+    ),
+    "check_regressor_data_not_an_array": (
+        "a frame is aligned by its index and asks for forecasts of the rows of fit, of which the "
+        "first have no context; the same rows as an array follow those of fit"
+    ),
+    "check_estimators_empty_data_messages": (
+        "X may have no columns: then nothing but the series itself is known"
+    ),
+}
+
+
+@parametrize_with_checks([FORECASTER], expected_failed_checks=lambda _: ROWS_ARE_TIME)
+def test_forecaster_passes_check_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+def test_forecaster_passes_check_for_scikit_learns_own():
+    check_param_validation("S4Forecaster", FORECASTER)
 
 
 # --- 3-D and ragged input ----------------------------------------------------------------------

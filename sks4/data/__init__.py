@@ -13,17 +13,21 @@ from sks4.data._panel import Panel
 from sks4.data._scaling import SequenceEncoder, Standardizer, fill_forward
 from sks4.data._streaming import StreamEncoder
 from sks4.data._symbols import SymbolEncoder
+from sks4.data._windows import EncodedSeries, SeriesEncoder, WindowDataset
 
 __all__ = [
     "BucketBatchSampler",
+    "EncodedSeries",
     "NextSymbolDataset",
     "NextValueDataset",
     "Panel",
     "SequenceDataset",
     "SequenceEncoder",
+    "SeriesEncoder",
     "Standardizer",
     "StreamEncoder",
     "SymbolEncoder",
+    "WindowDataset",
     "as_panel",
     "fill_forward",
     "from_long",

@@ -2,7 +2,7 @@
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -26,7 +26,6 @@ from sks4.estimators._auto import (
     resolve_max_epochs,
 )
 from sks4.exceptions import TrainingDivergedError
-from sks4.nn import S4Model
 from sks4.training import (
     EarlyStopping,
     LearningRateSchedule,
@@ -34,14 +33,6 @@ from sks4.training import (
     S4Net,
     display_callbacks,
 )
-
-# Parameters that shape the model and its input: fixed once there are weights.
-_MODEL_PARAMETERS = (
-    *("d_model", "n_layers", "d_state", "ssm", "init", "dt_min", "dt_max"),
-    "bandlimit",
-    *("bidirectional", "patch_size", "pooling", "dropout", "norm", "prenorm"),
-)
-_INPUT_PARAMETERS = ("standardize", "missing", "dtype")
 
 _POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
 _POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -64,7 +55,6 @@ class S4Estimator(BaseEstimator, ABC):
     init: str = "legs"
     dt_min: float | str = "auto"
     dt_max: float | str = "auto"
-    bandlimit: float | None = None
     bidirectional: bool = False
     patch_size: int = 1
     pooling: str = "mean"
@@ -84,7 +74,6 @@ class S4Estimator(BaseEstimator, ABC):
     max_time: float | None = None
     standardize: str | None = "global"
     missing: str = "mask"
-    layout: str = "nct"
     device: str = "auto"
     dtype: str = "float32"
     compile: bool = False
@@ -102,7 +91,6 @@ class S4Estimator(BaseEstimator, ABC):
         "init": [StrOptions({"legs", "legt", "fout", "lin", "inv"})],
         "dt_min": [_POSITIVE, _AUTO],
         "dt_max": [_POSITIVE, _AUTO],
-        "bandlimit": [_POSITIVE, None],
         "bidirectional": ["boolean"],
         "patch_size": [_POSITIVE_INTEGER],
         "pooling": [StrOptions({"mean", "last", "max"})],
@@ -122,7 +110,6 @@ class S4Estimator(BaseEstimator, ABC):
         "max_time": [_POSITIVE, None],
         "standardize": [StrOptions({"global", "series"}), None],
         "missing": [StrOptions({"mask", "ffill", "error"})],
-        "layout": [StrOptions({"nct", "ntc"})],
         "device": [str],
         "dtype": [StrOptions({"float32", "float64"})],
         "compile": ["boolean"],
@@ -132,6 +119,17 @@ class S4Estimator(BaseEstimator, ABC):
         "net_params": [dict, None],
         "warm_start": ["boolean"],
     }
+
+    # Parameters that the model takes, and others that shape its input or output: fixed once there
+    # are weights.
+    _model_parameters: ClassVar[tuple[str, ...]] = (
+        *("d_model", "n_layers", "d_state", "ssm", "init", "dt_min", "dt_max"),
+        *("bidirectional", "patch_size", "pooling", "dropout", "norm", "prenorm"),
+    )
+    _data_parameters: ClassVar[tuple[str, ...]] = ("standardize", "missing", "dtype")
+
+    # What an error or a message calls a training sample.
+    _samples: ClassVar[str] = "sequences"
 
     @abstractmethod
     def _criterion(self) -> torch.nn.Module:
@@ -186,19 +184,21 @@ class S4Estimator(BaseEstimator, ABC):
         self._model_seed_, self._net_seed_, data_seed = seeds.tolist()
         self._rng_ = np.random.default_rng(data_seed)
 
-    def _build_model(self, n_inputs: int, n_outputs: int, **options: Any) -> S4Model:
-        """Return a model with initial weights."""
-        parameters = {name: getattr(self, name) for name in _MODEL_PARAMETERS}
+    def _build_model(
+        self, model_class: Callable[..., torch.nn.Module], **options: Any
+    ) -> torch.nn.Module:
+        """Return a model with initial weights, of the estimator's parameters and the options."""
+        parameters = {name: getattr(self, name) for name in self._model_parameters}
         parameters["dt_min"], parameters["dt_max"] = self.dt_range_
         with RandomStream(self._model_seed_).installed():
-            model = S4Model(n_inputs, n_outputs, **parameters, **options)
+            model = model_class(**(parameters | options))
         self._built_with_ = {
-            name: getattr(self, name) for name in _MODEL_PARAMETERS + _INPUT_PARAMETERS
+            name: getattr(self, name) for name in self._model_parameters + self._data_parameters
         }
         self.n_parameters_ = sum(parameter.numel() for parameter in model.parameters())
         return model.to(getattr(torch, self.dtype))
 
-    def _build_net(self, model: S4Model, *, early_stopping: bool = False) -> S4Net:
+    def _build_net(self, model: torch.nn.Module, *, early_stopping: bool = False) -> S4Net:
         """Return an initialized net with the parameters as they are now."""
         options = {
             "max_epochs": getattr(self, "max_epochs_", 1),
@@ -229,7 +229,7 @@ class S4Estimator(BaseEstimator, ABC):
             return
         dt_min, dt_max = self.dt_range_
         print(
-            f"{type(self).__name__}: {n_samples} sequences, {self.n_parameters_} parameters, "
+            f"{type(self).__name__}: {n_samples} {self._samples}, {self.n_parameters_} parameters, "
             f"dt_range_=({dt_min:.3g}, {dt_max:.3g}), batch_size_={self.batch_size_}, "
             f"max_epochs_={self.max_epochs_}, device={resolve_device(self.device)}",
             file=stream,
@@ -241,9 +241,14 @@ class S4Estimator(BaseEstimator, ABC):
         if self.lr_schedule is not None:
             callbacks.append(("lr_schedule", LearningRateSchedule()))
         callbacks += clone(self.net_callbacks or [], safe=False)
+        callbacks += self._averaging_callbacks()
         if early_stopping:
             callbacks.append(("early_stopping", EarlyStopping(self.patience)))
         return callbacks + display_callbacks(self.verbose)
+
+    def _averaging_callbacks(self) -> list:
+        """Return what averages the weights, before early stopping keeps the best."""
+        return []
 
     # ------------------------------------------------------------------ training
 

@@ -17,6 +17,7 @@ from sks4.estimators._autoregression import draw, log_likelihoods, seed_of
 from sks4.estimators._codecs import Codec, SymbolCodec, ValueCodec
 from sks4.estimators._sequences import SequenceS4, check_weights
 from sks4.estimators._split import split_rows
+from sks4.nn import S4Model
 from sks4.training import (
     Batches,
     CategoricalLikelihood,
@@ -413,7 +414,9 @@ class S4Generator(DensityMixin, SequenceS4):
             return self._continued_net(self.net_, early_stopping=early_stopping)
         codec = self._codec_
         n_outputs = self._criterion().n_outputs(codec.size)
-        model = self._build_model(codec.n_inputs, n_outputs, head="step", inputs=codec.inputs)
+        model = self._build_model(
+            S4Model, n_inputs=codec.n_inputs, n_outputs=n_outputs, head="step", inputs=codec.inputs
+        )
         self._built_with_ |= {
             "distribution": self.distribution,
             "n_components": self.n_components,

@@ -1,10 +1,12 @@
 """What all estimators of whole sequences share: sequences in, in every form, and their batches."""
 
 from dataclasses import dataclass
-from typing import Any
+from numbers import Real
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, validate_data
 
 from sks4.data import BucketBatchSampler, Panel, SequenceEncoder, as_panel
@@ -15,6 +17,15 @@ from sks4.estimators._base import S4Estimator
 @dataclass(kw_only=True, eq=False, repr=False)
 class SequenceS4(S4Estimator):
     """Base of the estimators that read whole sequences."""
+
+    bandlimit: float | None = None
+    layout: str = "nct"
+
+    _parameter_constraints: ClassVar[dict[str, list]] = S4Estimator._parameter_constraints | {
+        "bandlimit": [Interval(Real, 0, None, closed="neither"), None],
+        "layout": [StrOptions({"nct", "ntc"})],
+    }
+    _model_parameters: ClassVar[tuple[str, ...]] = (*S4Estimator._model_parameters, "bandlimit")
 
     # ------------------------------------------------------------------ checks
 

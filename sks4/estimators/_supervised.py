@@ -12,6 +12,7 @@ from sks4.data import Panel, SequenceDataset
 from sks4.estimators._auto import resolve_early_stopping
 from sks4.estimators._sequences import SequenceS4, check_weights
 from sks4.estimators._split import split_rows
+from sks4.nn import S4Model
 from sks4.training import Batches, S4Net
 
 
@@ -222,7 +223,9 @@ class SupervisedS4(SequenceS4):
         """Return a net to train: the one there is, going on, or a new one."""
         if self.__sklearn_is_fitted__():
             return self._continued_net(self.net_, early_stopping=early_stopping)
-        model = self._build_model(self.encoder_.n_inputs_, self._n_outputs())
+        model = self._build_model(
+            S4Model, n_inputs=self.encoder_.n_inputs_, n_outputs=self._n_outputs()
+        )
         return self._build_net(model, early_stopping=early_stopping)
 
     def _dataset(self, samples: LabeledSequences, rate: float) -> SequenceDataset:

@@ -2,6 +2,7 @@
 
 from ._backbone import BackboneState, S4Backbone
 from ._block import S4Block
+from ._forecast import S4ForecastModel
 from ._heads import HorizonHead, PooledHead, Pooling, PoolState, StepHead
 from ._layer import S4Layer
 from ._model import ModelState, S4Model
@@ -17,6 +18,7 @@ __all__ = [
     "Pooling",
     "S4Backbone",
     "S4Block",
+    "S4ForecastModel",
     "S4Layer",
     "S4Model",
     "S4Stepper",

@@ -175,12 +175,19 @@ class S4Model(nn.Module):
         list of dict
             For a torch optimizer; every parameter is in one of them.
         """
-        layers = [module for module in self.modules() if isinstance(module, S4Layer)]
-        dynamics = [p for layer in layers for p in layer.ssm_parameters() if p.numel()]
-        known = {id(p) for layer in layers for p in layer.ssm_parameters()}
-        rest = [p for p in self.parameters() if id(p) not in known]
-        return [
-            {"params": dynamics, "lr": ssm_lr, "weight_decay": 0.0},
-            {"params": [p for p in rest if p.dim() < 2], "lr": lr, "weight_decay": 0.0},
-            {"params": [p for p in rest if p.dim() >= 2], "lr": lr, "weight_decay": weight_decay},
-        ]
+        return ssm_parameter_groups(self, lr, ssm_lr, weight_decay)
+
+
+def ssm_parameter_groups(
+    model: nn.Module, lr: float, ssm_lr: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Return the parameter groups of any module with S4 layers; see :class:`S4Model`."""
+    layers = [module for module in model.modules() if isinstance(module, S4Layer)]
+    dynamics = [p for layer in layers for p in layer.ssm_parameters() if p.numel()]
+    known = {id(p) for layer in layers for p in layer.ssm_parameters()}
+    rest = [p for p in model.parameters() if id(p) not in known]
+    return [
+        {"params": dynamics, "lr": ssm_lr, "weight_decay": 0.0},
+        {"params": [p for p in rest if p.dim() < 2], "lr": lr, "weight_decay": 0.0},
+        {"params": [p for p in rest if p.dim() >= 2], "lr": lr, "weight_decay": weight_decay},
+    ]

@@ -29,6 +29,10 @@ CHUNK_LENGTH = 128
 _CHUNK_BY_SAMPLES = ((4_096, 32), (65_536, 64))
 """Below so many samples in a batch, the operator of a longer chunk costs more than it saves."""
 
+IN_ORDER = 4
+"""Sequences from which a CPU is faster visiting the chunks in order than combining pairs, which
+doubles the work; a GPU, on which launches cost more than flops, always combines pairs."""
+
 _GROUP = 32
 """Features computed together on a CPU: their operators (64 KB each in float32 at N = 64) and what a
 batched product makes of them stay in the cache."""
@@ -42,27 +46,33 @@ class ChunkOperator(NamedTuple):
 
     Attributes
     ----------
-    output : Tensor of shape (H, b + N, b)
-        From samples and state to outputs: the Toeplitz matrix of the kernel's first entries above
-        ``C A_bar^(j+1)``, j ascending.
-    enter : Tensor of shape (H, b, N)
-        From samples to the next state: ``A_bar^j B_bar``, j descending.
-    move : Tensor of shape (H, N, N)
-        From the state to the next: ``A_bar^b``.
+    matrix : Tensor of shape (H, b + N, b + N)
+        From samples and state to outputs and next state.
+    chunk_length : int
+        Number of samples ``b`` of a chunk.
     powers : tuple of Tensors of shape (H, N, N)
         ``A_bar^(2^k) - I`` for ``2^k < b``, which move a state by part of a chunk; empty if the
         operator was formed without.
     """
 
-    output: Tensor
-    enter: Tensor
-    move: Tensor
+    matrix: Tensor
+    chunk_length: int
     powers: tuple[Tensor, ...]
 
     @property
-    def chunk_length(self) -> int:
-        """Number of samples ``b`` of a chunk."""
-        return self.output.shape[-1]
+    def output(self) -> Tensor:
+        """From samples and state to outputs, a view of shape ``(H, b + N, b)``."""
+        return self.matrix[..., : self.chunk_length]
+
+    @property
+    def enter(self) -> Tensor:
+        """From samples to the next state: ``A_bar^j B_bar``, j descending, ``(H, b, N)``."""
+        return self.matrix[:, : self.chunk_length, self.chunk_length :]
+
+    @property
+    def move(self) -> Tensor:
+        """From the state to the next: ``A_bar^b``, ``(H, N, N)``."""
+        return self.matrix[:, self.chunk_length :, self.chunk_length :]
 
 
 def wide(x: Tensor) -> Tensor:
@@ -77,7 +87,8 @@ def fit_chunk(length: int, chunk_length: int = CHUNK_LENGTH) -> int:
 
 def economic_chunk(batch: int, length: int) -> int:
     """Return the chunk length for an operator that is formed for one batch alone."""
-    longest = (b for samples, b in _CHUNK_BY_SAMPLES if batch * length < samples)
+    work = batch * length * (2 if batch < IN_ORDER else 1)
+    longest = (b for samples, b in _CHUNK_BY_SAMPLES if work < samples)
     return fit_chunk(length, next(longest, CHUNK_LENGTH))
 
 
@@ -108,44 +119,41 @@ def dense_operator(
     ChunkOperator
         The system over `b` samples.
     """
-    output, enter, move, *powers = _DenseOperator.apply(E, B_bar, C, D, b, with_powers)
-    return ChunkOperator(output, enter, move, tuple(powers))
+    matrix, *powers = _DenseOperator.apply(E, B_bar, C, D, b, with_powers)
+    return ChunkOperator(matrix, b, tuple(powers))
 
 
 class _DenseOperator(torch.autograd.Function):
-    """``E, B_bar, C, D -> output, enter, move, powers``."""
+    """``E, B_bar, C, D -> matrix, powers``."""
 
     @staticmethod
     def forward(
         ctx: Any, E: Tensor, B_bar: Tensor, C: Tensor, D: Tensor, b: int, with_powers: bool
     ) -> tuple[Tensor, ...]:
         H, N = B_bar.shape
-        sizes = ((b + N, b), (b, N), (N, N))
-        output, enter, move = (E.new_empty(H, *size) for size in sizes)
+        M = E.new_empty(H, b + N, b + N)
         kept = []
         for h in groups(E):
             X, Y, powers = _double(E[h], B_bar[h], C[h], b)
             K = (X @ C[h, :, None])[..., 0].flip(1)
             K[:, 0] += D[h]
-            _fill_toeplitz(K, output[h, :b])
-            output[h, b:], enter[h], move[h] = Y, X, powers.pop()
+            _fill_toeplitz(K, M[h, :b, :b])
+            M[h, b:, :b], M[h, :b, b:], M[h, b:, b:] = Y, X, powers.pop()
             kept.append(powers)
-        move.diagonal(0, -2, -1).add_(1)
-        ctx.save_for_backward(E, C, output, enter, *(power for group in kept for power in group))
+        M[:, b:, b:].diagonal(0, -2, -1).add_(1)
+        ctx.save_for_backward(E, C, M, *(power for group in kept for power in group))
         ctx.set_materialize_grads(False)
         levels = zip(*kept, strict=True)
-        return output, enter, move, *(torch.cat(level) for level in levels if with_powers)
+        return M, *(torch.cat(level) for level in levels if with_powers)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        E, C, output, enter, *powers = ctx.saved_tensors
-        (H, b, N), n_powers = enter.shape, enter.shape[1].bit_length() - 1
-        sizes = ((b + N, b), (b, N), (N, N))
-        g_output, g_enter, g_move = (
-            C.new_zeros(H, *size) if grad is None else grad
-            for grad, size in zip(grads[:3], sizes, strict=True)
-        )
+        E, C, M, *powers = ctx.saved_tensors
+        H, N = C.shape
+        b = M.shape[-1] - N
+        n_powers = b.bit_length() - 1
+        gM = torch.zeros_like(M) if grads[0] is None else grads[0]
         gE, gB, gC, gD = (
             torch.empty_like(E),
             torch.empty_like(C),
@@ -153,17 +161,18 @@ class _DenseOperator(torch.autograd.Function):
             C.new_empty(H),
         )
         for i, h in enumerate(groups(E)):
-            gK = _diagonal_sums(g_output[h, :b])
-            gX = torch.baddbmm(g_enter[h], gK.flip(1)[..., None], C[h, None])
+            X = M[h, :b, b:]
+            gK = _diagonal_sums(gM[h, :b, :b])
+            gX = torch.baddbmm(gM[h, :b, b:], gK.flip(1)[..., None], C[h, None])
             gP, gX, gY = _halve(
-                enter[h],
-                output[h, b:],
+                X,
+                M[h, b:, :b],
                 powers[i * n_powers : (i + 1) * n_powers],
-                (gX, g_output[h, b:], g_move[h]),
-                [None if grad is None else grad[h] for grad in grads[3:]],
+                (gX, gM[h, b:, :b], gM[h, b:, b:]),
+                [None if grad is None else grad[h] for grad in grads[1:]],
             )
             # Y starts from (C A)^T = (I + E)^T C^T, and K is C X
-            gC[h] = (gK.flip(1)[:, None] @ enter[h])[:, 0] + (gY + E[h] @ gY)[..., 0]
+            gC[h] = (gK.flip(1)[:, None] @ X)[:, 0] + (gY + E[h] @ gY)[..., 0]
             gE[h] = torch.baddbmm(gP, gY, C[h, None]).mT
             gB[h], gD[h] = gX[:, 0], gK[:, 0]
         return gE, gB, gC, gD, None, None
@@ -174,13 +183,13 @@ def _double(E: Tensor, B_bar: Tensor, C: Tensor, b: int) -> tuple[Tensor, Tensor
     power = E.mT.contiguous()
     powers = [power]
     X = B_bar[:, None]  # rows (A^j B)^T, j descending
-    Y = torch.baddbmm(C[..., None], power, C[..., None])  # columns (C A^(j+1))^T, j ascending
+    Y = torch.baddbmm(C[:, None], C[:, None], E)  # rows C A^(j+1), j ascending
     while X.shape[1] < b:
         X = torch.cat([torch.baddbmm(X, X, power), X], 1)
-        Y = torch.cat([Y, torch.baddbmm(Y, power, Y)], 2)
+        Y = torch.cat([Y, torch.baddbmm(Y, Y, power.mT)], 1)
         power = torch.baddbmm(power, power, power, beta=2)
         powers.append(power)
-    return X, Y, powers
+    return X, Y.mT, powers
 
 
 def _halve(
@@ -255,7 +264,8 @@ def diagonal_operator(
     K = torch.cat([K[:, :1] + D[:, None], K[:, 1:]], 1)
     eye = torch.eye(X.shape[-1], dtype=X.dtype, device=X.device)
     move = _dense_power(power, B_bar) + eye
-    return ChunkOperator(torch.cat([_Toeplitz.apply(K), Y], 1), X, move, tuple(powers))
+    top, bottom = torch.cat([_Toeplitz.apply(K), X], 2), torch.cat([Y, move], 2)
+    return ChunkOperator(torch.cat([top, bottom], 1), b, tuple(powers))
 
 
 def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -310,9 +320,9 @@ def _diagonal_sums(G: Tensor) -> Tensor:
     return rows.as_strided((H, g, b), (g * (b + g), b + g + 1, 1)).sum(1)
 
 
-def groups(x: Tensor) -> Iterator[slice]:
+def groups(x: Tensor, size: int = _GROUP) -> Iterator[slice]:
     """Cut the features ``x (H, ...)``, which are independent, into groups that fit in the cache."""
     H = len(x)
-    size = H if x.is_cuda else _GROUP
+    size = H if x.is_cuda else size
     for start in range(0, H, size):
         yield slice(start, min(start + size, H))

@@ -1,195 +1,13 @@
 """The chunked scan: a discrete linear system run over a sequence in linear time, in real numbers.
 
-The states that enter the chunks come first, one chunk after the other; then all outputs are
-batched products with the blocks of the chunk operator. The backward pass has the same shape, run in
-reverse.
+For whole sequences, sequences in pieces, and sample by sample.
 """
-
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from ._operators import CHUNK_LENGTH, ChunkOperator, dense_operator, fit_chunk, groups
-
-_IN_ORDER = 4
-"""Batch size from which a CPU is faster visiting the chunks in order than combining pairs; a GPU,
-on which launches cost more than flops, always combines pairs."""
-
-_FEW_CHUNKS = 8
-"""Chunks that are visited in order where pairs have been combined to so few."""
-
-
-def _to_tiles(u: Tensor, tiles: Tensor) -> None:
-    """Copy ``u (batch, length, H)`` into ``tiles (batch, chunks, H, b)``, zeros behind the end."""
-    b = tiles.shape[-1]
-    whole, rest = divmod(u.shape[1], b)
-    tiles[:, :whole].copy_(u[:, : whole * b].unflatten(1, (whole, b)).mT)
-    if rest:
-        tiles[:, whole, :, :rest].copy_(u[:, whole * b :].mT)
-        tiles[:, whole, :, rest:].zero_()
-
-
-def _from_tiles(tiles: Tensor, u: Tensor) -> None:
-    """Copy the first samples of ``tiles (batch, chunks, H, b)`` into ``u (batch, length, H)``."""
-    b = tiles.shape[-1]
-    whole, rest = divmod(u.shape[1], b)
-    u[:, : whole * b].unflatten(1, (whole, b)).copy_(tiles[:, :whole].mT)
-    if rest:
-        u[:, whole * b :].copy_(tiles[:, whole, :, :rest].mT)
-
-
-def _per_feature(tiles: Tensor) -> Tensor:
-    """View ``(batch, chunks, H, n)`` as one matrix a feature, ``(H, batch chunks, n)``."""
-    return tiles.flatten(0, 1).transpose(0, 1)
-
-
-def _entering_states(
-    S: Tensor, x: Tensor, T: Tensor, out: Tensor, *, backward: bool = False
-) -> Tensor:
-    """Solve ``x_(c+1) = x_c T + S_c`` over the chunks, in order or from the last to the first.
-
-    Parameters
-    ----------
-    S : Tensor of shape (H, batch, chunks, N)
-        What each chunk adds.
-    x : Tensor of shape (H, batch, N)
-        State before the first chunk visited.
-    T : Tensor of shape (H, N, N)
-        Transition of one chunk, for row vectors.
-    out : Tensor of shape (H, batch, chunks, N)
-        Takes the state that enters each chunk.
-    backward : bool, default=False
-        Visit the chunks from the last to the first.
-
-    Returns
-    -------
-    Tensor of shape (H, batch, N)
-        State after the last chunk visited.
-    """
-    if S.is_cuda or S.shape[1] < _IN_ORDER:
-        X, x = _states_by_pairs(S, x, T, backward=backward)
-        out.copy_(X)
-        return x
-    return _states_in_order(S, x, T, out, backward=backward)
-
-
-def _states_in_order(S: Tensor, x: Tensor, T: Tensor, out: Tensor, *, backward: bool) -> Tensor:
-    """Visit one chunk after the other."""
-    chunks = range(S.shape[2])
-    for c in reversed(chunks) if backward else chunks:
-        out[:, :, c] = x
-        x = torch.baddbmm(S[:, :, c], x, T)
-    return x
-
-
-def _states_by_pairs(S: Tensor, x: Tensor, T: Tensor, *, backward: bool) -> tuple[Tensor, Tensor]:
-    """Combine chunks to pairs and recurse: logarithmic depth, twice the work."""
-    _, batch, chunks, _ = S.shape
-    if chunks <= _FEW_CHUNKS:
-        X = torch.empty_like(S, memory_format=torch.contiguous_format)
-        return X, _states_in_order(S, x, T, X, backward=backward)
-    if chunks % 2:  # the odd one out is the last visited
-        odd, rest = (0, S[:, :, 1:]) if backward else (chunks - 1, S[:, :, :-1])
-        X, x = _states_by_pairs(rest, x, T, backward=backward)
-        return (
-            torch.cat([x[:, :, None], X] if backward else [X, x[:, :, None]], 2),
-            torch.baddbmm(S[:, :, odd], x, T),
-        )
-    first, second = (S[:, :, 1::2], S[:, :, ::2]) if backward else (S[:, :, ::2], S[:, :, 1::2])
-    first, second = first.flatten(1, 2), second.flatten(1, 2)  # (H, batch chunks/2, N)
-    pairs = torch.baddbmm(second, first, T).unflatten(1, (batch, chunks // 2))
-    X, x = _states_by_pairs(pairs, x, T @ T, backward=backward)
-    between = torch.baddbmm(first, X.flatten(1, 2), T).unflatten(1, (batch, chunks // 2))
-    return torch.stack([between, X] if backward else [X, between], 3).flatten(2, 3), x
-
-
-class _Scan(torch.autograd.Function):
-    """``u (batch, length, H), x (H, batch, N), blocks, stop (batch,) -> y, state entering stop``.
-
-    Keeps the input and the states that enter the chunks, side by side and ``(b + N)/b`` times the
-    input's size together, and nothing else. With `stop`, the second output is the state that enters
-    chunk ``stop`` of each sequence.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        u: Tensor,
-        x: Tensor,
-        output: Tensor,
-        enter: Tensor,
-        move: Tensor,
-        stop: Tensor | None,
-    ) -> tuple[Tensor, Tensor | None]:
-        batch, length, _ = u.shape
-        _, width, b = output.shape
-        chunks = -(-length // b)
-        y, states, kept = torch.empty_like(u), torch.empty_like(x), []
-        for h in groups(output):
-            UX = u.new_empty(batch, chunks, h.stop - h.start, width)
-            U, X = UX[..., :b], UX[..., b:].permute(2, 0, 1, 3)
-            _to_tiles(u[..., h], U)
-            S = torch.bmm(_per_feature(U), enter[h]).unflatten(1, (batch, chunks))
-            last = _entering_states(S, x[h], move[h], X)
-            Y = u.new_empty(U.shape)
-            torch.bmm(_per_feature(UX), output[h], out=_per_feature(Y))
-            _from_tiles(Y, y[..., h])
-            if stop is not None:
-                states[h] = _state_at(X, last, stop)
-            kept.append(UX)
-        ctx.save_for_backward(output, enter, move, stop, *kept)
-        ctx.length = length
-        ctx.set_materialize_grads(False)
-        return y, None if stop is None else states
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gy: Tensor | None, g_stop: Tensor | None) -> tuple[Tensor | None, ...]:
-        output, enter, move, stop, *kept = ctx.saved_tensors
-        b, (batch, chunks, _, _) = output.shape[-1], kept[0].shape
-        H, N, _ = move.shape
-        if gy is None:
-            gy = move.new_zeros(batch, ctx.length, H)
-        gu, gx = torch.empty_like(gy), move.new_empty(H, batch, N)
-        g_output, g_enter, g_move = map(torch.empty_like, (output, enter, move))
-        for h, UX in zip(groups(output), kept, strict=True):
-            U, X = _per_feature(UX[..., :b]), _per_feature(UX[..., b:])
-            gY = UX.new_empty(UX[..., :b].shape)
-            _to_tiles(gy[..., h], gY)
-            gY_h = _per_feature(gY)
-            G = torch.bmm(gY_h, output[h, b:].mT).unflatten(1, (batch, chunks))
-            g_last = torch.zeros_like(gx[h])
-            if g_stop is not None:
-                _add_at(G, g_last, stop, g_stop[h])
-            gS = torch.empty_like(G)
-            gx[h] = _entering_states(G, g_last, move[h].mT, gS, backward=True)
-            gS_h = gS.flatten(1, 2)
-            torch.bmm(_per_feature(UX).mT, gY_h, out=g_output[h])
-            torch.bmm(U.mT, gS_h, out=g_enter[h])
-            torch.bmm(X.mT, gS_h, out=g_move[h])
-            gU = torch.bmm(gY_h, output[h, :b].mT).baddbmm_(gS_h, enter[h].mT)
-            gY_h.copy_(gU)
-            _from_tiles(gY, gu[..., h])
-        return gu, gx, g_output, g_enter, g_move, None
-
-
-def _state_at(X: Tensor, last: Tensor, stop: Tensor) -> Tensor:
-    """Return for each sequence the state that enters chunk ``stop``, ``(H, batch, N)``."""
-    index = torch.arange(len(stop), device=stop.device)
-    inside = X[:, index, stop.clamp(max=X.shape[2] - 1)]
-    return torch.where((stop < X.shape[2])[:, None], inside, last)
-
-
-def _add_at(G: Tensor, g_last: Tensor, stop: Tensor, g_stop: Tensor) -> None:
-    """Add the gradient of :func:`_state_at` to that of the entering states, in place."""
-    inside = stop < G.shape[2]
-    index = torch.arange(len(stop), device=stop.device)
-    zero = torch.zeros((), dtype=G.dtype, device=G.device)
-    masked = torch.where(inside[:, None], g_stop, zero)
-    G[:, index, stop.clamp(max=G.shape[2] - 1)] += masked
-    g_last += g_stop - masked
+from ._chunks import Scan
+from ._operators import CHUNK_LENGTH, ChunkOperator, dense_operator, fit_chunk
 
 
 def scan(
@@ -223,14 +41,13 @@ def scan(
         State after each sequence's own last sample.
     """
     batch, length, H = u.shape
-    *blocks, _ = operator
     b, N = operator.enter.shape[1:]
     x = u.new_zeros(H, batch, N) if state is None else state.transpose(0, 1)
     if not return_state:
-        return _Scan.apply(u, x, *blocks, None)[0], None
+        return Scan.apply(u, x, operator.matrix, None)[0], None
     if lengths is None:
         lengths = torch.full((batch,), length, device=u.device)
-    y, entering = _Scan.apply(u, x, *blocks, lengths // b)
+    y, entering = Scan.apply(u, x, operator.matrix, lengths // b)
     return y, _finish(u, entering, operator, lengths).transpose(0, 1)
 
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from statsmodels.datasets import co2
 
-from sks4 import S4Classifier, S4Regressor
+from sks4 import S4Classifier, S4Forecaster, S4Regressor
 
 TINY = {
     "d_model": 4,
@@ -45,3 +46,16 @@ def ragged_waves(waves):
     """Return the same waves with 8 to 20 time points."""
     X, y = waves
     return [x[:, : 20 - i % 13] for i, x in enumerate(X)], y
+
+
+@pytest.fixture
+def make_forecaster():
+    parameters = {"horizon": 4, "context_length": 12, "patch_size": 4}
+    parameters |= {"batch_size": 32, "early_stopping": False}
+    return lambda **others: S4Forecaster(**(TINY | parameters | others))
+
+
+@pytest.fixture(scope="session")
+def weekly():
+    """Return three years of carbon dioxide at Mauna Loa by week, in ppm, with gaps as NaN."""
+    return co2.load_pandas().data["co2"]["1963":"1965"]

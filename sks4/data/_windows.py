@@ -1,0 +1,321 @@
+"""Windows over rows of time: the context before an origin, and the horizon behind it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import Dataset
+
+from sks4._validation import check_choice, check_integer
+from sks4.data._batching import Batch
+from sks4.data._scaling import fill_forward
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedSeries:
+    """Rows of time as the network reads them.
+
+    Attributes
+    ----------
+    values : Tensor of shape (n_timepoints, n_targets)
+        Scaled targets, with missing ones filled.
+    observed : Tensor of shape (n_timepoints, n_targets), bool
+        Which ones were not filled.
+    covariates : Tensor of shape (at least n_timepoints, n_covariates)
+        Scaled covariates; there may be more rows, since they are known ahead.
+    """
+
+    values: Tensor
+    observed: Tensor
+    covariates: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of time points at which targets may be known."""
+        return len(self.values)
+
+
+class SeriesEncoder:
+    """Scale the columns of a series and of its covariates, and fill what is missing.
+
+    Parameters
+    ----------
+    standardize : bool, default=True
+        Whether each column is scaled to mean 0 and standard deviation 1 over the training rows.
+    missing : {"mask", "ffill", "error"}, default="mask"
+        What happens to missing targets. "ffill": the last observed value stands for them, and the
+        first observed one before it. "mask": the same, and if the training rows miss some, the
+        network also reads where. "error": refuse them.
+
+    Attributes
+    ----------
+    target_scaler_, covariate_scaler_ : StandardScaler
+        The fitted scaling.
+    has_mask_ : bool
+        Whether the network reads a mask.
+    """
+
+    def __init__(self, standardize: bool = True, missing: str = "mask") -> None:
+        self.standardize = standardize
+        self.missing = check_choice("missing", missing, ("mask", "ffill", "error"))
+
+    def fit(self, values: np.ndarray, covariates: np.ndarray) -> "SeriesEncoder":
+        """Learn from the training rows.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_timepoints, n_targets), float64
+            Targets, NaN where missing; each has one value at least.
+        covariates : ndarray of shape (n_timepoints, n_covariates), float64
+            Covariates, NaN where missing.
+
+        Returns
+        -------
+        self : SeriesEncoder
+            The fitted encoder.
+
+        Raises
+        ------
+        ValueError
+            If missing values are refused, or the values are too large to be scaled.
+        """
+        self.check(values)
+        self.has_mask_ = self.missing == "mask" and bool(np.isnan(values).any())
+        self.target_scaler_ = self._fit_scaler(values, "The targets")
+        self.covariate_scaler_ = self._fit_scaler(covariates, "The covariates")
+        return self
+
+    def check(self, values: np.ndarray) -> None:
+        """Raise ValueError if missing values are refused and there are some."""
+        if self.missing == "error" and np.isnan(values).any():
+            row = int(np.isnan(values).any(axis=1).argmax())
+            raise ValueError(
+                "The series must have no missing values with missing='error', got NaN first in "
+                f"row {row}. Pass missing='mask' or 'ffill'."
+            )
+
+    def transform(
+        self, values: np.ndarray, covariates: np.ndarray, dtype: str = "float32"
+    ) -> EncodedSeries:
+        """Encode rows of time.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_timepoints, n_targets)
+            Targets, NaN where missing.
+        covariates : ndarray of shape (at least n_timepoints, n_covariates)
+            Covariates, NaN where missing: the last value before stands for it, else the mean.
+        dtype : {"float32", "float64"}, default="float32"
+            Type of the result.
+
+        Returns
+        -------
+        EncodedSeries
+            Without NaN.
+
+        Raises
+        ------
+        ValueError
+            If missing values are refused, or a scaled value is beyond the range of `dtype`.
+        """
+        self.check(values)
+        absent = np.isnan(values)
+        scaled = self._scale(self.target_scaler_, values)
+        first = np.take_along_axis(scaled, absent.argmin(axis=0)[np.newaxis], axis=0)[0]
+        filled = fill_forward(scaled.T, absent.T, np.nan_to_num(first)).T
+        known = self._scale(self.covariate_scaler_, covariates)
+        known = fill_forward(known.T, np.isnan(known.T), np.zeros(known.shape[1])).T
+        return EncodedSeries(
+            _as_tensor(filled, dtype, "The targets"),
+            torch.from_numpy(~absent),
+            _as_tensor(known, dtype, "The covariates"),
+        )
+
+    def restore(self, outputs: np.ndarray) -> np.ndarray:
+        """Bring outputs back into the unit of the targets.
+
+        Parameters
+        ----------
+        outputs : ndarray of shape (..., n_targets)
+            Scaled values.
+
+        Returns
+        -------
+        ndarray of the same shape, float64
+            Values in the unit of the targets.
+        """
+        outputs = outputs.astype(np.float64)
+        if self.target_scaler_ is None:
+            return outputs
+        return outputs * self.target_scaler_.scale_ + self.target_scaler_.mean_
+
+    def _fit_scaler(self, columns: np.ndarray, name: str) -> StandardScaler | None:
+        if not self.standardize or columns.shape[1] == 0:
+            return None
+        observed = ~np.isnan(columns).all(axis=0)
+        columns = np.where(observed, columns, 0.0)  # an empty covariate has no effect
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaler = StandardScaler().fit(columns)
+        if not np.isfinite(scaler.var_).all():
+            raise ValueError(
+                f"{name} must be within 1e150 in magnitude to be standardized, else its variance "
+                "is beyond float64. Scale them before, or pass standardize=None."
+            )
+        return scaler
+
+    @staticmethod
+    def _scale(scaler: StandardScaler | None, columns: np.ndarray) -> np.ndarray:
+        if scaler is None:
+            return columns
+        with np.errstate(over="ignore"):  # refused where it is rounded to the dtype
+            return (columns - scaler.mean_) / scaler.scale_
+
+
+def _as_tensor(values: np.ndarray, dtype: str, name: str) -> Tensor:
+    """Return a contiguous tensor, all finite."""
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(values, dtype=dtype)
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"{name} must be within the range of {dtype} after scaling, got values up to "
+            f"{np.abs(values).max():.3g}. Scale them before, or pass dtype='float64'."
+        )
+    return torch.from_numpy(array)
+
+
+class WindowDataset(Dataset[Batch]):
+    """Windows of one series as whole batches, for a torch DataLoader with an identity `collate_fn`.
+
+    The windows are views of the series; a batch copies its own ones. A batch is ``(inputs,
+    targets)``. `inputs` holds "context", shape (batch, context_length, n_targets); "observed", bool
+    of the same shape, if asked for; and "covariates", shape (batch, context_length + horizon,
+    n_covariates), if there are some. `targets` holds "y" and "weight", both
+    (batch, horizon, n_targets); the weight is 0 where a target is missing, behind the last row, or
+    where the context has nothing observed of its series.
+
+    Parameters
+    ----------
+    series : EncodedSeries
+        The rows of time.
+    origins : ndarray of shape (n_windows,), int
+        Number of rows before the horizon of each window, `context_length` at least. Covariates
+        behind the last known row stay as they were there.
+    context_length, horizon : int
+        Rows before and behind an origin.
+    has_mask : bool, default=False
+        Whether "observed" is part of a batch.
+    row_weight : ndarray of shape (n_timepoints,) or None, default=None
+        What each row counts as a target; None: ones.
+    n_ahead : int, default=0
+        Rows by which the windows move on behind their origins.
+    continuation : ndarray of shape (n_windows, n_steps, n_targets) or None, default=None
+        What stands in the place of values there: forecasts of the last of these rows, all of them
+        or `context_length` at least. Needed if `n_ahead` is not 0.
+
+    Raises
+    ------
+    ValueError
+        If an origin has fewer than `context_length` rows before it, or is behind the last row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = np.arange(10.0)[:, np.newaxis]
+    >>> encoder = SeriesEncoder(standardize=False).fit(rows, np.empty((10, 0)))
+    >>> series = encoder.transform(rows, np.empty((10, 0)))
+    >>> windows = WindowDataset(series, np.array([4, 9]), context_length=3, horizon=2)
+    >>> inputs, targets = windows[0, 1]
+    >>> inputs["context"][:, :, 0].tolist(), targets["y"][:, :, 0].tolist()
+    ([[1.0, 2.0, 3.0], [6.0, 7.0, 8.0]], [[4.0, 5.0], [9.0, 0.0]])
+    >>> targets["weight"][1, :, 0].tolist()
+    [1.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        series: EncodedSeries,
+        origins: np.ndarray,
+        context_length: int,
+        horizon: int,
+        *,
+        has_mask: bool = False,
+        row_weight: np.ndarray | None = None,
+        n_ahead: int = 0,
+        continuation: np.ndarray | None = None,
+    ) -> None:
+        self.context_length = check_integer("context_length", context_length)
+        self.horizon = check_integer("horizon", horizon)
+        self.origins = torch.from_numpy(np.asarray(origins, dtype=np.int64))
+        self.has_mask = has_mask
+        self._check_origins(len(series))
+        self.continuation = None if continuation is None else torch.from_numpy(continuation)
+        self.n_ahead = n_ahead
+        stop = int(self.origins.max()) + n_ahead + self.horizon
+        self._cut(series, row_weight, stop)
+
+    def _check_origins(self, n_timepoints: int) -> None:
+        first, last = int(self.origins.min()), int(self.origins.max())
+        if first < self.context_length or last > n_timepoints:
+            raise ValueError(
+                f"origins must be from context_length={self.context_length} to the number of rows, "
+                f"{n_timepoints}, got {first} to {last}."
+            )
+
+    def _cut(self, series: EncodedSeries, row_weight: np.ndarray | None, stop: int) -> None:
+        """Make the views, over rows that reach to `stop`."""
+        behind = max(0, stop - len(series))
+        values, observed = (
+            functional.pad(rows, (0, 0, 0, behind)) for rows in (series.values, series.observed)
+        )
+        weight = observed.to(values.dtype)
+        if row_weight is not None:
+            weight[: len(row_weight)] *= torch.from_numpy(row_weight[:, np.newaxis])
+        covariates = series.covariates
+        if covariates.shape[1] and (behind := stop - len(covariates)) > 0:
+            covariates = torch.cat([covariates, covariates[-1:].expand(behind, -1)])
+        self._context = _windows(values, self.context_length)
+        self._observed = _windows(observed, self.context_length)
+        self._y = _windows(values, self.horizon)
+        self._weight = _windows(weight, self.horizon)
+        self._covariates = (
+            _windows(covariates, self.context_length + self.horizon)
+            if covariates.shape[1]
+            else None
+        )
+        seen = series.observed
+        self._first_seen = torch.where(seen.any(0), seen.int().argmax(0), len(series))
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.origins)
+
+    def __getitem__(self, rows: Any) -> Batch:
+        """Return the windows at one position or several as a batch."""
+        return self.__getitems__(np.atleast_1d(rows).tolist())
+
+    def __getitems__(self, rows: list[int]) -> Batch:
+        """Return the windows at some positions as one batch."""
+        origins = self.origins[rows]
+        ahead = origins + self.n_ahead
+        before = ahead - self.context_length
+        inputs = {"context": self._context[before]}
+        if self.has_mask:
+            inputs["observed"] = self._observed[before]
+        if self.continuation is not None:
+            n_steps = min(self.n_ahead, self.context_length)
+            inputs["context"][:, -n_steps:] = self.continuation[rows, -n_steps:]
+            if self.has_mask:
+                inputs["observed"][:, -n_steps:] = True
+        if self._covariates is not None:
+            inputs["covariates"] = self._covariates[before]
+        known = self._first_seen < origins[:, None]  # (batch, n_targets)
+        weight = self._weight[ahead] * known[:, None]
+        return inputs, {"y": self._y[ahead], "weight": weight}
+
+
+def _windows(rows: Tensor, length: int) -> Tensor:
+    """Return all windows of some rows as a view of shape (n_windows, length, n_columns)."""
+    return rows.unfold(0, length, 1).transpose(1, 2)

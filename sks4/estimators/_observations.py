@@ -1,0 +1,172 @@
+"""Rows of time that were observed, checked and brought into one form."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import check_array
+
+from sks4.estimators._timeline import Timeline
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """Targets and covariates of consecutive rows of time.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_timepoints, n_targets), float64
+        Targets, NaN where missing.
+    covariates : ndarray of shape (n_timepoints, n_covariates), float64
+        What is known ahead, features of the calendar included; NaN where missing.
+    weights : ndarray of shape (n_timepoints,), float64
+        What each row counts as a target.
+    timeline : Timeline
+        The labels of the rows.
+    """
+
+    values: np.ndarray
+    covariates: np.ndarray
+    weights: np.ndarray
+    timeline: Timeline
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.values)
+
+    def head(self, n_rows: int) -> "Observations":
+        """Return the first rows."""
+        return Observations(
+            self.values[:n_rows],
+            self.covariates[:n_rows],
+            self.weights[:n_rows],
+            self.timeline.head(n_rows),
+        )
+
+    def followed_by(self, later: "Observations") -> "Observations":
+        """Return these rows with others behind them, which follow them in time."""
+        return Observations(
+            np.concatenate([self.values, later.values]),
+            np.concatenate([self.covariates, later.covariates]),
+            np.concatenate([self.weights, later.weights]),
+            self.timeline.extended(len(later)),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TargetForm:
+    """The form in which targets came, so that forecasts leave in the same.
+
+    Attributes
+    ----------
+    n_targets : int or None
+        Number of columns; None if the targets have one axis.
+    names : Index
+        Names of the targets, numbers if they have none.
+    name : hashable or None
+        Name of a Series.
+    has_labels : bool
+        Whether `names` are those of the user.
+    """
+
+    n_targets: int | None
+    names: pd.Index
+    name: Any
+    has_labels: bool
+
+    @classmethod
+    def of(cls, data: Any, values: np.ndarray) -> "TargetForm":
+        """Return the form of some data, whose checked values have one axis or two."""
+        if isinstance(data, pd.DataFrame):
+            return cls(values.shape[1], data.columns, None, True)
+        if values.ndim == 2:
+            return cls(values.shape[1], pd.RangeIndex(values.shape[1]), None, False)
+        name = getattr(data, "name", None)
+        return cls(None, pd.Index([0 if name is None else name]), name, name is not None)
+
+    def check_same(self, other: "TargetForm", name: str) -> None:
+        """Raise ValueError if targets differ from those of fit in number or in names."""
+        if self.n_targets != other.n_targets:
+            shapes = [
+                "(n_timepoints,)" if n is None else f"(n_timepoints, {n})"
+                for n in (self.n_targets, other.n_targets)
+            ]
+            raise ValueError(f"{name} must have shape {shapes[0]} as in fit, got {shapes[1]}.")
+        named = self.n_targets is not None and self.has_labels and other.has_labels
+        if named and not self.names.equals(other.names):
+            raise ValueError(
+                f"{name} must have the columns of fit, {list(self.names)}, got {list(other.names)}."
+            )
+
+    def arrange(self, forecast: np.ndarray) -> np.ndarray:
+        """Drop the axis of the targets from (n_rows, n_targets, ...) if those of fit had none."""
+        return forecast[:, 0] if self.n_targets is None else forecast
+
+    def label(self, forecast: np.ndarray, index: pd.Index | None) -> Any:
+        """Return forecasts (n_rows, n_targets) as an array, or with labels as Series or frame."""
+        if index is None:
+            return self.arrange(forecast)
+        if self.n_targets is not None:
+            return pd.DataFrame(forecast, index=index, columns=self.names)
+        return pd.Series(forecast[:, 0], index=index, name=self.name)
+
+
+def check_series(data: Any, name: str) -> np.ndarray:
+    """Return a series as float64 of shape (n_timepoints,) or (n_timepoints, n_targets).
+
+    Parameters
+    ----------
+    data : array-like
+        The series, NaN where a value is missing.
+    name : str
+        What an error calls it.
+
+    Returns
+    -------
+    ndarray, float64
+        A copy or a view of the same shape.
+
+    Raises
+    ------
+    ValueError
+        If there is no row, a value is infinite or not a number, or there are more than two axes.
+    """
+    if isinstance(data, (list, tuple)) and any(
+        isinstance(item, (pd.DataFrame, pd.Series)) for item in data
+    ):
+        raise ValueError(
+            f"{name} must be one series, or one frame with a column for each, got a "
+            f"{type(data).__name__} of several. Series over the same times go "
+            "into one frame: pd.concat(..., axis=1)."
+        )
+    return check_array(
+        data,
+        dtype=np.float64,
+        ensure_2d=False,
+        ensure_all_finite="allow-nan",
+        input_name=name,
+    )
+
+
+def check_covariates(X: Any) -> np.ndarray:
+    """Return covariates as float64 of shape (n_timepoints, n_covariates), perhaps no columns."""
+    if isinstance(X, pd.DataFrame) and X.shape[1] == 0:
+        return np.empty(X.shape)  # a frame without columns has no dtype that could be checked
+    return check_array(
+        X,
+        dtype=np.float64,
+        ensure_all_finite="allow-nan",
+        ensure_min_features=0,
+        input_name="X",
+    )
+
+
+def check_each_observed(values: np.ndarray, names: pd.Index, purpose: str) -> None:
+    """Raise ValueError if a target (n_timepoints, n_targets) has no value at all."""
+    empty = np.isnan(values).all(axis=0)
+    if empty.any():
+        raise ValueError(
+            f"Every target must have a value in the {len(values)} rows {purpose}, got only NaN "
+            f"for target {names[int(empty.argmax())]!r}. Leave it out, or pass more rows."
+        )

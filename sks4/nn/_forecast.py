@@ -1,0 +1,275 @@
+"""The forecasting model: windows of the past in, the whole horizon out."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sks4._validation import check_choice, check_integer
+
+from ._backbone import S4Backbone
+from ._heads import Pooling
+from ._model import ssm_parameter_groups
+
+CHANNELS = ("independent", "mixed")
+POOLINGS = ("all", "last", "mean", "max")
+
+# Where a window is constant, its scale is this, in units of the whole series.
+_SMALLEST_SCALE = 1e-4
+
+
+class S4ForecastModel(nn.Module):
+    """Forecast the whole horizon at once, from a window of the past.
+
+    A window is freed from its own level, the last value, and its own scale. Two paths continue it,
+    and the forecast is their mean: an S4 backbone over patches, read by a linear head, and one
+    linear map for all series. In training each window goes through one of the two, drawn at random.
+    So each path learns to forecast by itself, and their mean is that of two models, with errors
+    that partly cancel. Both begin as the naive forecast, the last value.
+
+    Where covariates are known ahead, a small network of them is subtracted before and added after:
+    a regression whose errors are forecast.
+
+    Parameters
+    ----------
+    n_targets : int
+        Number of series.
+    context_length : int
+        Number of past steps in a window.
+    horizon : int
+        Number of future steps.
+    n_covariates : int, default=0
+        Number of covariates, known for past and future.
+    n_quantiles : int or None, default=None
+        Number of outputs for each future value; None: one, without an axis of its own.
+    standardize : bool, default=True
+        Whether level and scale of each window are removed and restored.
+    channels : {"independent", "mixed"}, default="independent"
+        Whether the backbone reads each series by itself, with the same weights for all, or all of
+        them together.
+    pooling : {"all", "last", "mean", "max"}, default="all"
+        What the head reads: the features of all steps, or those of one pooled step.
+    d_model, n_layers, patch_size, dropout, norm, prenorm
+        See :class:`S4Backbone`. The first patch is filled with zeros, which are the level.
+    **layer : dict
+        Parameters of :class:`S4Layer`.
+
+    References
+    ----------
+    Zeng et al. 2023 (Are Transformers Effective for Time Series Forecasting?, AAAI), the linear map
+    from the last value; Kim et al. 2022 (Reversible Instance Normalization, ICLR), the scaling;
+    Nie et al. 2023 (A Time Series is Worth 64 Words, ICLR), patches of independent channels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sks4 import nn
+    >>> model = nn.S4ForecastModel(3, context_length=96, horizon=24, d_model=8, d_state=4)
+    >>> model(torch.randn(5, 96, 3)).shape
+    torch.Size([5, 24, 3])
+    """
+
+    def __init__(
+        self,
+        n_targets: int,
+        context_length: int,
+        horizon: int,
+        *,
+        n_covariates: int = 0,
+        n_quantiles: int | None = None,
+        standardize: bool = True,
+        channels: str = "independent",
+        pooling: str = "all",
+        d_model: int = 16,
+        n_layers: int = 2,
+        patch_size: int = 24,
+        dropout: float = 0.3,
+        norm: str | None = "layer",
+        prenorm: bool = True,
+        **layer: Any,
+    ) -> None:
+        super().__init__()
+        self.n_targets = check_integer("n_targets", n_targets)
+        self.horizon = check_integer("horizon", horizon)
+        self.context_length = check_integer("context_length", context_length)
+        self.n_covariates = check_integer("n_covariates", n_covariates, minimum=0)
+        if n_quantiles is not None:
+            check_integer("n_quantiles", n_quantiles)
+        self.n_quantiles = n_quantiles
+        self.standardize = standardize
+        self.channels = check_choice("channels", channels, CHANNELS)
+        check_choice("pooling", pooling, POOLINGS)
+        n_series = 1 if channels == "independent" else self.n_targets
+        n_outputs = self.horizon * (n_quantiles or 1)
+        self.backbone = S4Backbone(
+            n_series,
+            d_model,
+            n_layers,
+            patch_size=patch_size,
+            dropout=dropout,
+            norm=norm,
+            prenorm=prenorm,
+            **layer,
+        )
+        n_steps = -(-self.context_length // patch_size)
+        self.pool = nn.Flatten() if pooling == "all" else Pooling(pooling)
+        n_features = d_model * (n_steps if pooling == "all" else 1)
+        self.head = _zero_linear(n_features, n_series * n_outputs)
+        self.linear = _zero_linear(self.context_length, n_outputs)
+        self.regression = CovariateEffect(n_covariates, self.n_targets) if n_covariates else None
+
+    def forward(
+        self, context: Tensor, covariates: Tensor | None = None, observed: Tensor | None = None
+    ) -> Tensor:
+        """Map windows to forecasts.
+
+        Parameters
+        ----------
+        context : Tensor of shape (batch, context_length, n_targets)
+            The past, all finite.
+        covariates : Tensor of shape (batch, context_length + horizon, n_covariates), optional
+            Covariates of past and future. Those of a step act on no forecast of an earlier step.
+        observed : Tensor of shape (batch, context_length, n_targets), bool, optional
+            Whether a value was observed; what stands in the place of others has no effect. All
+            were if omitted.
+
+        Returns
+        -------
+        Tensor of shape (batch, horizon, n_targets) or (batch, horizon, n_targets, n_quantiles)
+            The forecasts.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit.
+        """
+        self._check_input(context, covariates, observed)
+        effect = None if self.regression is None else self.regression(covariates)
+        if effect is not None:
+            context = context - effect[:, : self.context_length]
+        if observed is not None:
+            observed = observed | ~observed.any(1, keepdim=True)
+        level, scale = self._level_and_scale(context, observed)
+        if observed is not None:
+            context = torch.where(observed, context, level)
+        forecast = self._forecast((context - level) / scale)
+        if self.n_quantiles is not None:
+            level, scale = level[..., None], scale[..., None]
+        forecast = forecast * scale + level
+        if effect is None:
+            return forecast
+        effect = effect[:, self.context_length :]
+        return forecast + (effect if self.n_quantiles is None else effect[..., None])
+
+    def _check_input(
+        self, context: Tensor, covariates: Tensor | None, observed: Tensor | None
+    ) -> None:
+        """Raise if a shape does not fit."""
+        if context.dim() != 3 or context.shape[1:] != (self.context_length, self.n_targets):
+            raise ValueError(
+                f"context must have shape (batch, {self.context_length}, {self.n_targets}), got "
+                f"{tuple(context.shape)}."
+            )
+        if observed is not None and observed.shape != context.shape:
+            raise ValueError(
+                f"observed must have the shape of context, {tuple(context.shape)}, got "
+                f"{tuple(observed.shape)}."
+            )
+        shape = (len(context), self.context_length + self.horizon, self.n_covariates)
+        if self.n_covariates and (covariates is None or covariates.shape != shape):
+            got = None if covariates is None else tuple(covariates.shape)
+            raise ValueError(
+                f"covariates must have shape (batch, context_length + horizon, n_covariates) = "
+                f"{shape}, got {got}."
+            )
+        if not self.n_covariates and covariates is not None:
+            raise ValueError(
+                f"covariates must be None for a model with n_covariates=0, got "
+                f"{tuple(covariates.shape)}."
+            )
+
+    def _level_and_scale(self, u: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return last value and standard deviation of what a window observes.
+
+        Both have the shape (batch, 1, n_targets).
+        """
+        if not self.standardize:
+            return torch.zeros_like(u[:, :1]), torch.ones_like(u[:, :1])
+        if observed is None:
+            level, share = u[:, -1:], torch.full_like(u, 1 / u.shape[1])
+        else:
+            steps = torch.arange(u.shape[1], device=u.device)[:, None]
+            last = torch.where(observed, steps, 0).amax(1, keepdim=True)
+            level = u.gather(1, last)
+            share = observed.to(u.dtype) / observed.sum(1, keepdim=True)
+        mean = (share * u).sum(1, keepdim=True)
+        variance = (share * (u - mean).square()).sum(1, keepdim=True)
+        return level, (variance + _SMALLEST_SCALE**2).sqrt()
+
+    def _forecast(self, u: Tensor) -> Tensor:
+        """Return the forecast of a window in its own units."""
+        u = u.mT  # (batch, n_targets, context_length)
+        if self.channels == "independent":
+            u = u.flatten(0, 1)[:, None]  # (batch * n_targets, 1, context_length)
+        y = self._mean_of_paths(u)
+        y = y.reshape(-1, self.n_targets, self.horizon, self.n_quantiles or 1)
+        y = y.transpose(1, 2)  # (batch, horizon, n_targets, n_quantiles)
+        return y if self.n_quantiles is not None else y[..., 0]
+
+    def _mean_of_paths(self, u: Tensor) -> Tensor:
+        """Map ``u (rows, n_series, context_length)`` to ``(rows, n_series, n_outputs)``.
+
+        In training, half of the rows go through either path; a row alone goes through both.
+        """
+        if not self.training or len(u) == 1:
+            return (self.linear(u) + self._state_space(u)) / 2
+        order = torch.randperm(len(u), device=u.device)
+        first, second = order.tensor_split(2)
+        y = torch.cat([self._state_space(u[first]), self.linear(u[second])])
+        return y[order.argsort()]
+
+    def _state_space(self, u: Tensor) -> Tensor:
+        """Continue ``u (rows, n_series, context_length)`` by the backbone and its head."""
+        u = functional.pad(u, (-u.shape[-1] % self.backbone.patch_size, 0))
+        x, _ = self.backbone(u.mT)  # (rows, n_patches, d_model)
+        return self.head(self.pool(x)).unflatten(-1, (u.shape[1], -1))
+
+    def parameter_groups(
+        self, lr: float, ssm_lr: float, weight_decay: float
+    ) -> list[dict[str, Any]]:
+        """Return the parameter groups of the optimizer; see :meth:`S4Model.parameter_groups`."""
+        return ssm_parameter_groups(self, lr, ssm_lr, weight_decay)
+
+
+class CovariateEffect(nn.Module):
+    """The effect of covariates on the targets of the same step, at first none.
+
+    Parameters
+    ----------
+    n_covariates : int
+        Number of covariates.
+    n_targets : int
+        Number of targets.
+    width : int, default=32
+        Number of hidden units beside the linear map.
+    """
+
+    def __init__(self, n_covariates: int, n_targets: int, width: int = 32) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(n_covariates, width)
+        self.linear = nn.Linear(n_covariates + width, n_targets, bias=False)
+        nn.init.zeros_(self.linear.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x (batch, length, n_covariates)`` to ``(batch, length, n_targets)``."""
+        hidden = functional.gelu(self.hidden(x))
+        return self.linear(torch.cat([x, hidden], -1))
+
+
+def _zero_linear(n_inputs: int, n_outputs: int) -> nn.Linear:
+    """Return a linear map that is zero at first."""
+    linear = nn.Linear(n_inputs, n_outputs)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear

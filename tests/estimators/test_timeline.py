@@ -1,0 +1,118 @@
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+
+from sks4.estimators._timeline import Timeline
+
+INDEXES = {
+    "hours": pd.date_range("2024-01-01", periods=9, freq="h"),
+    "weeks": pd.date_range("2024-01-06", periods=9, freq="W-SAT"),
+    "month ends": pd.date_range("2024-01-31", periods=9, freq="ME"),
+    "business days": pd.bdate_range("2024-01-04", periods=9),
+    "every 90 minutes": pd.date_range("2024-01-01", periods=9, freq="90min"),
+    "days over a change of clocks": pd.date_range(
+        "2024-03-26", periods=9, freq="D", tz="Europe/Berlin"
+    ),
+    "hours over a change of clocks": pd.date_range(
+        "2024-10-26 20:00", periods=9, freq="h", tz="Europe/Berlin"
+    ),
+    "quarters": pd.period_range("2024Q1", periods=9, freq="Q"),
+    "pairs of months": pd.period_range("2024-01", periods=9, freq="2M"),
+    "integers": pd.RangeIndex(100, 109),
+    "tens": pd.Index(np.arange(50, 140, 10)),
+}
+
+
+@pytest.fixture(params=INDEXES, ids=str)
+def index(request):
+    return INDEXES[request.param]
+
+
+def without_frequency(index):
+    """Return the labels as they come out of a file, without a frequency."""
+    return pd.DatetimeIndex(index.tolist()) if isinstance(index, pd.DatetimeIndex) else index
+
+
+def test_rows_follow_in_the_steps_of_the_index(index):
+    timeline = Timeline(without_frequency(index[:5]), 5)
+    assert timeline.following(4).equals(index[5:])
+    assert timeline.extended(4).index.equals(index)
+    assert timeline.head(3).following(6).equals(index[3:])
+
+
+def test_positions_are_counted_from_the_first_row(index):
+    timeline = Timeline(without_frequency(index[:4]), 4)
+    assert_array_equal(timeline.positions(without_frequency(index)), np.arange(9))
+    assert_array_equal(timeline.positions(index[2:3]), [2])
+    assert_array_equal(timeline.positions(index[6:]), [6, 7, 8])
+
+
+def test_distant_rows_are_found():
+    timeline = Timeline(INDEXES["month ends"], 9)
+    assert timeline.positions(pd.DatetimeIndex(["2124-01-31"])).tolist() == [1200]
+
+
+def test_hole_is_refused(index):
+    with pytest.raises(ValueError, match=r"must have no hole and be in order, got .* right after"):
+        Timeline(index[:4], 4).positions(index[[2, 3, 5]])
+
+
+def test_label_off_the_grid_is_refused():
+    timeline = Timeline(INDEXES["hours"], 9)
+    with pytest.raises(ValueError, match="in steps of h, got 2024-01-01 03:30"):
+        timeline.positions(pd.DatetimeIndex(["2024-01-01 03:30"]))
+    with pytest.raises(ValueError, match=r"from 2024-01-01 00:00:00 on .* got 2023-12-31"):
+        timeline.positions(pd.DatetimeIndex(["2023-12-31"]))
+    with pytest.raises(ValueError, match="in steps of 10, got 55"):
+        Timeline(INDEXES["tens"], 9).positions(pd.Index([55]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (pd.Index([3, 4]), "DatetimeIndex, got labels of type int64"),
+        (pd.Index([0.5]), "DatetimeIndex, got labels of type float64"),
+        (pd.date_range("2024-01-01", periods=2, tz="UTC"), "time zone .* got UTC"),
+        (pd.period_range("2024-01-01", periods=2, freq="h"), "DatetimeIndex, got PeriodIndex"),
+    ],
+)
+def test_other_kind_of_labels_is_refused(labels, message):
+    with pytest.raises(TypeError, match=message):
+        Timeline(INDEXES["hours"], 9).positions(labels)
+
+
+def test_other_periods_are_refused():
+    with pytest.raises(TypeError, match="must be those of fit, Q-DEC, got M"):
+        Timeline(INDEXES["quarters"], 9).positions(pd.period_range("2025-01", periods=1, freq="M"))
+
+
+def test_labels_are_refused_where_there_were_none():
+    with pytest.raises(ValueError, match=r"must come without an index, .* since fit had none"):
+        Timeline(None, 9).positions(pd.RangeIndex(9, 12))
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        (pd.Index(list("abc")), TypeError, "must be a DatetimeIndex, a PeriodIndex or an index of"),
+        (pd.Index([0.0, 1.0]), TypeError, "got labels of type float64"),
+        (pd.MultiIndex.from_product([[0], [1, 2]]), TypeError, "got MultiIndex"),
+        (pd.Index([0, 1, 1]), ValueError, "every time once, got 1 twice"),
+        (pd.Index([2, 1, 0]), ValueError, "must be sorted by time, got 2 ... 0"),
+        (pd.Index([0, 1, 3]), ValueError, "equal steps, got 1 and then 3"),
+        (INDEXES["hours"][[0, 1, 2, 4, 5]], ValueError, "got 2024-01-01 02:00:00 and then 2024-01"),
+        (INDEXES["quarters"][[0, 1, 3]], ValueError, "equal steps, got 2024Q2 and then 2024Q4"),
+        (pd.DatetimeIndex(["2024-01-01", None]), ValueError, "no missing label"),
+    ],
+)
+def test_irregular_labels_are_refused(labels, error, message):
+    with pytest.raises(error, match=message):
+        Timeline(labels, len(labels))
+
+
+def test_rows_of_another_time_must_have_the_same_steps():
+    timeline = Timeline(INDEXES["hours"], 9)
+    timeline.check_same_steps(Timeline(pd.date_range("2030-05-05", periods=5, freq="h"), 5))
+    with pytest.raises(ValueError, match="must be at the steps of fit, h, got D"):
+        timeline.check_same_steps(Timeline(pd.date_range("2030-05-05", periods=5), 5))
