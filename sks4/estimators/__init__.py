@@ -2,12 +2,14 @@
 
 from sks4.estimators._classification import S4Classifier
 from sks4.estimators._forecasting import S4Forecaster
+from sks4.estimators._forecasting_stream import ForecasterStream
 from sks4.estimators._generation import S4Generator
 from sks4.estimators._regression import S4Regressor
 from sks4.estimators._streaming import ClassifierStream, RegressorStream, SequenceStream
 
 __all__ = [
     "ClassifierStream",
+    "ForecasterStream",
     "RegressorStream",
     "S4Classifier",
     "S4Forecaster",

@@ -1,7 +1,8 @@
 """Forecasts of the rows that follow: those seen, another history, or every origin of a backtest."""
 
+import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted, validate_dat
 from sks4._validation import check_integer
 from sks4.estimators._backtest import backtest_frame
 from sks4.estimators._forecasting_errors import CalibratedS4, Forecasts
+from sks4.estimators._forecasting_stream import ForecasterStream
 from sks4.estimators._observations import Observations, check_covariates, check_each_observed
 from sks4.estimators._timeline import time_index
 
@@ -109,6 +111,49 @@ class AheadS4(CalibratedS4):
             self._point(outputs),
             self._backtest_quantiles(outputs),
         )
+
+    def stream(self, n_streams: int = 1) -> ForecasterStream:
+        """Return an object that reads series row by row, in constant memory.
+
+        Parameters
+        ----------
+        n_streams : int, default=1
+            Number of series side by side, each with all targets.
+
+        Returns
+        -------
+        ForecasterStream
+            With ``push(sample)``, ``forecast()``, ``reset()`` and ``copy()``. It has read nothing
+            yet. At any time it forecasts what `forecast` does with everything pushed as `history`.
+
+        Raises
+        ------
+        NotFittedError
+            If it has not been fitted.
+        ValueError
+            If `fit` got covariates or a calendar, or `n_streams` is not positive.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sks4 import S4Forecaster
+        >>> wave = np.sin(np.arange(100) * 0.3)
+        >>> small = {"d_model": 4, "n_layers": 1, "max_epochs": 1, "random_state": 0}
+        >>> forecaster = S4Forecaster(horizon=6, context_length=24, **small).fit(wave)
+        >>> stream = forecaster.stream().push(wave[np.newaxis, :60])
+        >>> np.allclose(stream.forecast(), forecaster.forecast(history=wave[:60]), atol=1e-5)
+        True
+        """
+        check_is_fitted(self)
+        return ForecasterStream(self, n_streams)
+
+    def _without_rows(self) -> Self:
+        """Return a copy with weights of its own, and without what grows with the rows seen."""
+        other = copy.copy(self)
+        other.net_ = copy.deepcopy(self.net_)
+        for name in ("_seen_", "_calibration_", "_adaptive_"):
+            delattr(other, name)
+        return other
 
     def _history(self, history: Any) -> Observations:
         """Check rows that forecasts shall follow."""

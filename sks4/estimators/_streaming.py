@@ -106,7 +106,7 @@ class SequenceStream:
         TypeError
             If the values are not real numbers.
         """
-        values = self._checked(sample)
+        values = check_sample(sample, self.n_streams, self._encoder.n_channels, self.layout)
         start = self._encoder.n_pushed
         if values.shape[2] == 0:
             return self
@@ -169,39 +169,6 @@ class SequenceStream:
             )
         return outputs
 
-    def _checked(self, sample: Any) -> np.ndarray:
-        """Return a sample as an array of shape (n_streams, n_channels, n_timepoints)."""
-        is_frame = isinstance(sample, pd.DataFrame)
-        if isinstance(sample, torch.Tensor):
-            sample = sample.detach().cpu()
-        array = np.asarray(sample)
-        if array.dtype.kind not in "biufO":
-            raise TypeError(f"A sample must hold real numbers, got dtype {array.dtype}.")
-        array = array.astype(np.float64, copy=False)
-        leading = () if self.n_streams == 1 else (self.n_streams,)
-        n_axes = len(leading)
-        if array.ndim == n_axes + 2 and (is_frame or self.layout == "ntc"):
-            array = array.swapaxes(-1, -2)
-        n_channels = self._encoder.n_channels
-        if array.ndim - n_axes not in (1, 2) or array.shape[: n_axes + 1] != leading + (
-            n_channels,
-        ):
-            raise ValueError(self._shape_message(leading, np.shape(sample)))
-        return array.reshape(self.n_streams, n_channels, -1 if array.ndim > n_axes + 1 else 1)
-
-    def _shape_message(self, leading: tuple[int, ...], shape: tuple[int, ...]) -> str:
-        axes = ", ".join(map(str, leading + (self._encoder.n_channels,)))
-        one = f"({axes},)" if not leading else f"({axes})"
-        several = f"({axes}, n_timepoints)"
-        if self.layout == "ntc":
-            several = (
-                f"({', '.join(map(str, leading + ('n_timepoints', self._encoder.n_channels)))})"
-            )
-        return (
-            f"A sample must have shape {one}, or {several} for several at once, got {shape}. There "
-            f"are {self._encoder.n_channels} channels as in fit, and n_streams={self.n_streams}."
-        )
-
 
 class ClassifierStream(SequenceStream):
     """A stream of a classifier; see :class:`SequenceStream` for what it has in common.
@@ -255,3 +222,29 @@ class RegressorStream(SequenceStream):
         """Return the targets so far, shape (n_streams,) or (n_streams, n_targets), float64."""
         targets = self._target_scaler.inverse_transform(self._outputs())
         return targets[:, 0] if self._one_target else targets
+
+
+def check_sample(sample: Any, n_streams: int, n_channels: int, layout: str = "nct") -> np.ndarray:
+    """Return what was pushed as float64 of shape (n_streams, n_channels, n_timepoints)."""
+    is_frame = isinstance(sample, pd.DataFrame)
+    if isinstance(sample, torch.Tensor):
+        sample = sample.detach().cpu()
+    array = np.asarray(sample)
+    if array.dtype.kind not in "biufO":
+        raise TypeError(f"A sample must hold real numbers, got dtype {array.dtype}.")
+    array = array.astype(np.float64, copy=False)
+    leading = () if n_streams == 1 else (n_streams,)
+    n_axes = len(leading)
+    if array.ndim == n_axes + 2 and (is_frame or layout == "ntc"):
+        array = array.swapaxes(-1, -2)
+    if array.ndim - n_axes not in (1, 2) or array.shape[: n_axes + 1] != leading + (n_channels,):
+        one = ", ".join(map(str, leading + (n_channels,)))
+        several = leading + (n_channels, "n_timepoints")
+        if layout == "ntc":
+            several = leading + ("n_timepoints", n_channels)
+        raise ValueError(
+            f"A sample must have shape ({one}{'' if leading else ','}), or "
+            f"({', '.join(map(str, several))}) for several at once, got {np.shape(sample)}. There "
+            f"are {n_channels} channels as in fit, and n_streams={n_streams}."
+        )
+    return array.reshape(n_streams, n_channels, -1 if array.ndim > n_axes + 1 else 1)
