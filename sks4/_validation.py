@@ -68,5 +68,5 @@ def unmasked(array: Any) -> Any:
     kind = array.dtype.kind
     dtype = np.dtype(np.float64 if kind in "biu" else object if kind in "US" else array.dtype)
     values = array.data.astype(dtype)
-    values[np.ma.getmaskarray(array)] = None if dtype == object else np.nan
+    values[np.ma.getmaskarray(array)] = np.nan if dtype.kind in "fc" else None
     return values
