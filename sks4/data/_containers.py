@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from sklearn.utils.validation import check_array
 
-from sks4._validation import check_choice
+from sks4._validation import check_choice, unmasked
 from sks4.data._panel import Panel, build_panel
 from sks4.exceptions import DataShapeWarning
 
@@ -23,6 +23,9 @@ _NOT_NUMERIC = {
     *("datetime64", "datetime", "date", "time", "timedelta64", "timedelta", "period"),
 }
 
+# Kinds of labels whose order says nothing about time.
+_NO_ORDER = {"string", "bytes", "mixed", "mixed-integer"}
+
 _ARRAY_TYPES = (np.ndarray, torch.Tensor, pd.DataFrame, pd.Series)
 
 
@@ -30,8 +33,8 @@ def as_panel(X: Any, *, layout: str = "nct") -> Panel:
     """Bring sequences of any supported form into one panel.
 
     Trailing time points at which all channels are NaN are padding; any other NaN is a missing
-    value. The arrays are not copied, read-only memory maps included; frames are copied at
-    most once.
+    value, as is what is masked in a masked array. Arrays without a mask are not copied, read-only
+    memory maps included; frames are copied at most once.
 
     Parameters
     ----------
@@ -57,7 +60,8 @@ def as_panel(X: Any, *, layout: str = "nct") -> Panel:
     ------
     ValueError
         If X has a wrong number of dimensions, no sample, a sequence without a value, different
-        numbers of channels, an infinite value, or values that are not real numbers.
+        numbers of channels, an infinite value, values that are not real numbers, or times in
+        two-level columns that do not increase.
     TypeError
         If X is sparse, or holds objects that are not numbers.
 
@@ -118,7 +122,7 @@ def _panel_from_array(X: Any, layout: str) -> Panel:
     elif isinstance(X, (list, tuple)):
         X = _from_nested_list(X)
     # Infinite and missing values are told apart per sample later, in bounded memory.
-    array = check_array(X, allow_nd=True, ensure_all_finite=False, input_name="X")
+    array = check_array(unmasked(X), allow_nd=True, ensure_all_finite=False, input_name="X")
     if array.ndim == 2:
         return build_panel(array[:, np.newaxis], "2d")  # (n_samples, 1, n_timepoints)
     if array.ndim != 3:
@@ -166,7 +170,7 @@ def _as_sequence(item: Any, where: str, layout: str) -> np.ndarray:
     is_frame = isinstance(item, pd.DataFrame)
     if isinstance(item, torch.Tensor):
         item = item.detach().cpu()
-    array = _as_numeric(np.asarray(item), where)
+    array = _as_numeric(np.asarray(unmasked(item)), where)
     if array.ndim == 1:
         array = array[np.newaxis]  # (1, n_timepoints)
     elif array.ndim != 2:
@@ -231,6 +235,14 @@ def _panel_from_two_levels(frame: pd.DataFrame) -> Panel:
             f"Every channel must have the same time points in columns (channel, time), got "
             f"{frame.shape[1]} columns for {len(channels)} channels and {len(times)} time points."
         )
+    # Text has no order of time ("t10" comes before "t2"), so it is taken as it is.
+    is_text = pd.api.types.infer_dtype(times) in _NO_ORDER
+    if not (is_text or times.is_monotonic_increasing):
+        raise ValueError(
+            "The time points in columns (channel, time) must increase from left to right, got "
+            f"{list(times[:5])}{' and more' if len(times) > 5 else ''}. Sort the columns with "
+            "X.sort_index(axis=1), or number the time points in their order."
+        )
     if not expected.equals(frame.columns):
         frame = frame[expected]
     array = check_array(frame, ensure_all_finite=False, input_name="X")
@@ -250,7 +262,7 @@ def _is_nested(cell: Any) -> bool:
 
 def _stack_cells(cells: Sequence[Any], where: str) -> np.ndarray:
     """Stack the sequences in one row of a frame to (n_channels, n_timepoints)."""
-    arrays = [np.asarray(cell) for cell in cells]
+    arrays = [np.asarray(unmasked(cell)) for cell in cells]
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1 or arrays[0].ndim != 1:
         raise ValueError(

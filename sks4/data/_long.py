@@ -150,10 +150,11 @@ def _refuse_repeated_times(
     """Raise if two rows, next to each other when sorted, have the same sequence and time."""
     repeated = (np.diff(codes) == 0) & (np.diff(time_codes) == 0)
     if repeated.any():
-        row = df.iloc[order[repeated.argmax()]]
+        row = df.iloc[[order[repeated.argmax()]]]
+        (when,), (which,) = row[time].tolist(), row[id].tolist()  # Python's numbers, not numpy's
         raise ValueError(
-            f"Each sequence must have a time only once, got {time}={row[time]!r} several times "
-            f"for {id}={row[id]!r}. Drop or aggregate these rows."
+            f"Each sequence must have a time only once, got {time}={when!r} several times "
+            f"for {id}={which!r}. Drop or aggregate these rows."
         )
 
 

@@ -9,6 +9,7 @@ import torch
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_array
 
+from sks4._validation import unmasked
 from sks4.data._containers import as_panel
 from sks4.data._panel import Panel
 
@@ -113,31 +114,31 @@ class SymbolEncoder:
             prompt = _characters(prompt)
         elif isinstance(prompt, (list, tuple)) and any(isinstance(p, (str, bytes)) for p in prompt):
             prompt = [_characters(item) for item in prompt]
-        numbers = self._numbers(_rectangular(prompt))
+        numbers = self._numbers(_rectangular(unmasked(prompt)), "prompt")
         if numbers.dtype.kind == "f":
             raise ValueError("prompt must have no missing symbols, got NaN or None.")
         return numbers
 
-    def _numbers(self, array: np.ndarray) -> np.ndarray:
+    def _numbers(self, array: np.ndarray, input_name: str = "X") -> np.ndarray:
         """Return the numbers of the symbols in an array of any shape."""
         symbols, (values, missing) = self.symbols_, _as_symbols(array)
         if _KINDS[values.dtype.kind] != _KINDS[symbols.dtype.kind] and values.size:
-            self._refuse(values.flat[0])
+            self._refuse(values.flat[0], input_name)
         numbers = np.searchsorted(symbols, values).clip(max=len(symbols) - 1)
         unknown = symbols[numbers] != values
         if missing is not None:
             unknown &= ~missing
         if unknown.any():
-            self._refuse(values[unknown][0])
+            self._refuse(values[unknown][0], input_name)
         if missing is None:
             return numbers.astype(np.min_scalar_type(len(symbols)))  # as small as the data was
         return np.where(missing, np.nan, numbers)
 
-    def _refuse(self, symbol: Any) -> None:
+    def _refuse(self, symbol: Any, input_name: str) -> None:
         symbols = self.symbols_.tolist()
         shown = ", ".join(map(repr, symbols[:8])) + (", ..." if len(symbols) > 8 else "")
         raise ValueError(
-            f"X must hold the {len(symbols)} symbols of fit only ({shown}), got "
+            f"{input_name} must hold the {len(symbols)} symbols of fit only ({shown}), got "
             f"{np.asarray(symbol).item()!r}. Fit with data in which every symbol occurs."
         )
 
@@ -146,9 +147,10 @@ def _map_arrays(X: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
     """Apply a function to each array of values in X, and return them in the same form."""
     if issparse(X):
         check_array(X)  # refuses it, in scikit-learn's words
+    X = unmasked(X)
     if isinstance(X, pd.DataFrame):
         if X.size and any(isinstance(cell, _CELLS) for cell in X.iloc[0]):
-            return X.map(lambda cell: function(np.asarray(cell)))
+            return X.map(lambda cell: function(np.asarray(unmasked(cell))))
         return _map_frame(X, function)
     if isinstance(X, torch.Tensor):
         return function(X.detach().cpu().numpy())
@@ -171,7 +173,7 @@ def _map_item(item: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
         return _map_frame(item, function)
     if isinstance(item, torch.Tensor):
         item = item.detach().cpu()
-    return function(np.asarray(item))
+    return function(np.asarray(unmasked(item)))
 
 
 def _map_frame(frame: pd.DataFrame, function: Callable[[np.ndarray], np.ndarray]) -> pd.DataFrame:
@@ -192,14 +194,19 @@ def _characters(item: Any) -> np.ndarray:
 
 
 def _rectangular(X: Any) -> np.ndarray:
-    """Return nested lists as an array."""
+    """Return nested lists as an array, of objects if they mix text with anything else."""
     try:
-        return np.asarray(X)
+        array = np.asarray(X)
     except ValueError as error:
         raise ValueError(
             "Nested lists must have equal lengths. Pass sequences of different lengths as a list "
             "of arrays or of texts."
         ) from error
+    if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
+        objects = np.asarray(X, dtype=object)  # numpy makes text of the numbers beside text
+        if pd.api.types.infer_dtype(objects.ravel(), skipna=False) not in ("string", "bytes"):
+            return objects
+    return array
 
 
 def _as_symbols(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

@@ -4,10 +4,12 @@ import copy
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import pandas as pd
 import torch
 
 from sks4._validation import check_integer
 from sks4.data import EncodedSeries
+from sks4.estimators._observations import TargetForm
 from sks4.estimators._streaming import check_sample
 
 if TYPE_CHECKING:
@@ -83,6 +85,9 @@ class ForecasterStream:
         TypeError
             If the values are not real numbers.
         """
+        form = self._forecaster._form_
+        if isinstance(sample, pd.DataFrame) and form.n_targets is not None:
+            form.check_same(TargetForm.of(sample, sample.to_numpy()), "A sample")
         new = check_sample(sample, self.n_streams, len(self._names)).swapaxes(1, 2)
         if np.isinf(new).any():
             raise ValueError("A sample must hold finite values or NaN, got infinity.")

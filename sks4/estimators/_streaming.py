@@ -8,8 +8,9 @@ import pandas as pd
 import torch
 from scipy.special import log_softmax, softmax
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import _check_feature_names
 
-from sks4._validation import check_integer
+from sks4._validation import check_integer, unmasked
 from sks4.data import SequenceEncoder, StreamEncoder
 from sks4.nn import ModelStepper, S4Model
 
@@ -38,9 +39,13 @@ class SequenceStream:
         Sampling interval of the streams over the one in training.
     layout : {"nct", "ntc"}, default="nct"
         Order of the axes of pushed arrays, as of the estimator.
+    feature_names : ndarray of shape (n_channels,) or None, default=None
+        Names of the channels in fit.
 
     Attributes
     ----------
+    feature_names_in_ : ndarray of shape (n_channels,) or None
+        Names of the channels, which samples that have names must have in the same order.
     lengths : ndarray of shape (n_streams,), int
         Time points that the prediction of each stream rests on.
     waiting : ndarray of shape (n_streams,), int
@@ -60,8 +65,10 @@ class SequenceStream:
         *,
         rate: float = 1.0,
         layout: str = "nct",
+        feature_names: np.ndarray | None = None,
     ) -> None:
         check_integer("n_streams", n_streams)
+        self.feature_names_in_ = feature_names
         self.n_streams = n_streams
         self.layout = layout
         parameter = next(model.parameters())
@@ -91,7 +98,9 @@ class SequenceStream:
         sample : array-like of shape (n_channels,) or (n_channels, n_timepoints)
             Raw values, NaN where missing. With several streams there is a leading axis,
             ``(n_streams, n_channels)`` or ``(n_streams, n_channels, n_timepoints)``. With
-            ``layout="ntc"`` time comes before the channels, as it does in a DataFrame.
+            ``layout="ntc"`` time comes before the channels, as it does in a DataFrame, and in a
+            list of one for each of several streams. If the model was fitted with names of the
+            channels, those of a DataFrame, or of a Series with one sample, must be the same.
 
         Returns
         -------
@@ -101,11 +110,12 @@ class SequenceStream:
         Raises
         ------
         ValueError
-            If the shape does not fit, or a value is infinite, or is missing and must not be. The
-            stream is then as before.
+            If the shape or the names do not fit, or a value is infinite, or is missing and must
+            not be. The stream is then as before.
         TypeError
             If the values are not real numbers.
         """
+        self._check_names(sample)
         values = check_sample(sample, self.n_streams, self._encoder.n_channels, self.layout)
         start = self._encoder.n_pushed
         if values.shape[2] == 0:
@@ -169,6 +179,42 @@ class SequenceStream:
             )
         return outputs
 
+    def _check_names(self, sample: Any) -> None:
+        """Let scikit-learn compare the names of the channels, where there are some, with fit's."""
+        if isinstance(sample, (list, tuple)):
+            for one in sample:
+                if isinstance(one, pd.DataFrame):
+                    self._check_names(one)
+        if self.feature_names_in_ is None or not isinstance(sample, (pd.DataFrame, pd.Series)):
+            return
+        names = sample.columns if isinstance(sample, pd.DataFrame) else sample.index
+        is_one_sample = isinstance(sample, pd.DataFrame) or self.n_streams == 1
+        if is_one_sample and all(isinstance(name, str) for name in names):
+            _check_feature_names(self, pd.DataFrame(columns=names), reset=False)
+
+
+def _stacked(frames: Any) -> np.ndarray:
+    """Return frames of equal lengths as one array (n_streams, n_timepoints, n_channels)."""
+    shapes = {np.shape(frame) for frame in frames}
+    if len(shapes) > 1:
+        raise ValueError(
+            "The DataFrames of one sample must have the same shape, one for each stream, got the "
+            f"shapes {sorted(shapes)}. Pass NaN for a stream that has no value."
+        )
+    return np.stack([np.asarray(frame) for frame in frames])
+
+
+def _real_numbers(sample: Any) -> np.ndarray:
+    """Return a sample in float64, NaN where it is missing."""
+    if isinstance(sample, torch.Tensor):
+        sample = sample.detach().cpu()
+    array = np.asarray(unmasked(sample))
+    if array.dtype.kind not in "biufO":
+        raise TypeError(f"A sample must hold real numbers, got dtype {array.dtype}.")
+    if array.dtype == object:
+        array = np.where(pd.isna(array), np.nan, array)
+    return array.astype(np.float64, copy=False)
+
 
 class ClassifierStream(SequenceStream):
     """A stream of a classifier; see :class:`SequenceStream` for what it has in common.
@@ -226,16 +272,13 @@ class RegressorStream(SequenceStream):
 
 def check_sample(sample: Any, n_streams: int, n_channels: int, layout: str = "nct") -> np.ndarray:
     """Return what was pushed as float64 of shape (n_streams, n_channels, n_timepoints)."""
-    is_frame = isinstance(sample, pd.DataFrame)
-    if isinstance(sample, torch.Tensor):
-        sample = sample.detach().cpu()
-    array = np.asarray(sample)
-    if array.dtype.kind not in "biufO":
-        raise TypeError(f"A sample must hold real numbers, got dtype {array.dtype}.")
-    array = array.astype(np.float64, copy=False)
+    time_first = layout == "ntc" or isinstance(sample, pd.DataFrame)
+    if isinstance(sample, (list, tuple)) and any(isinstance(x, pd.DataFrame) for x in sample):
+        sample, time_first = _stacked(sample), True
+    array = _real_numbers(sample)
     leading = () if n_streams == 1 else (n_streams,)
     n_axes = len(leading)
-    if array.ndim == n_axes + 2 and (is_frame or layout == "ntc"):
+    if array.ndim == n_axes + 2 and time_first:
         array = array.swapaxes(-1, -2)
     if array.ndim - n_axes not in (1, 2) or array.shape[: n_axes + 1] != leading + (n_channels,):
         one = ", ".join(map(str, leading + (n_channels,)))

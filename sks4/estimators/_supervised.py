@@ -272,7 +272,10 @@ class SupervisedS4(SequenceS4):
                 "bidirectional=True cannot be streamed, since every output depends on the whole "
                 "sequence; fit with bidirectional=False."
             )
+        # those of 2-D data are names of time points
+        names = getattr(self, "feature_names_in_", None) if self.n_timepoints_in_ is None else None
         return {
+            "feature_names": names,
             "model": self.net_.module_,
             "encoder": self.encoder_,
             "rate": self._rate(sampling_rate),

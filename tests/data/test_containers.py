@@ -260,3 +260,33 @@ def test_as_panel_warns_when_time_and_channels_look_swapped(wrap):
         warnings.simplefilter("error")
         as_panel(wrap(X), layout="ntc")
         as_panel(wrap(np.zeros((2, 6, 3))))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int64"])
+@pytest.mark.parametrize("wrap", [lambda x: x, list, lambda x: nested_frame(x, np.ma.asarray)])
+def test_masked_values_are_missing(dtype, wrap):
+    values = np.arange(24).reshape(2, 2, 6).astype(dtype)
+    masked = np.ma.array(values, mask=False)
+    masked[0, 1, 2] = masked[1, :, 5] = np.ma.masked
+    panel = as_panel(wrap(masked))
+    assert panel.lengths.tolist() == [6, 5]
+    assert panel.missing.tolist() == [True, False]
+    assert np.isnan(panel[0][1, 2])
+
+
+def test_two_level_times_that_do_not_increase_are_refused():
+    frame = two_level_frame(np.arange(12.0).reshape(2, 2, 3))
+    shuffled = frame.loc[:, [(c, t) for c in ("c0", "c1") for t in (2, 0, 1)]]
+    with pytest.raises(
+        ValueError, match=r"increase from left to right, got \[2, 0, 1\].*sort_index"
+    ):
+        as_panel(shuffled)
+    panel = as_panel(shuffled.sort_index(axis=1))
+    assert np.array_equal(panel.sequences, as_panel(frame).sequences)
+
+
+def test_two_level_times_that_are_text_keep_their_order():
+    columns = pd.MultiIndex.from_product([["u", "v"], [f"t{k}" for k in range(11)]])
+    values = np.arange(44.0).reshape(2, 2, 11)
+    frame = pd.DataFrame(values.reshape(2, 22), columns=columns)
+    assert np.array_equal(as_panel(frame).sequences, values)

@@ -134,3 +134,9 @@ def test_to_long_leaves_the_padding_of_arrays_out():
 def test_to_long_refuses_what_cannot_be_read_back(options, message):
     with pytest.raises(ValueError, match=message):
         to_long(np.zeros((2, 1, 3)), **options)
+
+
+def test_repeated_time_is_named_as_a_plain_number():
+    table = pd.DataFrame({"id": [7, 7], "t": [1, 1], "x": [0.0, 1.0]})
+    with pytest.raises(ValueError, match=r"got t=1 several times for id=7\."):
+        from_long(table, id="id", time="t", values="x")

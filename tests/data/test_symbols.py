@@ -178,3 +178,31 @@ def test_list_of_texts_must_hold_nothing_else():
 def test_prompt_with_a_missing_symbol_is_refused(prompt):
     with pytest.raises(ValueError, match="must have no missing symbols"):
         SymbolEncoder().fit(["abc"]).encode_prompt(prompt)
+
+
+def test_masked_symbols_are_missing():
+    masked = np.ma.array([["b", "a", "a"], ["a", "c", "b"]], mask=[[0, 1, 0], [0, 0, 1]])
+    for X in (masked, list(masked)):
+        encoder, panel = panels(X)
+        assert encoder.symbols_.tolist() == ["a", "b", "c"]
+        assert panel.missing.tolist() == [True, False]
+        assert panel.lengths.tolist() == [3, 2]
+    with pytest.raises(ValueError, match="prompt must have no missing symbols"):
+        encoder.encode_prompt(masked[0])
+
+
+@pytest.mark.parametrize("X", [[["a", 1], ["b", 2]], [["a", b"b"]], [[1.5, "a"]]])
+def test_lists_that_mix_text_with_others_are_refused_as_object_arrays_are(X):
+    with pytest.raises(ValueError) as expected:  # noqa: PT011
+        SymbolEncoder().fit(np.array(X, dtype=object))
+    with pytest.raises(ValueError, match="must be of one kind") as error:
+        SymbolEncoder().fit(X)
+    assert str(error.value) == str(expected.value)
+
+
+def test_unknown_symbol_in_a_prompt_is_blamed_on_the_prompt():
+    encoder = SymbolEncoder().fit(["ab"])
+    with pytest.raises(ValueError, match=r"^prompt must hold the 2 symbols .* got 'z'"):
+        encoder.encode_prompt("az")
+    with pytest.raises(ValueError, match=r"^X must hold"):
+        encoder.transform(["az"])

@@ -166,3 +166,11 @@ def test_covariates_and_calendar_are_refused(make_forecaster):
     for forecaster in forecasters:
         with pytest.raises(ValueError, match="use update and forecast"):
             forecaster.stream()
+
+
+def test_pushed_columns_must_be_those_of_fit(make_forecaster):
+    frame = pd.DataFrame(rows(), columns=["north", "east"])
+    stream = make_forecaster().fit(frame).stream().push(frame)
+    with pytest.raises(ValueError, match=r"columns of fit, \['north', 'east'\]"):
+        stream.push(frame[["east", "north"]])
+    assert stream.n_pushed == len(frame)

@@ -298,3 +298,51 @@ def test_output_that_is_not_finite_is_refused():
         estimator.net_.module_.head.linear.bias.fill_(torch.inf)
     with pytest.raises(ValueError, match="must give finite outputs"):
         estimator.stream().push(np.ones(C)).predict()
+
+
+def named_frames(names="uv"):
+    X, y = data()
+    return [pd.DataFrame(x.T, columns=list(names)) for x in X], y
+
+
+def test_stream_refuses_swapped_names_of_channels_as_predict_does():
+    frames, y = named_frames()
+    estimator = S4Classifier(**SMALL).fit(frames, y)
+    swapped = frames[0][["v", "u"]]
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011
+        estimator.predict([swapped])
+    stream = estimator.stream()
+    for sample in (swapped, swapped.iloc[0]):
+        with pytest.raises(ValueError, match="same order as they were in fit") as error:
+            stream.push(sample)
+        assert str(error.value) == str(refusal.value)
+    with pytest.raises(ValueError, match="names should match"):
+        estimator.stream(n_streams=2).push([frames[0], swapped])
+
+
+def test_stream_takes_samples_with_the_names_of_fit_and_samples_without():
+    frames, y = named_frames()
+    estimator = S4Classifier(**SMALL).fit(frames, y)
+    expected = estimator.predict_proba(frames[:2])
+    stream = estimator.stream()
+    for _, row in frames[0].iterrows():
+        stream.push(row)
+    both = estimator.stream(n_streams=2).push(frames[:2])
+    plain = estimator.stream(n_streams=2).push([x.to_numpy().T for x in frames[:2]])
+    assert_allclose(stream.predict_proba(), expected[:1], **TOLERANCE)
+    assert_allclose(both.predict_proba(), expected, **TOLERANCE)
+    assert_allclose(plain.predict_proba(), expected, **TOLERANCE)
+
+
+def test_stream_takes_any_name_where_names_in_fit_were_time_points():
+    X, y = data()
+    frame = pd.DataFrame(X[:, 0], columns=[f"t{k}" for k in range(T)])
+    stream = S4Classifier(**SMALL).fit(frame, y).stream()
+    assert stream.push(pd.DataFrame({"u": X[0, 0]})).predict().shape == (1,)
+
+
+def test_stream_reads_masked_values_as_missing():
+    X, _ = data(seed=1)
+    masked = np.ma.array(X, mask=np.random.default_rng(0).random(X.shape) < 0.3)
+    expected = CLASSIFIER.stream(n_streams=N).push(masked.filled(np.nan)).predict_proba()
+    assert_array_equal(CLASSIFIER.stream(n_streams=N).push(masked).predict_proba(), expected)
