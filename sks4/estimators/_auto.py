@@ -1,6 +1,7 @@
 """What the parameters that are "auto" become, from the lengths of the training sequences.
 
-Lengths are those that the state space sees: numbers of patches, in ``patch_size`` time points each.
+Where nothing else is said, lengths are those that the state space sees: numbers of patches, in
+``patch_size`` time points each.
 """
 
 import math
@@ -24,6 +25,11 @@ _EPOCHS = (8, 300)
 # On smaller data, a tenth of the training data is worth more than the best of the last epochs.
 _MIN_SAMPLES_TO_HOLD_OUT = 5000
 
+# Longer sequences are read in patches: what the time for training buys in passes over the data is
+# then worth more than single samples. A patch of 16 samples still fits into 64 features.
+_MANY_STEPS = 2048
+_LARGEST_PATCH = 16
+
 # A memory shorter than the sequences by this factor is more likely a mistake than a choice.
 _SHORT_MEMORY = 10
 
@@ -31,6 +37,32 @@ _SHORT_MEMORY = 10
 def typical_length(lengths: np.ndarray) -> float:
     """Return the length that all but the longest twentieth of the sequences stay below."""
     return float(np.quantile(lengths, 0.95))
+
+
+def resolve_patch_size(lengths: np.ndarray, patch_size: int | str, *, may_change_rate: bool) -> int:
+    """Return the number of time points that make one step of the state space.
+
+    Parameters
+    ----------
+    lengths : ndarray of shape (n_samples,), int
+        Time points of each training sequence.
+    patch_size : int or "auto"
+        As given to the estimator. "auto": 1 up to 2,048 time points, and for longer sequences the
+        smallest power of two that brings them below, up to 16.
+    may_change_rate : bool
+        Whether predictions at another sampling rate shall be possible, which patches rule out.
+
+    Returns
+    -------
+    int
+        The patch size.
+    """
+    if patch_size != "auto":
+        return int(patch_size)
+    if may_change_rate:
+        return 1
+    doublings = math.ceil(math.log2(max(1, typical_length(lengths) / _MANY_STEPS)))
+    return min(2**doublings, _LARGEST_PATCH)
 
 
 def resolve_dt_range(

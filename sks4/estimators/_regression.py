@@ -47,9 +47,10 @@ class S4Regressor(RegressorMixin, SupervisedS4):
         no output; with 1, those that would alias. For predictions at lower sampling rates.
     bidirectional : bool, default=False
         Whether every block also reads the sequence backwards.
-    patch_size : int, default=1
+    patch_size : int or "auto", default="auto"
         Number of time points that make one step of the model. Larger is faster by about that
-        factor, and loses what is faster than a patch.
+        factor, and rules out other sampling rates. "auto": 1 up to 2,048 time points or if a
+        sampling rate is given to `fit`; for longer sequences 2 to 16.
     pooling : {"mean", "last", "max"}, default="mean"
         How the features of all steps become those of the sequence.
     dropout : float, default=0.1
@@ -137,6 +138,8 @@ class S4Regressor(RegressorMixin, SupervisedS4):
         Epoch of the weights that are kept, from 1; the last one without early stopping.
     n_parameters_ : int
         Number of parameters of the model.
+    patch_size_ : int
+        Number of time points that make one step of the model.
     dt_range_ : tuple of float
         Range of the initial steps.
     batch_size_ : int

@@ -84,7 +84,11 @@ class SequenceS4(S4Estimator):
 
     def _steps(self, panel: Panel) -> np.ndarray:
         """Return the number of steps that the state space makes for each sequence."""
-        return -(-panel.lengths // self.patch_size)
+        return -(-panel.lengths // self._step_length())
+
+    def _step_length(self) -> int:
+        """Return the number of time points that make one step of the state space."""
+        return self.patch_size
 
     def _training_sampler(self, panel: Panel) -> BucketBatchSampler:
         """Return shuffled batches; only an "auto" batch size is cut down for long sequences."""

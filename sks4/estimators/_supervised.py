@@ -2,14 +2,16 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Self
+from numbers import Integral
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sks4._validation import check_positive
 from sks4.data import Panel, SequenceDataset
-from sks4.estimators._auto import resolve_early_stopping
+from sks4.estimators._auto import resolve_early_stopping, resolve_patch_size
 from sks4.estimators._sequences import SequenceS4, check_weights
 from sks4.estimators._split import split_rows
 from sks4.nn import S4Model
@@ -42,6 +44,12 @@ class LabeledSequences:
 @dataclass(kw_only=True, eq=False, repr=False)
 class SupervisedS4(SequenceS4):
     """Base of the estimators that learn one target for each sequence."""
+
+    patch_size: int | str = "auto"  # type: ignore[assignment]
+
+    _parameter_constraints: ClassVar[dict[str, list]] = SequenceS4._parameter_constraints | {
+        "patch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+    }
 
     def fit(
         self,
@@ -188,7 +196,7 @@ class SupervisedS4(SequenceS4):
                 "Fit with the sampling rate of the training data."
             )
         rate = self.sampling_rate_ / sampling_rate
-        if rate != 1 and self._built_with_["patch_size"] > 1:
+        if rate != 1 and self.patch_size_ > 1:
             raise ValueError(
                 f"sampling_rate must be that of fit, {self.sampling_rate_:g}, with patch_size > 1, "
                 f"got {sampling_rate:g}. Fit with patch_size=1, or resample the sequences."
@@ -219,12 +227,25 @@ class SupervisedS4(SequenceS4):
             samples, valid = samples.take(train_rows), samples.take(valid_rows)
         return samples, valid, stops_early
 
+    def _set_up(self, panel: Panel) -> None:
+        """Learn the scaling, and choose what is "auto", from the training sequences."""
+        self.patch_size_ = resolve_patch_size(
+            panel.lengths, self.patch_size, may_change_rate=self.sampling_rate_ is not None
+        )
+        super()._set_up(panel)
+
+    def _step_length(self) -> int:
+        return self.patch_size_
+
     def _net(self, *, early_stopping: bool = False) -> S4Net:
         """Return a net to train: the one there is, going on, or a new one."""
         if self.__sklearn_is_fitted__():
             return self._continued_net(self.net_, early_stopping=early_stopping)
         model = self._build_model(
-            S4Model, n_inputs=self.encoder_.n_inputs_, n_outputs=self._n_outputs()
+            S4Model,
+            n_inputs=self.encoder_.n_inputs_,
+            n_outputs=self._n_outputs(),
+            patch_size=self.patch_size_,
         )
         return self._build_net(model, early_stopping=early_stopping)
 

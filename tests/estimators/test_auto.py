@@ -11,6 +11,7 @@ from sks4.estimators._auto import (
     resolve_dt_range,
     resolve_early_stopping,
     resolve_max_epochs,
+    resolve_patch_size,
 )
 from sks4.exceptions import MemoryLengthWarning
 
@@ -78,6 +79,24 @@ def test_sequence_beyond_the_memory_of_a_batch_is_alone():
 )
 def test_max_epochs_follow_the_size_of_the_data(n_samples, length, n_batches, expected):
     assert resolve_max_epochs(equal_lengths(n_samples, length), n_batches) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "length", "may_change_rate", "expected"),
+    [
+        ("auto", 1, False, 1),
+        ("auto", 2048, False, 1),
+        ("auto", 2049, False, 2),
+        ("auto", 5300, False, 4),
+        ("auto", 10**6, False, 16),  # as much as fits into the features
+        ("auto", 5300, True, 1),
+        (3, 10, False, 3),
+        (3, 5300, True, 3),
+    ],
+)
+def test_patch_size_follows_long_sequences(given, length, may_change_rate, expected):
+    lengths = equal_lengths(20, length)
+    assert resolve_patch_size(lengths, given, may_change_rate=may_change_rate) == expected
 
 
 @pytest.mark.parametrize(

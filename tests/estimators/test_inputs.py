@@ -287,6 +287,15 @@ def test_other_sampling_rate_is_refused_with_patches(make_estimator, waves):
         estimator.predict(X, sampling_rate=50)
 
 
+def test_long_sequences_are_read_in_patches_unless_a_rate_is_given(make_estimator):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(6, 1, 3000)), np.arange(6) % 2
+    assert make_estimator(max_epochs=1).fit(X, y).patch_size_ == 2
+    told = make_estimator(max_epochs=1).fit(X, y, sampling_rate=100)
+    assert told.patch_size_ == 1
+    assert told.predict(X[..., ::2], sampling_rate=50).shape == (6,)
+
+
 @pytest.mark.parametrize("rate", [0, -1, np.inf, np.nan])
 def test_bad_sampling_rate_is_refused(make_estimator, waves, rate):
     with pytest.raises(ValueError, match="sampling_rate must be finite and above zero"):
