@@ -1,7 +1,8 @@
 """Every form in which a user may hold sequences, brought into one `Panel` without a copy."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def as_panel(X: Any, *, layout: str = "nct") -> Panel:
         numbers of channels, an infinite value, values that are not real numbers, or times in
         two-level columns that do not increase.
     TypeError
-        If X is sparse, or holds objects that are not numbers.
+        If X has none of these forms, is sparse, or holds objects that are not numbers.
 
     Warns
     -----
@@ -78,6 +79,7 @@ def as_panel(X: Any, *, layout: str = "nct") -> Panel:
     (2, [5, 3])
     """
     check_choice("layout", layout, ("nct", "ntc"))
+    check_form(X)
     if isinstance(X, pd.Series):
         X = X.to_numpy()
     if isinstance(X, pd.DataFrame):
@@ -88,6 +90,31 @@ def as_panel(X: Any, *, layout: str = "nct") -> Panel:
         panel = _panel_from_array(X, layout)
     _warn_if_swapped(panel)
     return panel
+
+
+def check_form(X: Any) -> None:
+    """Raise TypeError if X is no array, list or frame, and ValueError if it is an empty list."""
+    if isinstance(X, (list, tuple)) and not X:
+        raise ValueError(
+            f"X must hold at least one sequence, got an empty {type(X).__name__} with 0 sample(s)."
+        )
+    is_scalar = X is None or getattr(X, "shape", None) == ()
+    is_array = hasattr(X, "__array__") or hasattr(X, "shape")
+    is_list = hasattr(X, "__len__") and hasattr(X, "__getitem__")
+    if (is_array or is_list) and not (is_scalar or isinstance(X, (str, bytes, Mapping))):
+        return
+    advice = ""
+    if isinstance(X, (str, bytes)):
+        advice = " Pass several texts as a list; a single one is [X]."
+    elif isinstance(X, Mapping):
+        advice = " Pass its sequences as list(X.values())."
+    elif isinstance(X, (Iterator, Set)):
+        advice = " Pass its items as list(X)."
+    got = repr(X) if is_scalar or isinstance(X, Real) else f"an object of type {type(X).__name__}"
+    raise TypeError(
+        "X must be an array (n_samples, n_timepoints) or (n_samples, n_channels, n_timepoints), a "
+        f"list of arrays or of DataFrames, or a DataFrame, got {got}.{advice}"
+    )
 
 
 def _holds_arrays(X: Any) -> bool:
@@ -123,6 +150,7 @@ def _panel_from_array(X: Any, layout: str) -> Panel:
         X = _from_nested_list(X)
     # Infinite and missing values are told apart per sample later, in bounded memory.
     array = check_array(unmasked(X), allow_nd=True, ensure_all_finite=False, input_name="X")
+    array = _as_numeric(array, "X")  # times are numeric for check_array
     if array.ndim == 2:
         return build_panel(array[:, np.newaxis], "2d")  # (n_samples, 1, n_timepoints)
     if array.ndim != 3:
