@@ -101,7 +101,9 @@ def check_form(X: Any) -> None:
     is_scalar = X is None or getattr(X, "shape", None) == ()
     is_array = hasattr(X, "__array__") or hasattr(X, "shape")
     is_list = hasattr(X, "__len__") and hasattr(X, "__getitem__")
-    if (is_array or is_list) and not (is_scalar or isinstance(X, (str, bytes, Mapping))):
+    if is_array and not is_scalar:  # a sparse one is refused later, in scikit-learn's words
+        return
+    if is_list and not (is_scalar or isinstance(X, (str, bytes, Mapping))):
         return
     advice = ""
     if isinstance(X, (str, bytes)):

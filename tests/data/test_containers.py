@@ -295,6 +295,7 @@ def test_two_level_times_that_are_text_keep_their_order():
     [
         (None, "got None"),
         (3.0, "got 3.0"),
+        (np.array(3.0), r"got array\(3.\)"),
         (np.float64(3), r"got np.float64\(3.0\)"),
         ("abc", r"got an object of type str. Pass several texts as a list; a single one is \[X\]"),
         ({"u": [1.0]}, r"type dict. Pass its sequences as list\(X.values\(\)\)"),
