@@ -97,7 +97,8 @@ class S4Regressor(RegressorMixin, SupervisedS4):
         What happens to NaN before the end of a sequence: filled by the last value before it, and
         with "mask" also marked in an additional channel; or an error.
     layout : {"nct", "ntc"}, default="nct"
-        Order of the axes in arrays: samples, channels, time, or samples, time, channels.
+        Order of the axes in arrays: samples, channels, time, or samples, time, channels. That
+        of fit holds in prediction, too.
     device : str, default="auto"
         Where to compute, in the words of torch, such as "cpu" or "cuda:1". "auto": the GPU if
         there is one.

@@ -58,6 +58,19 @@ def test_time_may_come_before_the_channels(make_estimator):
     assert_array_equal(estimator.predict(cube.transpose(0, 2, 1)), expected)
 
 
+def test_layout_set_after_fit_waits_for_the_next_fit(make_estimator):
+    cube = FORMS["3-D"]
+    estimator = make_estimator().fit(cube, TARGETS)
+    expected = estimator.predict(cube)
+    estimator.set_params(layout="ntc")
+    assert_array_equal(estimator.predict(cube), expected)
+    assert estimator.stream(n_streams=6).layout == "nct"
+    with pytest.raises(ValueError, match="layout must stay as in the first fit"):
+        estimator.partial_fit(cube, TARGETS)
+    estimator.fit(cube.transpose(0, 2, 1), TARGETS)
+    assert_array_equal(estimator.predict(cube.transpose(0, 2, 1)), expected)
+
+
 def test_long_table_goes_in_through_from_long(make_estimator):
     table = sks4.to_long(FORMS["frames"], TARGETS)
     X, y, _ = sks4.from_long(table, id="id", time="time", values=["a", "b"], target="target")
