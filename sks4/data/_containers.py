@@ -69,7 +69,8 @@ def as_panel(X: Any, *, layout: str = "nct") -> Panel:
     Warns
     -----
     DataShapeWarning
-        If there are so many more channels than time points that the axes look swapped.
+        If there are so many more channels than time points that the axes look swapped, or a
+        frame of numbers looks like a long table, with an id and a time before the values.
 
     Examples
     --------
@@ -252,6 +253,7 @@ def _panel_from_frame(frame: pd.DataFrame) -> Panel:
     table = frame if frame.shape[1] else frame.to_numpy(np.float64)
     array = check_array(table, ensure_all_finite=False, input_name="X")
     names = _string_names(frame.columns)
+    _warn_if_long(array, names)
     return build_panel(array[:, np.newaxis], "2d", names)  # (n_samples, 1, n_timepoints)
 
 
@@ -310,6 +312,31 @@ def _refuse_long_frame(frame: pd.DataFrame) -> None:
             f"A DataFrame with one row per sequence must be numeric, got the columns {columns}. "
             "If X is a long table (one row per sequence and time), convert it with "
             "X, y, ids = sks4.from_long(X, id=..., time=..., values=...)."
+        )
+
+
+def _looks_long(array: np.ndarray) -> bool:
+    """Tell whether rows begin with an id, the same in a run of rows, and a time that increases."""
+    if array.shape[1] < 3:
+        return False
+    ids, times = array[:, 0], array[:, 1]
+    is_same = ids[1:] == ids[:-1]
+    n_runs = len(array) - int(is_same.sum())
+    if not 2 <= n_runs <= len(array) / 2 or len(np.unique(ids)) != n_runs:
+        return False
+    return bool((times[1:] > times[:-1])[is_same].all())
+
+
+def _warn_if_long(array: np.ndarray, names: np.ndarray | None) -> None:
+    """Warn where the numbers of a frame with named columns look like those of a long table."""
+    if names is not None and _looks_long(array):
+        warnings.warn(
+            f"X looks like a long table: {names[0]!r} repeats while {names[1]!r} increases, as an "
+            f"id and a time do. Each row is taken as one sequence of length {len(names)}. If it is "
+            "one time point, convert X with "
+            "X, y, ids = sks4.from_long(X, id=..., time=..., values=...).",
+            DataShapeWarning,
+            stacklevel=4,
         )
 
 

@@ -316,6 +316,22 @@ def test_empty_list_is_named(X):
             read(X)
 
 
+def test_long_table_of_numbers_is_pointed_to_from_long():
+    table = pd.DataFrame({"id": np.repeat([3, 7], 4), "t": [*range(4)] * 2, "x": np.arange(8.0)})
+    with pytest.warns(DataShapeWarning, match="'id' repeats while 't' increases.*from_long"):
+        as_panel(table)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_frame_with_a_row_for_each_sequence_looks_not_like_a_long_table(seed):
+    values = np.random.default_rng(seed).integers(0, 3, size=(40, 6)).astype(float)
+    frame = pd.DataFrame(values, columns=list("abcdef"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        as_panel(frame)
+        as_panel(frame.sort_values("a"))
+
+
 @pytest.mark.parametrize("dtype", ["datetime64[D]", "timedelta64[s]"])
 def test_arrays_of_times_are_refused(dtype):
     with pytest.raises(ValueError, match="X must hold numbers only, got dtype"):
