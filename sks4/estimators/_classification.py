@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from sks4._validation import unmasked
 from sks4.estimators._streaming import ClassifierStream
 from sks4.estimators._supervised import LabeledSequences, SupervisedS4
 from sks4.training import CrossEntropy
@@ -374,7 +375,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
 
     def _check_targets(self, y: Any, *, reset: bool) -> np.ndarray:
         """Return class indices; with `reset`, learn the classes unless they are given."""
-        y = column_or_1d(y, warn=True)
+        y = column_or_1d(unmasked(y), warn=True)
         assert_all_finite(y, input_name="y")
         check_classification_targets(y)
         if reset and not hasattr(self, "classes_"):

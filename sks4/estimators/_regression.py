@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array
 
+from sks4._validation import unmasked
 from sks4.estimators._streaming import RegressorStream
 from sks4.estimators._supervised import LabeledSequences, SupervisedS4
 from sks4.training import AbsoluteError, Huber, Quantile, SquaredError
@@ -316,7 +317,7 @@ class S4Regressor(RegressorMixin, SupervisedS4):
 
     def _check_targets(self, y: Any, *, reset: bool) -> np.ndarray:
         """Return targets of shape (n_samples, n_targets); with `reset`, learn their form."""
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        y = check_array(unmasked(y), ensure_2d=False, dtype=np.float64, input_name="y")
         largest = np.abs(y).max()
         if largest > _LARGEST_TARGET:
             raise ValueError(
