@@ -1,7 +1,8 @@
 """Every form in which a user may hold sequences, brought into one `Panel` without a copy."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -63,12 +64,13 @@ def as_panel(X: Any, *, layout: str = "nct") -> Panel:
         numbers of channels, an infinite value, values that are not real numbers, or times in
         two-level columns that do not increase.
     TypeError
-        If X is sparse, or holds objects that are not numbers.
+        If X has none of these forms, is sparse, or holds objects that are not numbers.
 
     Warns
     -----
     DataShapeWarning
-        If there are so many more channels than time points that the axes look swapped.
+        If there are so many more channels than time points that the axes look swapped, or a
+        frame of numbers looks like a long table, with an id and a time before the values.
 
     Examples
     --------
@@ -78,6 +80,7 @@ def as_panel(X: Any, *, layout: str = "nct") -> Panel:
     (2, [5, 3])
     """
     check_choice("layout", layout, ("nct", "ntc"))
+    check_form(X)
     if isinstance(X, pd.Series):
         X = X.to_numpy()
     if isinstance(X, pd.DataFrame):
@@ -88,6 +91,33 @@ def as_panel(X: Any, *, layout: str = "nct") -> Panel:
         panel = _panel_from_array(X, layout)
     _warn_if_swapped(panel)
     return panel
+
+
+def check_form(X: Any) -> None:
+    """Raise TypeError if X is no array, list or frame, and ValueError if it is an empty list."""
+    if isinstance(X, (list, tuple)) and not X:
+        raise ValueError(
+            f"X must hold at least one sequence, got an empty {type(X).__name__} with 0 sample(s)."
+        )
+    is_scalar = X is None or getattr(X, "shape", None) == ()
+    is_array = hasattr(X, "__array__") or hasattr(X, "shape")
+    is_list = hasattr(X, "__len__") and hasattr(X, "__getitem__")
+    if is_array and not is_scalar:  # a sparse one is refused later, in scikit-learn's words
+        return
+    if is_list and not (is_scalar or isinstance(X, (str, bytes, Mapping))):
+        return
+    advice = ""
+    if isinstance(X, (str, bytes)):
+        advice = " Pass several texts as a list; a single one is [X]."
+    elif isinstance(X, Mapping):
+        advice = " Pass its sequences as list(X.values())."
+    elif isinstance(X, (Iterator, Set)):
+        advice = " Pass its items as list(X)."
+    got = repr(X) if is_scalar or isinstance(X, Real) else f"an object of type {type(X).__name__}"
+    raise TypeError(
+        "X must be an array (n_samples, n_timepoints) or (n_samples, n_channels, n_timepoints), a "
+        f"list of arrays or of DataFrames, or a DataFrame, got {got}.{advice}"
+    )
 
 
 def _holds_arrays(X: Any) -> bool:
@@ -123,6 +153,7 @@ def _panel_from_array(X: Any, layout: str) -> Panel:
         X = _from_nested_list(X)
     # Infinite and missing values are told apart per sample later, in bounded memory.
     array = check_array(unmasked(X), allow_nd=True, ensure_all_finite=False, input_name="X")
+    array = _as_numeric(array, "X")  # times are numeric for check_array
     if array.ndim == 2:
         return build_panel(array[:, np.newaxis], "2d")  # (n_samples, 1, n_timepoints)
     if array.ndim != 3:
@@ -222,6 +253,7 @@ def _panel_from_frame(frame: pd.DataFrame) -> Panel:
     table = frame if frame.shape[1] else frame.to_numpy(np.float64)
     array = check_array(table, ensure_all_finite=False, input_name="X")
     names = _string_names(frame.columns)
+    _warn_if_long(array, names)
     return build_panel(array[:, np.newaxis], "2d", names)  # (n_samples, 1, n_timepoints)
 
 
@@ -280,6 +312,31 @@ def _refuse_long_frame(frame: pd.DataFrame) -> None:
             f"A DataFrame with one row per sequence must be numeric, got the columns {columns}. "
             "If X is a long table (one row per sequence and time), convert it with "
             "X, y, ids = sks4.from_long(X, id=..., time=..., values=...)."
+        )
+
+
+def _looks_long(array: np.ndarray) -> bool:
+    """Tell whether rows begin with an id, the same in a run of rows, and a time that increases."""
+    if array.shape[1] < 3:
+        return False
+    ids, times = array[:, 0], array[:, 1]
+    is_same = ids[1:] == ids[:-1]
+    n_runs = len(array) - int(is_same.sum())
+    if not 2 <= n_runs <= len(array) / 2 or len(np.unique(ids)) != n_runs:
+        return False
+    return bool((times[1:] > times[:-1])[is_same].all())
+
+
+def _warn_if_long(array: np.ndarray, names: np.ndarray | None) -> None:
+    """Warn where the numbers of a frame with named columns look like those of a long table."""
+    if names is not None and _looks_long(array):
+        warnings.warn(
+            f"X looks like a long table: {names[0]!r} repeats while {names[1]!r} increases, as an "
+            f"id and a time do. Each row is taken as one sequence of length {len(names)}. If it is "
+            "one time point, convert X with "
+            "X, y, ids = sks4.from_long(X, id=..., time=..., values=...).",
+            DataShapeWarning,
+            stacklevel=4,
         )
 
 

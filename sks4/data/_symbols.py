@@ -10,7 +10,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import check_array
 
 from sks4._validation import unmasked
-from sks4.data._containers import as_panel
+from sks4.data._containers import as_panel, check_form
 from sks4.data._panel import Panel
 
 _ARRAYS = (np.ndarray, torch.Tensor, pd.DataFrame, pd.Series)
@@ -67,7 +67,8 @@ class SymbolEncoder:
         _map_arrays(X, collect)
         found = [values for values in found if len(values)]
         if not found:
-            check_array(X, dtype=None, allow_nd=True, ensure_2d=False, ensure_all_finite=False)
+            values = X.to_numpy() if isinstance(X, pd.DataFrame) else X
+            check_array(values, dtype=None, allow_nd=True, ensure_2d=False, ensure_all_finite=False)
         kinds = {_KINDS[values.dtype.kind] for values in found}
         if len(kinds) != 1:
             raise ValueError(
@@ -147,6 +148,7 @@ def _map_arrays(X: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
     """Apply a function to each array of values in X, and return them in the same form."""
     if issparse(X):
         check_array(X)  # refuses it, in scikit-learn's words
+    check_form(X)
     X = unmasked(X)
     if isinstance(X, pd.DataFrame):
         if X.size and any(isinstance(cell, _CELLS) for cell in X.iloc[0]):
@@ -238,7 +240,11 @@ def _from_objects(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     if len(kinds) > 1 and any(issubclass(kind, (str, bytes)) for kind in kinds):
         names = " and ".join(sorted(kind.__name__ for kind in kinds))
         raise ValueError(f"The symbols must be of one kind, got {names}.")
-    values, _ = _as_symbols(np.asarray(present)) if present else (np.zeros(0, np.int64), None)
+    symbols = np.asarray(present) if present else np.zeros(0, np.int64)
+    if symbols.dtype == object or symbols.ndim != 1:
+        names = " and ".join(sorted(kind.__name__ for kind in kinds))
+        raise TypeError(f"Symbols must be integers, text or bytes, got objects of type {names}.")
+    values, _ = _as_symbols(symbols)
     filled = np.zeros(array.shape, values.dtype)
     filled[~missing] = values
     return filled, missing if missing.any() else None

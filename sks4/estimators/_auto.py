@@ -131,7 +131,43 @@ def resolve_early_stopping(
 
 
 def resolve_device(device: str) -> str:
-    """Return the device to compute on."""
+    """Return the device to compute on.
+
+    Parameters
+    ----------
+    device : str
+        "auto", or the name of a device as torch writes it.
+
+    Returns
+    -------
+    str
+        The device; for "auto" the first NVIDIA GPU if there is one, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device.
+    """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    available = available_devices()
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:  # not a device of any machine
+        wanted = None
+    if wanted is None or not {wanted.type, f"{wanted.type}:{wanted.index or 0}"} & {*available}:
+        raise ValueError(
+            f"device must be 'auto' or a device of this machine, {', '.join(map(repr, available))},"
+            f" got {device!r}. Pass 'auto' to use a GPU only where there is one."
+        )
     return device
+
+
+def available_devices() -> list[str]:
+    """Return the devices of this machine, those with a number for each GPU."""
+    counts = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "xpu": torch.xpu.device_count() if torch.xpu.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }
+    return ["cpu", *(f"{kind}:{i}" for kind, count in counts.items() for i in range(count))]

@@ -144,6 +144,7 @@ class S4Estimator(BaseEstimator, ABC):
         validate_parameter_constraints(
             self._parameter_constraints, self.get_params(deep=False), type(self).__name__
         )
+        resolve_device(self.device)
         if not (goes_on and self.__sklearn_is_fitted__()):
             return
         changed = [name for name, old in self._built_with_.items() if getattr(self, name) != old]

@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from sks4._validation import unmasked
 from sks4.estimators._streaming import ClassifierStream
 from sks4.estimators._supervised import LabeledSequences, SupervisedS4
 from sks4.training import CrossEntropy
@@ -95,7 +96,8 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         What happens to NaN before the end of a sequence: filled by the last value before it, and
         with "mask" also marked in an additional channel; or an error.
     layout : {"nct", "ntc"}, default="nct"
-        Order of the axes in arrays: samples, channels, time, or samples, time, channels.
+        Order of the axes in arrays: samples, channels, time, or samples, time, channels. That
+        of fit holds in prediction, too.
     device : str, default="auto"
         Where to compute, in the words of torch, such as "cpu" or "cuda:1". "auto": the GPU if
         there is one.
@@ -376,7 +378,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
 
     def _check_targets(self, y: Any, *, reset: bool) -> np.ndarray:
         """Return class indices; with `reset`, learn the classes unless they are given."""
-        y = column_or_1d(y, warn=True)
+        y = column_or_1d(unmasked(y), warn=True)
         assert_all_finite(y, input_name="y")
         check_classification_targets(y)
         if reset and not hasattr(self, "classes_"):

@@ -13,9 +13,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array
 
+from sks4._validation import unmasked
 from sks4.estimators._streaming import RegressorStream
 from sks4.estimators._supervised import LabeledSequences, SupervisedS4
 from sks4.training import AbsoluteError, Huber, Quantile, SquaredError
+
+# The sum of 100 million squares of it is still below the largest number of float64.
+_LARGEST_TARGET = 1e150
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -95,7 +99,8 @@ class S4Regressor(RegressorMixin, SupervisedS4):
         What happens to NaN before the end of a sequence: filled by the last value before it, and
         with "mask" also marked in an additional channel; or an error.
     layout : {"nct", "ntc"}, default="nct"
-        Order of the axes in arrays: samples, channels, time, or samples, time, channels.
+        Order of the axes in arrays: samples, channels, time, or samples, time, channels. That
+        of fit holds in prediction, too.
     device : str, default="auto"
         Where to compute, in the words of torch, such as "cpu" or "cuda:1". "auto": the GPU if
         there is one.
@@ -315,7 +320,13 @@ class S4Regressor(RegressorMixin, SupervisedS4):
 
     def _check_targets(self, y: Any, *, reset: bool) -> np.ndarray:
         """Return targets of shape (n_samples, n_targets); with `reset`, learn their form."""
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        y = check_array(unmasked(y), ensure_2d=False, dtype=np.float64, input_name="y")
+        largest = np.abs(y).max()
+        if largest > _LARGEST_TARGET:
+            raise ValueError(
+                f"y must be within {_LARGEST_TARGET:g} in magnitude, else its variance is beyond "
+                f"float64, got {largest:.3g}. Rescale y."
+            )
         n_targets = y.shape[1] if y.ndim == 2 else None
         if reset:
             self.n_targets_in_ = n_targets

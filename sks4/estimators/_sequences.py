@@ -26,6 +26,7 @@ class SequenceS4(S4Estimator):
         "layout": [StrOptions({"nct", "ntc"})],
     }
     _model_parameters: ClassVar[tuple[str, ...]] = (*S4Estimator._model_parameters, "bandlimit")
+    _data_parameters: ClassVar[tuple[str, ...]] = (*S4Estimator._data_parameters, "layout")
 
     # ------------------------------------------------------------------ checks
 
@@ -72,8 +73,9 @@ class SequenceS4(S4Estimator):
             )
 
     def _panel(self, X: Any) -> Panel:
-        """Return sequences of any form as a panel."""
-        return as_panel(X, layout=self.layout)
+        """Return sequences of any form as a panel, in the layout of fit once there was one."""
+        is_fitted = self.__sklearn_is_fitted__()
+        return as_panel(X, layout=self._built_with_["layout"] if is_fitted else self.layout)
 
     # ------------------------------------------------------------------ data for the net
 

@@ -300,5 +300,5 @@ class SupervisedS4(SequenceS4):
             "model": self.net_.module_,
             "encoder": self.encoder_,
             "rate": self._rate(sampling_rate),
-            "layout": self.layout,
+            "layout": self._built_with_["layout"],
         }

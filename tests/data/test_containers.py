@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
 
-from sks4.data import as_panel
+from sks4.data import SymbolEncoder, as_panel
 from sks4.exceptions import DataShapeWarning
 
 quick = settings(deadline=None, max_examples=40)
@@ -185,8 +185,6 @@ def test_infinity_is_located(monkeypatch, as_list):
     ("X", "error", "message"),
     [
         (np.zeros(4), ValueError, "Reshape your data"),
-        (3.0, ValueError, "Reshape your data"),
-        ([], ValueError, "Reshape your data"),
         (np.zeros((0, 4)), ValueError, r"0 sample\(s\)"),
         (np.zeros((3, 0)), ValueError, r"0 feature\(s\)"),
         (np.zeros((0, 2, 4)), ValueError, r"0 sample\(s\)"),
@@ -290,3 +288,51 @@ def test_two_level_times_that_are_text_keep_their_order():
     values = np.arange(44.0).reshape(2, 2, 11)
     frame = pd.DataFrame(values.reshape(2, 22), columns=columns)
     assert np.array_equal(as_panel(frame).sequences, values)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (None, "got None"),
+        (3.0, "got 3.0"),
+        (np.array(3.0), r"got array\(3.\)"),
+        (np.float64(3), r"got np.float64\(3.0\)"),
+        ("abc", r"got an object of type str. Pass several texts as a list; a single one is \[X\]"),
+        ({"u": [1.0]}, r"type dict. Pass its sequences as list\(X.values\(\)\)"),
+        ({1.0, 2.0}, r"type set. Pass its items as list\(X\)"),
+        ((row for row in [[1.0]]), r"type generator. Pass its items as list\(X\)"),
+    ],
+)
+def test_other_forms_are_named_with_those_that_are_taken(X, message):
+    for read in (as_panel, SymbolEncoder().fit):
+        with pytest.raises(TypeError, match=r"X must be an array \(n_samples.* " + message):
+            read(X)
+
+
+@pytest.mark.parametrize("X", [[], ()])
+def test_empty_list_is_named(X):
+    for read in (as_panel, SymbolEncoder().fit):
+        with pytest.raises(ValueError, match="at least one sequence, got an empty"):
+            read(X)
+
+
+def test_long_table_of_numbers_is_pointed_to_from_long():
+    table = pd.DataFrame({"id": np.repeat([3, 7], 4), "t": [*range(4)] * 2, "x": np.arange(8.0)})
+    with pytest.warns(DataShapeWarning, match="'id' repeats while 't' increases.*from_long"):
+        as_panel(table)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_frame_with_a_row_for_each_sequence_looks_not_like_a_long_table(seed):
+    values = np.random.default_rng(seed).integers(0, 3, size=(40, 6)).astype(float)
+    frame = pd.DataFrame(values, columns=list("abcdef"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        as_panel(frame)
+        as_panel(frame.sort_values("a"))
+
+
+@pytest.mark.parametrize("dtype", ["datetime64[D]", "timedelta64[s]"])
+def test_arrays_of_times_are_refused(dtype):
+    with pytest.raises(ValueError, match="X must hold numbers only, got dtype"):
+        as_panel(np.zeros((2, 3), dtype))

@@ -206,3 +206,13 @@ def test_unknown_symbol_in_a_prompt_is_blamed_on_the_prompt():
         encoder.encode_prompt("az")
     with pytest.raises(ValueError, match=r"^X must hold"):
         encoder.transform(["az"])
+
+
+def test_objects_that_are_no_symbols_are_named():
+    with pytest.raises(TypeError, match="integers, text or bytes, got objects of type slice"):
+        SymbolEncoder().fit([[slice(1), slice(2)]])
+
+
+def test_frame_without_rows_and_columns_is_refused():
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        SymbolEncoder().fit(pd.DataFrame())

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from sks4 import S4Regressor
 from sks4.estimators._auto import (
     MAX_TOKENS,
     resolve_batch_size,
@@ -118,4 +119,19 @@ def test_early_stopping_follows_the_data_where_it_is_auto(
 
 def test_auto_device_is_the_gpu_if_there_is_one():
     assert resolve_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert resolve_device("cuda:1") == "cuda:1"
+
+
+def test_device_that_is_there_is_kept_as_it_was_written(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for device in ("cpu", "cuda", "cuda:1"):
+        assert resolve_device(device) == device
+    with pytest.raises(ValueError, match=r"'cpu', 'cuda:0', 'cuda:1', got 'cuda:2'"):
+        resolve_device("cuda:2")
+
+
+@pytest.mark.parametrize("device", ["cuda", "gpu", "meta", ""])
+def test_device_that_is_not_there_is_refused_before_training(monkeypatch, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=f"a device of this machine, 'cpu'.* got {device!r}"):
+        S4Regressor(device=device).fit([[0.0, 1.0]], [0.0])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import sks4
-from sks4 import S4Classifier, S4Regressor
+from sks4 import S4Classifier, S4Generator, S4Regressor
 from sks4.exceptions import DataShapeWarning, MemoryLengthWarning
 
 # Sums over padded and unpadded batches are the same to some units in the last place.
@@ -55,6 +55,19 @@ def test_time_may_come_before_the_channels(make_estimator):
     cube = FORMS["3-D"]
     expected = make_estimator().fit(cube, TARGETS).predict(cube)
     estimator = make_estimator(layout="ntc").fit(cube.transpose(0, 2, 1), TARGETS)
+    assert_array_equal(estimator.predict(cube.transpose(0, 2, 1)), expected)
+
+
+def test_layout_set_after_fit_waits_for_the_next_fit(make_estimator):
+    cube = FORMS["3-D"]
+    estimator = make_estimator().fit(cube, TARGETS)
+    expected = estimator.predict(cube)
+    estimator.set_params(layout="ntc")
+    assert_array_equal(estimator.predict(cube), expected)
+    assert estimator.stream(n_streams=6).layout == "nct"
+    with pytest.raises(ValueError, match="layout must stay as in the first fit"):
+        estimator.partial_fit(cube, TARGETS)
+    estimator.fit(cube.transpose(0, 2, 1), TARGETS)
     assert_array_equal(estimator.predict(cube.transpose(0, 2, 1)), expected)
 
 
@@ -325,3 +338,18 @@ def test_bandlimit_reaches_the_layers_and_the_stream(waves):
 def test_bandlimit_of_a_bilinear_model_is_refused(waves):
     with pytest.raises(ValueError, match="bandlimit must be None with the bilinear rule"):
         S4Classifier(bandlimit=1.0).fit(*waves)
+
+
+def test_masked_targets_are_refused_as_missing(make_estimator):
+    masked = np.ma.array(TARGETS, mask=[1, 0, 0, 0, 0, 0])
+    with pytest.raises(ValueError, match="y contains NaN"):
+        make_estimator().fit(FORMS["3-D"], masked)
+
+
+def test_masked_prompt_is_refused_as_missing():
+    cube = FORMS["3-D"]
+    generator = S4Generator(**TINY, distribution="gaussian").fit(cube)
+    prompt = np.ma.array(cube[0], mask=False)
+    prompt[0, 1] = np.ma.masked
+    with pytest.raises(ValueError, match="prompt must hold finite numbers only, got NaN"):
+        generator.sample(length=9, prompt=prompt)

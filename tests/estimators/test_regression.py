@@ -113,3 +113,11 @@ def test_score_counts_weights(make_regressor, ramps):
     weights = np.linspace(0, 1, 40)
     expected = r2_score(y, regressor.predict(X), sample_weight=weights)
     assert regressor.score(X, y, sample_weight=weights) == pytest.approx(expected)
+
+
+def test_targets_whose_variance_overflows_are_refused(make_regressor, ramps):
+    X, y = ramps
+    with pytest.raises(ValueError, match=r"y must be within 1e\+150 .* got 3.9e\+201"):
+        make_regressor().fit(X, np.arange(40) * 1e200)
+    regressor = make_regressor().fit(X, y * 1e140)
+    assert np.isfinite(regressor.predict(X)).all()
