@@ -119,6 +119,28 @@ class TimeRowsS4(S4Estimator):
             index = timeline.following(n_rows)
         return start, self._with_calendar(covariates, index)
 
+    def _truth(self, X: Any, y: Any) -> np.ndarray:
+        """Return the truth of the rows that X asks for, if it is of the targets and times of fit.
+
+        Returns an array of shape (n_rows,) or (n_rows, n_targets), float64, NaN where missing.
+        """
+        if y is None and not self._is_series_only_:
+            raise ValueError("y must be given, since fit got X and y, got None.")
+        data, name = (X, "X") if y is None else (y, "y")
+        truth = check_series(data, name)
+        self._form_.check_same(TargetForm.of(data, truth), name)
+        check_consistent_length(X, truth)
+        index = _common_index(X, y)
+        if index is not None and time_index(X) is None:  # so X asks for the rows that follow
+            timeline = self._seen_.timeline
+            if timeline.positions(index, "y")[0] != len(timeline):
+                raise ValueError(
+                    "y must be of the rows that follow those seen, from "
+                    f"{timeline.following(1)[0]} on, since X has no index, got {index[0]}. Give X "
+                    "the index of y."
+                )
+        return truth
+
     # ------------------------------------------------------------------ the calendar
 
     def _with_calendar(self, covariates: np.ndarray, index: pd.Index | None) -> np.ndarray:

@@ -239,8 +239,33 @@ def test_updates_must_follow(fitted, driven, series):
 def test_score_needs_the_truth(driven, fitted, series):
     with pytest.raises(ValueError, match="y must be given, since fit got X and y"):
         driven.score(ahead(series))
-    with pytest.raises(ValueError, match=r"shape of the forecasts, \(4, 2\), got \(4, 1\)"):
+    with pytest.raises(ValueError, match=r"shape \(n_timepoints, 2\) as in fit, got"):
         fitted.score(ahead(series)[["a"]])
+
+
+def test_truth_of_other_columns_is_refused(make_forecaster, fitted, series):
+    with pytest.raises(ValueError, match=r"X must have the columns of fit, \['a', 'b'\], got"):
+        fitted.score(ahead(series)[["b", "a"]])
+    both = make_forecaster().fit(series, series)
+    with pytest.raises(ValueError, match=r"y must have the columns of fit, \['a', 'b'\], got"):
+        both.score(ahead(series), ahead(series)[["b", "a"]])
+
+
+def test_truth_of_other_times_is_refused(make_forecaster, driven, series):
+    X, y = ahead(series), pd.Series(np.arange(4.0), ahead(series).index)
+    for other in (y[::-1], y.shift(-5, freq="30D"), y.reset_index(drop=True)):
+        with pytest.raises(ValueError, match="X and y must have the same index"):
+            driven.score(X, other)
+    labeled = make_forecaster().fit(series.to_numpy(), series["a"])
+    with pytest.raises(ValueError, match="of y must have no hole and be in order"):
+        labeled.score(X.to_numpy(), y[::-1])
+    later = y.shift(2, freq="h")
+    with pytest.raises(ValueError, match=r"from 2024-01-02 16:00:00 on, since X has no index"):
+        labeled.score(X.to_numpy(), later)
+    assert driven.score(X, y) == driven.score(X, y.to_numpy())
+    assert labeled.score(X.to_numpy(), y) == labeled.score(X.to_numpy(), y.to_numpy())
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        driven.score(X, y.to_numpy()[:3])
 
 
 def test_bad_backtests_are_refused(fitted, series):
