@@ -9,6 +9,8 @@ import numbers
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 
 def check_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
     """Return `value` if it is one of `choices`, else raise and suggest the nearest."""
@@ -37,3 +39,34 @@ def check_positive(name: str, value: Any) -> float:
     if not (math.isfinite(number) and number > 0):
         raise ValueError(f"{name} must be finite and above zero, got {value}.")
     return number
+
+
+def unmasked(array: Any) -> Any:
+    """Return a masked array as an array with NaN where it is masked; anything else as it is.
+
+    Parameters
+    ----------
+    array : object
+        Only masked arrays of numpy are changed.
+
+    Returns
+    -------
+    object
+        Without a masked value, the data itself. Else a copy with NaN, in float64 if the type has
+        no NaN; of text, bytes and objects, a copy of objects with None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> unmasked(np.ma.masked_equal([4, -1, 5], -1))
+    array([ 4., nan,  5.])
+    """
+    if not isinstance(array, np.ma.MaskedArray):
+        return array
+    if not np.ma.is_masked(array):
+        return array.data
+    kind = array.dtype.kind
+    dtype = np.dtype(np.float64 if kind in "biu" else object if kind in "US" else array.dtype)
+    values = array.data.astype(dtype)
+    values[np.ma.getmaskarray(array)] = np.nan if dtype.kind in "fc" else None
+    return values

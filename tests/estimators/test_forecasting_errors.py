@@ -84,7 +84,25 @@ def test_too_short_series_for_given_validation_rows(make_forecaster, series):
         (lambda s: s[:0], ValueError, "0 sample"),
         (lambda s: set_value(s, 3, np.inf), ValueError, "contains infinity"),
         (lambda s: s.assign(b=np.nan), ValueError, "got only NaN for target 'b'"),
-        (lambda s: s.assign(b="x"), ValueError, "could not convert string to float"),
+        (
+            lambda s: s.assign(b="x"),
+            TypeError,
+            "Column 'b' of X must hold numbers, got 'x' of type",
+        ),
+        (lambda s: s.assign(b="1.5"), TypeError, "Column 'b' of X must hold numbers, got '1.5'"),
+        (lambda s: s.assign(b=pd.Categorical(["x"] * 40)), TypeError, "Column 'b' of X must hold"),
+        (lambda s: s.assign(b=s.index), TypeError, r"Column 'b' .* numbers, got datetime64\["),
+        (lambda s: s.assign(b=list(s.index.date)), TypeError, "Column 'b' .* of type date"),
+        (lambda s: s.assign(b=s.index.to_period()), TypeError, "Column 'b' .* of type Period"),
+        (lambda s: s.index.to_numpy(), TypeError, r"X must hold numbers, got datetime64\["),
+        (lambda s: ["1.5"] * 40, TypeError, "X must hold numbers, got '1.5' of type str"),
+        (lambda s: s["a"].astype(str), TypeError, "X must hold numbers, got '.*' of type str"),
+        (lambda s: s.set_axis(["a", "a"], axis=1), ValueError, "column name once, got 'a' twice"),
+        (lambda s: s["a"] * np.nan, ValueError, "rows to train on, got only NaN. Pass more rows"),
+        (lambda s: s["a"] * np.inf, ValueError, "X contains infinity"),
+        (lambda s: None, TypeError, "X must be an array, a list of numbers, .* got None"),
+        (lambda s: dict(s), TypeError, "X must be an array, .* got a dict. Convert"),
+        (lambda s: (x for x in s["a"]), TypeError, "X must be an array, .* got a generator"),
         (lambda s: s.to_numpy()[np.newaxis], ValueError, "Found array with dim 3"),
         (lambda s: [s["a"], s["b"]], ValueError, r"X must be one series, .* got a list of several"),
         (lambda s: 3.0, TypeError, "at least 1 dimension"),
@@ -93,6 +111,23 @@ def test_too_short_series_for_given_validation_rows(make_forecaster, series):
 def test_bad_series_is_refused(make_forecaster, series, change, error, message):
     with pytest.raises(error, match=message):
         make_forecaster().fit(change(series))
+
+
+def test_covariates_that_are_no_numbers_are_refused(make_forecaster, series):
+    y = series["a"].to_numpy()
+    with pytest.raises(TypeError, match="Column 'time' of X must hold numbers, got datetime64"):
+        make_forecaster().fit(series.assign(time=series.index), y)
+    with pytest.raises(TypeError, match=r"y must hold numbers, got '1.5' of type str"):
+        make_forecaster().fit(series, np.array(["1.5"] * 40, dtype=object))
+    with pytest.raises(ValueError, match="X must have every column name once, got 'b' twice"):
+        make_forecaster().fit(series.set_axis(["b", "b"], axis=1), y)
+
+
+def test_masked_values_are_missing(make_forecaster, series):
+    values, mask = series.to_numpy(), np.random.default_rng(1).random((40, 2)) < 0.2
+    forecaster = make_forecaster().fit(np.ma.masked_array(np.where(mask, 1e9, values), mask))
+    expected = make_forecaster().fit(np.where(mask, np.nan, values)).forecast()
+    assert np.array_equal(forecaster.forecast(), expected)
 
 
 def test_missing_values_are_refused_if_asked(make_forecaster, series):
