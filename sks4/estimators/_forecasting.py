@@ -185,6 +185,9 @@ class S4Forecaster(RegressorMixin, AheadS4):
     ) -> Self:
         """Train on rows of time, the last of which are those that forecasts follow.
 
+        Each call begins anew, unless ``warm_start=True``: where it raises an error after the
+        parameters were checked, as over the data, what an earlier fit had learned is gone.
+
         Parameters
         ----------
         X : array-like of shape (n_timepoints,), (n_timepoints, n_targets) or, with y, \

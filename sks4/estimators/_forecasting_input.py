@@ -151,10 +151,12 @@ class TimeRowsS4(S4Estimator):
 
     def _check_calendar(self) -> None:
         """Raise ValueError if there is a name that is no feature of the calendar."""
-        unknown = [name for name in self.calendar or () if name not in CYCLES]
-        if unknown or (self.calendar is not None and len(self.calendar) == 0):
+        if self.calendar is None:
+            return
+        names = list(self.calendar)
+        if not names or not all(isinstance(name, str) and name in CYCLES for name in names):
             raise ValueError(
-                f"calendar must be None or a list of names among {list(CYCLES)}, got "
+                f"calendar must be None or a sequence of names among {list(CYCLES)}, got "
                 f"{self.calendar!r}."
             )
 

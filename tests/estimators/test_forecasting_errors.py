@@ -50,8 +50,11 @@ def set_value(series, row, value):
         ({"quantiles": [0.5, 0.1]}, r"quantiles must rise, got \[0.5, 0.1\]"),
         ({"quantiles": [0.0, 0.5]}, "quantiles must be levels above 0 and below 1"),
         ({"quantiles": []}, "quantiles must be levels above 0 and below 1"),
-        ({"calendar": ["weekday"]}, r"calendar must be None or a list of names among \['minute'"),
-        ({"calendar": []}, "calendar must be None or a list of names"),
+        (
+            {"calendar": ["weekday"]},
+            r"calendar must be None or a sequence of names among \['minute'",
+        ),
+        ({"calendar": []}, "calendar must be None or a sequence of names"),
     ],
 )
 def test_bad_parameter_is_named(make_forecaster, series, parameters, message):
@@ -198,6 +201,15 @@ def test_bad_rows_to_forecast_are_refused(fitted, driven, series, rows, error, m
             forecaster.predict(rows(series))
 
 
+def test_default_index_that_starts_again_says_how_to_go_on(make_forecaster, series):
+    X, y = pd.DataFrame({"p": series["a"].to_numpy()}), pd.Series(series["b"].to_numpy())
+    forecaster = make_forecaster().fit(X, y)
+    with pytest.raises(ValueError, match=r"go on from 40: set it, or pass X.to_numpy\(\)"):
+        forecaster.predict(pd.DataFrame({"p": [1.0, 2.0]}))
+    rows = pd.DataFrame({"p": [1.0, 2.0]}, index=[40, 41])
+    assert np.array_equal(forecaster.predict(rows), forecaster.forecast(X_future=rows))
+
+
 def test_index_is_refused_after_a_fit_without(make_forecaster, series):
     forecaster = make_forecaster().fit(series.to_numpy())
     with pytest.raises(ValueError, match=r"must come without an index, .* since fit had none"):
@@ -222,6 +234,12 @@ def test_infinite_covariate_is_refused(driven, series):
 def test_coverage_must_be_a_share(fitted, series, coverage):
     with pytest.raises(ValueError, match="coverage must be"):
         fitted.predict_interval(ahead(series), coverage)
+
+
+@pytest.mark.parametrize("quantiles", ["a", ["low", "high"], [[0.1], [0.2, 0.3]], {"low": 0.1}])
+def test_quantiles_must_be_numbers(fitted, series, quantiles):
+    with pytest.raises(TypeError, match="quantiles must be a number or a sequence of numbers, got"):
+        fitted.predict_quantiles(ahead(series), quantiles)
 
 
 # --- forecast, update, score, backtest -----------------------------------------------------------
