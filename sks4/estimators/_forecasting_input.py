@@ -166,7 +166,8 @@ def _common_index(X: Any, y: Any) -> pd.Index | None:
     of_X, of_y = time_index(X), time_index(y)
     if of_X is not None and of_y is not None and not of_X.equals(of_y):
         raise ValueError(
-            "X and y must have the same index, got others. Join them by time first, for example "
-            "with X.join(y), or pass one of them as an array."
+            f"X and y must have the same index, got {of_X[0]} to {of_X[-1]} for X and {of_y[0]} to "
+            f"{of_y[-1]} for y. Join them by time first, for example with X.join(y), or pass one "
+            "of them as an array."
         )
     return of_X if of_X is not None else of_y

@@ -139,7 +139,7 @@ def test_missing_values_are_refused_if_asked(make_forecaster, series):
 
 
 def test_indexes_of_covariates_and_targets_must_agree(make_forecaster, series):
-    with pytest.raises(ValueError, match="X and y must have the same index"):
+    with pytest.raises(ValueError, match="15:00:00 for X and 0 to 39 for y"):
         make_forecaster().fit(series, series["a"].reset_index(drop=True))
     with pytest.raises(ValueError, match="X and y must have the same index"):
         make_forecaster().fit(series, series["a"].shift(1, freq="h"))
