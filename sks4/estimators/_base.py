@@ -147,7 +147,11 @@ class S4Estimator(BaseEstimator, ABC):
         resolve_device(self.device)
         if not (goes_on and self.__sklearn_is_fitted__()):
             return
-        changed = [name for name, old in self._built_with_.items() if getattr(self, name) != old]
+        changed = [
+            name
+            for name, old in self._built_with_.items()
+            if not np.array_equal(getattr(self, name), old)  # sequences may be arrays
+        ]
         if changed:
             raise ValueError(
                 f"{', '.join(changed)} must stay as in the first fit for training to go on. "

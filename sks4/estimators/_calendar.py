@@ -41,7 +41,7 @@ class CalendarFeatures:
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.names = list(names)
+        self.names = [str(name) for name in names]
         cycles = {name: CYCLES[name] for name in self.names}
         splines = [
             (name, _periodic_splines(first, length), [name])

@@ -71,11 +71,18 @@ class ErrorDistribution:
         return quantiles * self._scale[steps][..., np.newaxis]
 
     def rank(self, errors: np.ndarray) -> np.ndarray:
-        """Return the level of each error (n_rows, horizon, n_targets), NaN where there is none."""
-        scaled = errors / self._scale
+        """Return the level of each error (n_rows, horizon, n_targets), NaN where there is none.
+
+        An error that occurs in the distribution has the middle of its levels there: at either end
+        of them, an interval that ends in this very value would seem to miss it.
+        """
+        scaled = errors.astype(np.float32) / self._scale  # rounded as those it is compared with
         ranks = np.empty(errors.shape, dtype=np.float32)
         for target, pool in enumerate(self._pools):
-            ranks[..., target] = np.searchsorted(pool, scaled[..., target]) / len(pool)
+            below, not_above = (
+                np.searchsorted(pool, scaled[..., target], side=side) for side in ("left", "right")
+            )
+            ranks[..., target] = (below + not_above) / (2 * len(pool))
         return np.where(np.isnan(errors), np.float32("nan"), ranks)
 
     def _refresh(self) -> None:
@@ -204,16 +211,32 @@ def interpolate_quantiles(
 
 
 def rank_in_quantiles(truth: np.ndarray, quantiles: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return the level of each truth (...,) in forecast quantiles (..., n_known)."""
+    """Return the level of each truth (...,) in forecast quantiles (..., n_known).
+
+    Where several quantiles are the truth, it is in the middle of their levels.
+    """
     z_known = _normal_quantile(known)
-    left = (quantiles <= truth[..., np.newaxis]).sum(axis=-1).clip(1, len(known) - 1) - 1
+    below = (quantiles < truth[..., np.newaxis]).sum(axis=-1)
+    not_above = (quantiles <= truth[..., np.newaxis]).sum(axis=-1)
+    first = _extended(truth, quantiles, z_known, below, at_tie=0.0)
+    last = _extended(truth, quantiles, z_known, not_above, at_tie=1.0)
+    ranks = torch.special.ndtr(torch.from_numpy((first + last) / 2)).numpy()
+    return np.where(np.isnan(truth), np.nan, ranks)
+
+
+def _extended(
+    truth: np.ndarray, quantiles: np.ndarray, z_known: np.ndarray, count: np.ndarray, at_tie: float
+) -> np.ndarray:
+    """Return z of each truth (...,) on the line through the quantiles around the first `count`.
+
+    Where the two quantiles are the truth itself, `at_tie` says which share of the way is its z.
+    """
+    left = count.clip(1, len(z_known) - 1) - 1
     low = np.take_along_axis(quantiles, left[..., np.newaxis], axis=-1)[..., 0]
     high = np.take_along_axis(quantiles, left[..., np.newaxis] + 1, axis=-1)[..., 0]
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.nan_to_num((truth - low) / (high - low), nan=0.5, posinf=50.0, neginf=-50.0)
-    z = z_known[left] + share * (z_known[left + 1] - z_known[left])
-    ranks = torch.special.ndtr(torch.from_numpy(z)).numpy()
-    return np.where(np.isnan(truth), np.nan, ranks)
+        share = np.nan_to_num((truth - low) / (high - low), nan=at_tie, posinf=50.0, neginf=-50.0)
+    return z_known[left] + share * (z_known[left + 1] - z_known[left])
 
 
 def _normal_quantile(levels: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from sks4.estimators._forecasting_ahead import AheadS4
-from sks4.estimators._observations import check_series
 from sks4.estimators._sequences import check_weights
 
 
@@ -186,6 +185,9 @@ class S4Forecaster(RegressorMixin, AheadS4):
     ) -> Self:
         """Train on rows of time, the last of which are those that forecasts follow.
 
+        Each call begins anew, unless ``warm_start=True``: where it raises an error after the
+        parameters were checked, as over the data, what an earlier fit had learned is gone.
+
         Parameters
         ----------
         X : array-like of shape (n_timepoints,), (n_timepoints, n_targets) or, with y, \
@@ -311,7 +313,8 @@ class S4Forecaster(RegressorMixin, AheadS4):
         X : array-like
             Rows to forecast, as in `predict`; without `y`, they also are the truth.
         y : array-like of shape (n_rows,) or (n_rows, n_targets), or None, default=None
-            The truth. Rows in which a value is missing are left out.
+            The truth, in the form of `fit`, and with the index of X if both have one. Rows in which
+            a value is missing are left out.
         sample_weight : array-like of shape (n_rows,) or None, default=None
             Weights of the rows in the mean.
 
@@ -319,16 +322,18 @@ class S4Forecaster(RegressorMixin, AheadS4):
         -------
         float
             1 minus the squared error over that of the mean of the truth, averaged over the targets.
+
+        Raises
+        ------
+        NotFittedError
+            If it has not been fitted.
+        ValueError, TypeError
+            As in `predict`, and if the truth does not have the columns of `fit`, or is of other
+            rows than the forecasts: nothing is realigned.
         """
+        check_is_fitted(self)
+        truth = self._truth(X, y)
         predicted = self.predict(X)
-        if y is None and not self._is_series_only_:
-            raise ValueError("y must be given, since fit got X and y, got None.")
-        truth = check_series(X if y is None else y, "X" if y is None else "y")
-        if truth.shape != predicted.shape:
-            raise ValueError(
-                f"The truth must have the shape of the forecasts, {predicted.shape}, got "
-                f"{truth.shape}."
-            )
         known = ~np.isnan(truth.reshape(len(truth), -1)).any(axis=1)
         weights = check_weights(sample_weight, len(truth))
         return float(r2_score(truth[known], predicted[known], sample_weight=weights[known]))

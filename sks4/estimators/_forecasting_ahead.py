@@ -82,7 +82,8 @@ class AheadS4(CalibratedS4):
         DataFrame
             Columns "origin" (label of the last known row), "step" (from 1), "target", "truth" (NaN
             if missing), "forecast" and, with ``loss="quantile"`` or `quantiles` given, one for each
-            level, named by the number.
+            level, named by the number. With another loss than "quantile", the level 0.5 is the
+            forecast plus the median of its errors on the validation rows, not the forecast itself.
 
         Raises
         ------

@@ -77,9 +77,9 @@ class ForecastingS4(TimeRowsS4):
         "horizon": [Interval(Integral, 1, None, closed="left")],
         "context_length": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "loss": [StrOptions({*_LOSSES, "quantile"})],
-        "quantiles": [list, tuple, None],
+        "quantiles": ["array-like", None],
         "channels": [StrOptions({"independent", "mixed"})],
-        "calendar": [list, tuple, None],
+        "calendar": ["array-like", None],
     }
     _model_parameters: ClassVar[tuple[str, ...]] = (
         *S4Estimator._model_parameters,
@@ -332,7 +332,13 @@ def resolve_context_length(n_rows: int, horizon: int, patch_size: int) -> int:
 
 def check_levels(levels: Any) -> list[float]:
     """Return levels of quantiles if they are between 0 and 1 and rising, else raise."""
-    array = np.atleast_1d(np.asarray(levels, dtype=np.float64))
+    try:
+        array = np.atleast_1d(np.asarray(levels, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"quantiles must be a number or a sequence of numbers, got {levels!r}. Pass "
+            "[0.1, 0.5, 0.9]."
+        ) from None
     if array.ndim != 1 or not len(array) or not ((array > 0) & (array < 1)).all():
         raise ValueError(
             f"quantiles must be levels above 0 and below 1, got {levels!r}. Pass [0.1, 0.5, 0.9]."

@@ -82,10 +82,14 @@ class CalibratedS4(ForecastingS4):
         """Forecast the rows that X asks for: those seen from the rows before, others from all."""
         start, covariates = self._requested(X)
         seen, stop = self._seen_, start + len(covariates)
-        if start < min(self.context_length_, len(seen)):
+        if start < min(self.context_length_, len(seen)):  # so X has an index
+            labels = seen.timeline.labels()
             raise ValueError(
                 f"X must begin after the first context_length_={self.context_length_} rows of fit, "
-                f"from which the first forecast follows, got row {start}. Leave these rows out."
+                f"from which the first forecast follows, got the index from {labels[start]} on, "
+                f"row {start} of fit. Leave these rows out. If X is of rows that follow those of "
+                f"fit, its index must go on from {seen.timeline.following(1)[0]}: set it, or pass "
+                "X.to_numpy()."
             )
         series = self._encode(seen, self._known_ahead(start, covariates))
         inside = np.arange(start, min(stop, len(seen)))
@@ -178,7 +182,9 @@ class CalibratedS4(ForecastingS4):
 
         With ``loss="quantile"`` they are learned; levels between the learned ones, and beyond, are
         interpolated. With another loss they are the forecast plus quantiles of the errors on the
-        validation data, by step of the horizon; further steps have those of the last one.
+        validation data, by step of the horizon; further steps have those of the last one. So the
+        quantile at 0.5 is the forecast of `predict` plus the median of its errors there, which is
+        another number unless the forecast is unbiased.
 
         Parameters
         ----------

@@ -119,6 +119,28 @@ class TimeRowsS4(S4Estimator):
             index = timeline.following(n_rows)
         return start, self._with_calendar(covariates, index)
 
+    def _truth(self, X: Any, y: Any) -> np.ndarray:
+        """Return the truth of the rows that X asks for, if it is of the targets and times of fit.
+
+        Returns an array of shape (n_rows,) or (n_rows, n_targets), float64, NaN where missing.
+        """
+        if y is None and not self._is_series_only_:
+            raise ValueError("y must be given, since fit got X and y, got None.")
+        data, name = (X, "X") if y is None else (y, "y")
+        truth = check_series(data, name)
+        self._form_.check_same(TargetForm.of(data, truth), name)
+        check_consistent_length(X, truth)
+        index = _common_index(X, y)
+        if index is not None and time_index(X) is None:  # so X asks for the rows that follow
+            timeline = self._seen_.timeline
+            if timeline.positions(index, "y")[0] != len(timeline):
+                raise ValueError(
+                    "y must be of the rows that follow those seen, from "
+                    f"{timeline.following(1)[0]} on, since X has no index, got {index[0]}. Give X "
+                    "the index of y."
+                )
+        return truth
+
     # ------------------------------------------------------------------ the calendar
 
     def _with_calendar(self, covariates: np.ndarray, index: pd.Index | None) -> np.ndarray:
@@ -129,10 +151,12 @@ class TimeRowsS4(S4Estimator):
 
     def _check_calendar(self) -> None:
         """Raise ValueError if there is a name that is no feature of the calendar."""
-        unknown = [name for name in self.calendar or () if name not in CYCLES]
-        if unknown or (self.calendar is not None and len(self.calendar) == 0):
+        if self.calendar is None:
+            return
+        names = list(self.calendar)
+        if not names or not all(isinstance(name, str) and name in CYCLES for name in names):
             raise ValueError(
-                f"calendar must be None or a list of names among {list(CYCLES)}, got "
+                f"calendar must be None or a sequence of names among {list(CYCLES)}, got "
                 f"{self.calendar!r}."
             )
 
@@ -142,7 +166,8 @@ def _common_index(X: Any, y: Any) -> pd.Index | None:
     of_X, of_y = time_index(X), time_index(y)
     if of_X is not None and of_y is not None and not of_X.equals(of_y):
         raise ValueError(
-            "X and y must have the same index, got others. Join them by time first, for example "
-            "with X.join(y), or pass one of them as an array."
+            f"X and y must have the same index, got {of_X[0]} to {of_X[-1]} for X and {of_y[0]} to "
+            f"{of_y[-1]} for y. Join them by time first, for example with X.join(y), or pass one "
+            "of them as an array."
         )
     return of_X if of_X is not None else of_y

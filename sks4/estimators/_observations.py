@@ -1,13 +1,19 @@
 """Rows of time that were observed, checked and brought into one form."""
 
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_array
 
+from sks4._validation import unmasked
 from sks4.estimators._timeline import Timeline
+
+# What numpy or float() would turn into numbers without a word.
+_NO_NUMBERS = (str, bytes, date, timedelta, np.datetime64, np.timedelta64, pd.Period)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +135,11 @@ def check_series(data: Any, name: str) -> np.ndarray:
 
     Raises
     ------
+    TypeError
+        If it is no array-like, or a column holds dates or text.
     ValueError
-        If there is no row, a value is infinite or not a number, or there are more than two axes.
+        If there is no row, a value is infinite or not a number, there are more than two axes, or
+        a frame has a name twice.
     """
     if isinstance(data, (list, tuple)) and any(
         isinstance(item, (pd.DataFrame, pd.Series)) for item in data
@@ -140,33 +149,85 @@ def check_series(data: Any, name: str) -> np.ndarray:
             f"{type(data).__name__} of several. Series over the same times go "
             "into one frame: pd.concat(..., axis=1)."
         )
-    return check_array(
-        data,
-        dtype=np.float64,
-        ensure_2d=False,
-        ensure_all_finite="allow-nan",
-        input_name=name,
-    )
+    return _checked_array(data, name, ensure_2d=False)
 
 
 def check_covariates(X: Any) -> np.ndarray:
     """Return covariates as float64 of shape (n_timepoints, n_covariates), perhaps no columns."""
     if isinstance(X, pd.DataFrame) and X.shape[1] == 0:
         return np.empty(X.shape)  # a frame without columns has no dtype that could be checked
-    return check_array(
-        X,
-        dtype=np.float64,
-        ensure_all_finite="allow-nan",
-        ensure_min_features=0,
-        input_name="X",
-    )
+    return _checked_array(X, "X", ensure_min_features=0)
+
+
+def _checked_array(data: Any, name: str, **options: Any) -> np.ndarray:
+    """Return numbers as float64, NaN where missing or masked, or raise."""
+    _check_array_like(data, name)
+    for label, column in _columns(data, name):
+        _check_numbers(label, column)
+    with np.errstate(invalid="ignore"):  # scikit-learn sums, also what is infinite
+        return check_array(
+            unmasked(data),
+            dtype=np.float64,
+            ensure_all_finite="allow-nan",
+            input_name=name,
+            **options,
+        )
+
+
+def _check_array_like(data: Any, name: str) -> None:
+    """Raise TypeError where there are no rows to be read."""
+    is_array = hasattr(data, "shape") or hasattr(data, "__array__")
+    is_list = hasattr(data, "__len__") and not isinstance(data, (str, bytes, Mapping, Set))
+    if not (is_array or is_list):
+        raise TypeError(
+            f"{name} must be an array, a list of numbers, a Series or a DataFrame with at least 1 "
+            f"dimension, got {'None' if data is None else f'a {type(data).__name__}'}. Convert it "
+            "first, for example with pd.DataFrame(...) or list(...)."
+        )
+
+
+def _columns(data: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield what has a type of its own, and what an error calls it."""
+    if isinstance(data, pd.DataFrame):
+        twice = data.columns[data.columns.duplicated()].tolist()
+        if twice:
+            raise ValueError(
+                f"{name} must have every column name once, got {twice[0]!r} twice. Rename or drop "
+                "one of them."
+            )
+        for label, column in data.items():
+            yield f"Column {label!r} of {name}", column
+    elif isinstance(data, (list, tuple)):
+        yield name, np.array(data, dtype=object)  # numpy would make text of numbers beside it
+    else:
+        has_numpy_type = hasattr(getattr(data, "dtype", None), "kind")
+        yield name, data if has_numpy_type else np.asarray(data)
+
+
+def _check_numbers(label: str, column: Any) -> None:
+    """Raise TypeError if there is a date or text in a Series or an array."""
+    got = None
+    if column.dtype.kind in "mMUS":
+        got = column.dtype
+    elif column.dtype.kind == "O":
+        values = np.asarray(column, dtype=object).ravel()
+        wrong = next((value for value in values if isinstance(value, _NO_NUMBERS)), None)
+        got = None if wrong is None else f"{wrong!r} of type {type(wrong).__name__}"
+    if got is not None:
+        raise TypeError(
+            f"{label} must hold numbers, got {got}. Drop it, make dates the index, encode "
+            "categories (OneHotEncoder), or convert text with pd.to_numeric."
+        )
 
 
 def check_each_observed(values: np.ndarray, names: pd.Index, purpose: str) -> None:
     """Raise ValueError if a target (n_timepoints, n_targets) has no value at all."""
     empty = np.isnan(values).all(axis=0)
     if empty.any():
+        got = "got only NaN. Pass more rows."
+        if len(names) > 1:
+            which = names.tolist()[int(empty.argmax())]  # a number of Python, not of numpy
+            got = f"got only NaN for target {which!r}. Leave it out, or pass more rows."
         raise ValueError(
-            f"Every target must have a value in the {len(values)} rows {purpose}, got only NaN "
-            f"for target {names[int(empty.argmax())]!r}. Leave it out, or pass more rows."
+            f"Every target must have a value in the {len(values)} rows {purpose}, {got}"
         )

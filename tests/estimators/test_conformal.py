@@ -67,6 +67,32 @@ def test_ranks_are_uniform_for_errors_of_the_same_kind():
     )
 
 
+def test_tied_errors_rank_in_the_middle_of_their_levels():
+    distribution = ErrorDistribution(np.repeat([-0.1, 0.3, 0.3, 0.7], 5).reshape(-1, 1, 1))
+    ranks = distribution.rank(np.array([-0.2, -0.1, 0.3, 0.5, 0.7, 0.8]).reshape(-1, 1, 1))
+    assert_allclose(ranks[:, 0, 0], [0, 0.125, 0.5, 0.75, 0.875, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("error", [0.0, 0.1])
+def test_errors_that_never_change_are_no_misses(error):
+    constant = np.full((50, 2, 1), error)
+    distribution, adaptive = ErrorDistribution(constant), AdaptiveLevels()
+    adaptive.observe(distribution.rank(constant))
+    levels = adaptive.levels(0.9, np.zeros(1, int), 1)[0, 0]
+    assert_allclose(levels[0], recursion(np.full(50, 0.5), 0.1) / 2, atol=1e-6)
+
+
+def test_truth_that_is_several_quantiles_ranks_in_the_middle_of_their_levels():
+    known = np.array([0.1, 0.2, 0.5, 0.8, 0.9])
+    quantiles = np.array([[2.0] * 5, [1.0, 1, 2, 3, 3], [1.0, 1, 2, 3, 3], [0.0, 1, 2, 2, 3]])
+    truth = np.array([2.0, 1.0, 3.0, 2.0])
+    middle = [
+        norm.cdf((norm.ppf(low) + norm.ppf(high)) / 2)
+        for low, high in ((0.1, 0.9), (0.1, 0.2), (0.8, 0.9), (0.5, 0.8))
+    ]
+    assert_allclose(rank_in_quantiles(truth, quantiles, known), middle)
+
+
 def test_new_errors_replace_the_oldest():
     distribution = ErrorDistribution(errors(500))
     distribution.observe(errors(500, factor=5.0, seed=1))

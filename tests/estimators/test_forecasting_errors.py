@@ -50,8 +50,11 @@ def set_value(series, row, value):
         ({"quantiles": [0.5, 0.1]}, r"quantiles must rise, got \[0.5, 0.1\]"),
         ({"quantiles": [0.0, 0.5]}, "quantiles must be levels above 0 and below 1"),
         ({"quantiles": []}, "quantiles must be levels above 0 and below 1"),
-        ({"calendar": ["weekday"]}, r"calendar must be None or a list of names among \['minute'"),
-        ({"calendar": []}, "calendar must be None or a list of names"),
+        (
+            {"calendar": ["weekday"]},
+            r"calendar must be None or a sequence of names among \['minute'",
+        ),
+        ({"calendar": []}, "calendar must be None or a sequence of names"),
     ],
 )
 def test_bad_parameter_is_named(make_forecaster, series, parameters, message):
@@ -84,7 +87,25 @@ def test_too_short_series_for_given_validation_rows(make_forecaster, series):
         (lambda s: s[:0], ValueError, "0 sample"),
         (lambda s: set_value(s, 3, np.inf), ValueError, "contains infinity"),
         (lambda s: s.assign(b=np.nan), ValueError, "got only NaN for target 'b'"),
-        (lambda s: s.assign(b="x"), ValueError, "could not convert string to float"),
+        (
+            lambda s: s.assign(b="x"),
+            TypeError,
+            "Column 'b' of X must hold numbers, got 'x' of type",
+        ),
+        (lambda s: s.assign(b="1.5"), TypeError, "Column 'b' of X must hold numbers, got '1.5'"),
+        (lambda s: s.assign(b=pd.Categorical(["x"] * 40)), TypeError, "Column 'b' of X must hold"),
+        (lambda s: s.assign(b=s.index), TypeError, r"Column 'b' .* numbers, got datetime64\["),
+        (lambda s: s.assign(b=list(s.index.date)), TypeError, "Column 'b' .* of type date"),
+        (lambda s: s.assign(b=s.index.to_period()), TypeError, "Column 'b' .* of type Period"),
+        (lambda s: s.index.to_numpy(), TypeError, r"X must hold numbers, got datetime64\["),
+        (lambda s: ["1.5"] * 40, TypeError, "X must hold numbers, got '1.5' of type str"),
+        (lambda s: s["a"].astype(str), TypeError, "X must hold numbers, got '.*' of type str"),
+        (lambda s: s.set_axis(["a", "a"], axis=1), ValueError, "column name once, got 'a' twice"),
+        (lambda s: s["a"] * np.nan, ValueError, "rows to train on, got only NaN. Pass more rows"),
+        (lambda s: s["a"] * np.inf, ValueError, "X contains infinity"),
+        (lambda s: None, TypeError, "X must be an array, a list of numbers, .* got None"),
+        (lambda s: dict(s), TypeError, "X must be an array, .* got a dict. Convert"),
+        (lambda s: (x for x in s["a"]), TypeError, "X must be an array, .* got a generator"),
         (lambda s: s.to_numpy()[np.newaxis], ValueError, "Found array with dim 3"),
         (lambda s: [s["a"], s["b"]], ValueError, r"X must be one series, .* got a list of several"),
         (lambda s: 3.0, TypeError, "at least 1 dimension"),
@@ -95,13 +116,30 @@ def test_bad_series_is_refused(make_forecaster, series, change, error, message):
         make_forecaster().fit(change(series))
 
 
+def test_covariates_that_are_no_numbers_are_refused(make_forecaster, series):
+    y = series["a"].to_numpy()
+    with pytest.raises(TypeError, match="Column 'time' of X must hold numbers, got datetime64"):
+        make_forecaster().fit(series.assign(time=series.index), y)
+    with pytest.raises(TypeError, match=r"y must hold numbers, got '1.5' of type str"):
+        make_forecaster().fit(series, np.array(["1.5"] * 40, dtype=object))
+    with pytest.raises(ValueError, match="X must have every column name once, got 'b' twice"):
+        make_forecaster().fit(series.set_axis(["b", "b"], axis=1), y)
+
+
+def test_masked_values_are_missing(make_forecaster, series):
+    values, mask = series.to_numpy(), np.random.default_rng(1).random((40, 2)) < 0.2
+    forecaster = make_forecaster().fit(np.ma.masked_array(np.where(mask, 1e9, values), mask))
+    expected = make_forecaster().fit(np.where(mask, np.nan, values)).forecast()
+    assert np.array_equal(forecaster.forecast(), expected)
+
+
 def test_missing_values_are_refused_if_asked(make_forecaster, series):
     with pytest.raises(ValueError, match="missing='error', got NaN first in row 5"):
         make_forecaster(missing="error").fit(set_value(series, 5, np.nan))
 
 
 def test_indexes_of_covariates_and_targets_must_agree(make_forecaster, series):
-    with pytest.raises(ValueError, match="X and y must have the same index"):
+    with pytest.raises(ValueError, match="15:00:00 for X and 0 to 39 for y"):
         make_forecaster().fit(series, series["a"].reset_index(drop=True))
     with pytest.raises(ValueError, match="X and y must have the same index"):
         make_forecaster().fit(series, series["a"].shift(1, freq="h"))
@@ -163,6 +201,15 @@ def test_bad_rows_to_forecast_are_refused(fitted, driven, series, rows, error, m
             forecaster.predict(rows(series))
 
 
+def test_default_index_that_starts_again_says_how_to_go_on(make_forecaster, series):
+    X, y = pd.DataFrame({"p": series["a"].to_numpy()}), pd.Series(series["b"].to_numpy())
+    forecaster = make_forecaster().fit(X, y)
+    with pytest.raises(ValueError, match=r"go on from 40: set it, or pass X.to_numpy\(\)"):
+        forecaster.predict(pd.DataFrame({"p": [1.0, 2.0]}))
+    rows = pd.DataFrame({"p": [1.0, 2.0]}, index=[40, 41])
+    assert np.array_equal(forecaster.predict(rows), forecaster.forecast(X_future=rows))
+
+
 def test_index_is_refused_after_a_fit_without(make_forecaster, series):
     forecaster = make_forecaster().fit(series.to_numpy())
     with pytest.raises(ValueError, match=r"must come without an index, .* since fit had none"):
@@ -187,6 +234,12 @@ def test_infinite_covariate_is_refused(driven, series):
 def test_coverage_must_be_a_share(fitted, series, coverage):
     with pytest.raises(ValueError, match="coverage must be"):
         fitted.predict_interval(ahead(series), coverage)
+
+
+@pytest.mark.parametrize("quantiles", ["a", ["low", "high"], [[0.1], [0.2, 0.3]], {"low": 0.1}])
+def test_quantiles_must_be_numbers(fitted, series, quantiles):
+    with pytest.raises(TypeError, match="quantiles must be a number or a sequence of numbers, got"):
+        fitted.predict_quantiles(ahead(series), quantiles)
 
 
 # --- forecast, update, score, backtest -----------------------------------------------------------
@@ -239,8 +292,33 @@ def test_updates_must_follow(fitted, driven, series):
 def test_score_needs_the_truth(driven, fitted, series):
     with pytest.raises(ValueError, match="y must be given, since fit got X and y"):
         driven.score(ahead(series))
-    with pytest.raises(ValueError, match=r"shape of the forecasts, \(4, 2\), got \(4, 1\)"):
+    with pytest.raises(ValueError, match=r"shape \(n_timepoints, 2\) as in fit, got"):
         fitted.score(ahead(series)[["a"]])
+
+
+def test_truth_of_other_columns_is_refused(make_forecaster, fitted, series):
+    with pytest.raises(ValueError, match=r"X must have the columns of fit, \['a', 'b'\], got"):
+        fitted.score(ahead(series)[["b", "a"]])
+    both = make_forecaster().fit(series, series)
+    with pytest.raises(ValueError, match=r"y must have the columns of fit, \['a', 'b'\], got"):
+        both.score(ahead(series), ahead(series)[["b", "a"]])
+
+
+def test_truth_of_other_times_is_refused(make_forecaster, driven, series):
+    X, y = ahead(series), pd.Series(np.arange(4.0), ahead(series).index)
+    for other in (y[::-1], y.shift(-5, freq="30D"), y.reset_index(drop=True)):
+        with pytest.raises(ValueError, match="X and y must have the same index"):
+            driven.score(X, other)
+    labeled = make_forecaster().fit(series.to_numpy(), series["a"])
+    with pytest.raises(ValueError, match="of y must have no hole and be in order"):
+        labeled.score(X.to_numpy(), y[::-1])
+    later = y.shift(2, freq="h")
+    with pytest.raises(ValueError, match=r"from 2024-01-02 16:00:00 on, since X has no index"):
+        labeled.score(X.to_numpy(), later)
+    assert driven.score(X, y) == driven.score(X, y.to_numpy())
+    assert labeled.score(X.to_numpy(), y) == labeled.score(X.to_numpy(), y.to_numpy())
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        driven.score(X, y.to_numpy()[:3])
 
 
 def test_bad_backtests_are_refused(fitted, series):

@@ -127,6 +127,21 @@ def test_pipeline_scales_the_covariates(make_forecaster, covariates, filled, out
         assert -score == pytest.approx(expected)
 
 
+def test_array_parameters_work_in_the_tools(make_forecaster, filled):
+    arrays = {"quantiles": np.array([0.1, 0.9]), "calendar": np.array(["month", "quarter"])}
+    lists = {name: array.tolist() for name, array in arrays.items()}
+    as_arrays = clone(make_forecaster(**arrays, early_stopping=True, warm_start=True))
+    as_lists = make_forecaster(**lists, early_stopping=True, warm_start=True)
+    for _ in range(2):  # the second fit compares them with those of the first
+        expected = as_lists.fit(filled).backtest(filled[-30:])
+        pd.testing.assert_frame_equal(as_arrays.fit(filled).backtest(filled[-30:]), expected)
+    with pytest.raises(ValueError, match="calendar must stay as in the first fit"):
+        as_arrays.set_params(calendar=np.array(["month", "day"])).fit(filled)
+    grid = {"calendar": [np.array(["month"]), arrays["calendar"]], "quantiles": [None, [0.2, 0.8]]}
+    search = GridSearchCV(make_forecaster(), grid, cv=SPLIT, error_score="raise").fit(filled)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
 def test_scores_of_training_rows_need_an_index_and_a_context(make_forecaster, covariates, filled):
     class AfterContext:
         """Training scores on the rows that have a context: a scorer, not an adapter."""
