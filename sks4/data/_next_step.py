@@ -1,5 +1,6 @@
 """Sequences as input and as target of each other: from what came to what comes next."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from sks4.data._scaling import SequenceEncoder, fill_forward
 Batch = tuple[dict[str, Any], dict[str, torch.Tensor]]
 
 
-class NextStepDataset(Dataset[Batch]):
+class NextStepDataset(ABC, Dataset[Batch]):
     """Batches whose input at each step is what came before it, and whose target is the step.
 
     A batch is ``(inputs, targets)``. `inputs` holds "u" and, if some sequence is padded,
@@ -58,11 +59,11 @@ class NextStepDataset(Dataset[Batch]):
         weight = weight.reshape(y.shape).astype(self.dtype)
         return inputs, {"y": torch.from_numpy(y), "weight": torch.from_numpy(weight)}
 
+    @abstractmethod
     def _encode(
         self, values: np.ndarray, lengths: np.ndarray, observed: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return inputs (batch, length, ...) and targets of values (batch, n_channels, length)."""
-        raise NotImplementedError
 
 
 class NextValueDataset(NextStepDataset):

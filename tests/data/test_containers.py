@@ -328,8 +328,8 @@ def test_frame_with_a_row_for_each_sequence_looks_not_like_a_long_table(seed):
     frame = pd.DataFrame(values, columns=list("abcdef"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        as_panel(frame)
-        as_panel(frame.sort_values("a"))
+        assert len(as_panel(frame)) == 40
+        assert len(as_panel(frame.sort_values("a"))) == 40
 
 
 @pytest.mark.parametrize("dtype", ["datetime64[D]", "timedelta64[s]"])
