@@ -10,7 +10,7 @@ from sks4.data._next_step import (
     shift_values,
 )
 from sks4.data._panel import Panel
-from sks4.data._scaling import SequenceEncoder, Standardizer, fill_forward
+from sks4.data._scaling import SequenceEncoder, Standardizer, fill_forward, level_and_spread
 from sks4.data._streaming import StreamEncoder
 from sks4.data._symbols import SymbolEncoder
 from sks4.data._windows import EncodedSeries, SeriesEncoder, WindowDataset
@@ -31,6 +31,7 @@ __all__ = [
     "as_panel",
     "fill_forward",
     "from_long",
+    "level_and_spread",
     "shift_symbols",
     "shift_values",
     "to_long",

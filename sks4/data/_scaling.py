@@ -95,6 +95,26 @@ class Standardizer:
         return values * self.scale_[:, np.newaxis] + self.mean_[:, np.newaxis]
 
 
+def level_and_spread(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of every sequence in every channel.
+
+    Parameters
+    ----------
+    panel : Panel
+        Sequences. A channel without an observed value counts as constant zero.
+
+    Returns
+    -------
+    level, spread : ndarray of shape (n_samples, n_channels), float64
+        In the unit of the values.
+    """
+    level, spread = np.empty((2, len(panel), panel.n_channels))
+    for i, sequence in enumerate(panel):
+        count, level[i], squares = _moments(sequence)
+        spread[i] = np.sqrt(squares / np.maximum(count, 1))
+    return level, spread
+
+
 class SequenceEncoder:
     """Turn raw sequences into what the network reads: scaled, filled, and with masks.
 

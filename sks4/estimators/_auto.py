@@ -8,8 +8,10 @@ import math
 import warnings
 
 import numpy as np
+import pandas as pd
 import torch
 
+from sks4.data import Panel, level_and_spread
 from sks4.exceptions import MemoryLengthWarning
 
 # One step costs about 10 kB of activations at the default size of the model, so a batch stays well
@@ -29,6 +31,16 @@ _MIN_SAMPLES_TO_HOLD_OUT = 5000
 # then worth more than single samples. A patch of 16 samples still fits into 64 features.
 _MANY_STEPS = 2048
 _LARGEST_PATCH = 16
+
+# Where level and scale of the sequences explain less of the targets than this share, they are taken
+# for chance, such as the distance to a microphone ...
+_TELLING = 0.05
+# ... if they differ by more than this share of a standard deviation, else all is the same ...
+_VARYING = 0.1
+# ... and if sequences are long enough to have a level and a scale.
+_LONG_ENOUGH = 100
+# Values to predict are compared in so many groups of equal size.
+_TARGET_GROUPS = 10
 
 # A memory shorter than the sequences by this factor is more likely a mistake than a choice.
 _SHORT_MEMORY = 10
@@ -63,6 +75,54 @@ def resolve_patch_size(lengths: np.ndarray, patch_size: int | str, *, may_change
         return 1
     doublings = math.ceil(math.log2(max(1, typical_length(lengths) / _MANY_STEPS)))
     return min(2**doublings, _LARGEST_PATCH)
+
+
+def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | None) -> str | None:
+    """Return how sequences are scaled.
+
+    Parameters
+    ----------
+    panel : Panel
+        The training sequences.
+    targets : ndarray of shape (n_samples,), int64, or (n_samples, n_targets), float64
+        Class indices, or values.
+    standardize : {"global", "series", "auto"} or None
+        As given to the estimator. "auto": "series" where the levels or the scales of the sequences
+        differ and the share of their variance between the targets' classes (for values, between
+        tenths of them) is below 0.05 in each channel, so that nothing is lost without them; else,
+        and for sequences of less than 100 time points, "global".
+
+    Returns
+    -------
+    {"global", "series"} or None
+        The scaling.
+    """
+    if standardize != "auto":
+        return standardize
+    level, spread = level_and_spread(panel)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows cannot be scaled at all
+        unit = np.sqrt(np.mean(spread**2 + (level - level.mean(0)) ** 2, axis=0))
+    if typical_length(panel.lengths) < _LONG_ENOUGH or not 0 < unit.min() <= unit.max() < np.inf:
+        return "global"
+    # a constant sequence is as good as one of small scale
+    traits = np.hstack([level / unit, np.log(np.maximum(spread / unit, 1e-3))])
+    varies = (traits.std(axis=0) > _VARYING).any()
+    tells = any((_share_between(traits, c) > _TELLING).any() for c in _target_classes(targets))
+    return "series" if varies and not tells else "global"
+
+
+def _target_classes(targets: np.ndarray) -> list[np.ndarray]:
+    """Return the classes of the samples, for each target."""
+    if targets.ndim == 1:
+        return [targets]
+    return [pd.qcut(y, _TARGET_GROUPS, labels=False, duplicates="drop") for y in targets.T]
+
+
+def _share_between(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the share of variance between classes, ``(n_samples, n) -> (n,)``; 0 of none."""
+    within = values - pd.DataFrame(values).groupby(classes).transform("mean").to_numpy()
+    total = values.var(axis=0)
+    return 1 - np.divide(within.var(axis=0), total, where=total > 0, out=np.ones_like(total))
 
 
 def resolve_dt_range(

@@ -128,6 +128,9 @@ class S4Estimator(BaseEstimator, ABC):
     )
     _data_parameters: ClassVar[tuple[str, ...]] = ("standardize", "missing", "dtype")
 
+    # What was chosen from the data, to be shown before training.
+    _announced: ClassVar[tuple[str, ...]] = ("batch_size_", "max_epochs_")
+
     # What an error or a message calls a training sample.
     _samples: ClassVar[str] = "sequences"
 
@@ -233,12 +236,10 @@ class S4Estimator(BaseEstimator, ABC):
         if stream is None or (self.verbose == 1 and not stream.isatty()):
             return
         dt_min, dt_max = self.dt_range_
-        patch = f"patch_size_={self.patch_size_}, " if hasattr(self, "patch_size_") else ""
+        chosen = "".join(f"{name}={getattr(self, name)!r}, " for name in self._announced)
         print(
             f"{type(self).__name__}: {n_samples} {self._samples}, {self.n_parameters_} parameters, "
-            f"{patch}"
-            f"dt_range_=({dt_min:.3g}, {dt_max:.3g}), batch_size_={self.batch_size_}, "
-            f"max_epochs_={self.max_epochs_}, device={resolve_device(self.device)}",
+            f"dt_range_=({dt_min:.3g}, {dt_max:.3g}), {chosen}device={resolve_device(self.device)}",
             file=stream,
         )
 

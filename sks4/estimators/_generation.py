@@ -389,7 +389,7 @@ class S4Generator(DensityMixin, SequenceS4):
             has_missing = self.missing == "mask" and panel.has_missing
             self._codec_ = SymbolCodec(self._symbol_encoder_, has_missing=has_missing)
         else:
-            self._set_up(panel)
+            self._set_up_encoder(panel, self.standardize)
             self._codec_ = ValueCodec(self.encoder_)
 
     def _validation_data(

@@ -79,9 +79,9 @@ class SequenceS4(S4Estimator):
 
     # ------------------------------------------------------------------ data for the net
 
-    def _set_up(self, panel: Panel) -> None:
+    def _set_up_encoder(self, panel: Panel, standardize: str | None) -> None:
         """Learn the scaling, and choose what is "auto", from the training sequences."""
-        self.encoder_ = SequenceEncoder(self.standardize, self.missing).fit(panel)
+        self.encoder_ = SequenceEncoder(standardize, self.missing).fit(panel)
         self._resolve_auto(self._steps(panel))
 
     def _steps(self, panel: Panel) -> np.ndarray:

@@ -11,7 +11,11 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sks4._validation import check_positive
 from sks4.data import Panel, SequenceDataset
-from sks4.estimators._auto import resolve_early_stopping, resolve_patch_size
+from sks4.estimators._auto import (
+    resolve_early_stopping,
+    resolve_patch_size,
+    resolve_standardize,
+)
 from sks4.estimators._sequences import SequenceS4, check_weights
 from sks4.estimators._split import split_rows
 from sks4.nn import S4Model
@@ -46,10 +50,16 @@ class SupervisedS4(SequenceS4):
     """Base of the estimators that learn one target for each sequence."""
 
     patch_size: int | str = "auto"  # type: ignore[assignment]
+    standardize: str | None = "auto"
 
     _parameter_constraints: ClassVar[dict[str, list]] = SequenceS4._parameter_constraints | {
         "patch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "standardize": [StrOptions({"auto", "global", "series"}), None],
     }
+    _announced: ClassVar[tuple[str, ...]] = (
+        *SequenceS4._announced,
+        *("patch_size_", "standardize_"),
+    )
 
     def fit(
         self,
@@ -114,7 +124,7 @@ class SupervisedS4(SequenceS4):
         self._learn_targets(samples, reset=not goes_on)
         samples, valid, stops_early = self._validation_data(samples, X_val, y_val)
         if not goes_on:
-            self._set_up(samples.panel)
+            self._set_up(samples)
         batches = self._training_batches(samples, rate)
         self._resolve_max_epochs(self._steps(samples.panel), len(batches.batch_sampler))
         net = self._net(early_stopping=stops_early)
@@ -130,7 +140,7 @@ class SupervisedS4(SequenceS4):
         if is_first:
             self._training_rate(None, reset=True)
             self._seed()
-            self._set_up(samples.panel)
+            self._set_up(samples)
         self._learn_targets(samples, reset=is_first)
         net = self._net()
         with self._keeping(net):
@@ -227,12 +237,14 @@ class SupervisedS4(SequenceS4):
             samples, valid = samples.take(train_rows), samples.take(valid_rows)
         return samples, valid, stops_early
 
-    def _set_up(self, panel: Panel) -> None:
+    def _set_up(self, samples: LabeledSequences) -> None:
         """Learn the scaling, and choose what is "auto", from the training sequences."""
+        panel = samples.panel
         self.patch_size_ = resolve_patch_size(
             panel.lengths, self.patch_size, may_change_rate=self.sampling_rate_ is not None
         )
-        super()._set_up(panel)
+        self.standardize_ = resolve_standardize(panel, samples.targets, self.standardize)
+        self._set_up_encoder(panel, self.standardize_)
 
     def _step_length(self) -> int:
         return self.patch_size_

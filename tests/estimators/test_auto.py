@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sks4 import S4Regressor
+from sks4.data import as_panel
 from sks4.estimators._auto import (
     MAX_TOKENS,
     resolve_batch_size,
@@ -13,6 +14,7 @@ from sks4.estimators._auto import (
     resolve_early_stopping,
     resolve_max_epochs,
     resolve_patch_size,
+    resolve_standardize,
 )
 from sks4.exceptions import MemoryLengthWarning
 
@@ -98,6 +100,49 @@ def test_max_epochs_follow_the_size_of_the_data(n_samples, length, n_batches, ex
 def test_patch_size_follows_long_sequences(given, length, may_change_rate, expected):
     lengths = equal_lengths(20, length)
     assert resolve_patch_size(lengths, given, may_change_rate=may_change_rate) == expected
+
+
+NOISE = np.random.default_rng(0).standard_normal((200, 2, 120))
+CLASSES = np.arange(200) % 4
+CHANCE = np.random.default_rng(1).standard_normal((200, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("X", "expected"),
+    [
+        pytest.param(NOISE, "global", id="all alike"),
+        pytest.param(NOISE * np.exp(CHANCE), "series", id="scale by chance"),
+        pytest.param(NOISE + CHANCE, "series", id="level by chance"),
+        pytest.param(NOISE * (1 + CLASSES)[:, None, None], "global", id="scale tells"),
+        pytest.param(
+            np.exp(CHANCE) * (NOISE + [[0], [0.4]] * (CLASSES == 2)[:, None, None]),
+            "global",
+            id="level of one channel tells",
+        ),
+        pytest.param((NOISE * np.exp(CHANCE))[..., :60], "global", id="too short"),
+        pytest.param((NOISE * np.exp(CHANCE))[:20], "global", id="too few to tell"),
+        pytest.param(np.zeros_like(NOISE), "global", id="constant"),
+        pytest.param(NOISE * 1e160, "global", id="too large to scale"),
+        pytest.param(
+            np.where(NOISE < 0, np.nan, NOISE * np.exp(CHANCE)), "series", id="missing values"
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["classes", "values"])
+def test_scaling_is_of_each_sequence_where_level_and_scale_do_not_tell(X, expected, kind):
+    classes = CLASSES[: len(X)]
+    targets = classes if kind == "classes" else classes[:, None].astype(float)
+    panel = as_panel(X)
+    assert resolve_standardize(panel, targets, "auto") == expected
+    assert resolve_standardize(panel, targets, "global") == "global"
+    assert resolve_standardize(panel, targets, None) is None
+
+
+def test_scaling_looks_at_every_target():
+    X, unrelated = as_panel(NOISE * np.exp(CHANCE)), CLASSES.astype(float)
+    assert resolve_standardize(X, unrelated[:, None], "auto") == "series"
+    targets = np.stack([unrelated, CHANCE[:, 1, 0]], 1)
+    assert resolve_standardize(X, targets, "auto") == "global"
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ def test_ranks_are_uniform_for_errors_of_the_same_kind():
 def test_tied_errors_rank_in_the_middle_of_their_levels():
     distribution = ErrorDistribution(np.repeat([-0.1, 0.3, 0.3, 0.7], 5).reshape(-1, 1, 1))
     ranks = distribution.rank(np.array([-0.2, -0.1, 0.3, 0.5, 0.7, 0.8]).reshape(-1, 1, 1))
-    assert_allclose(ranks[:, 0, 0], [0, 0.125, 0.5, 0.75, 0.875, 1], atol=1e-6)
+    beyond = 0.25 / 2  # of the way from the median to the outermost error
+    assert_allclose(ranks[:, 0, 0], [-beyond, 0.125, 0.5, 0.75, 0.875, 1 + beyond], atol=1e-6)
 
 
 @pytest.mark.parametrize("error", [0.0, 0.1])
@@ -103,13 +104,13 @@ def test_new_errors_replace_the_oldest():
 # --- adaptive levels -----------------------------------------------------------------------------
 
 
-def recursion(ranks, wanted, step=0.005):
-    """Run equation 2 of Gibbs and Candès for one sequence of ranks."""
-    alpha = wanted
-    for rank in ranks:
-        lower = min(max(alpha / 2, 1e-3), 0.5)
-        alpha += step * (wanted - (rank < lower or rank > 1 - lower))
-    return alpha
+def recursion(ranks, wanted, delay=0, step=0.005):
+    """Run equation 2 of Gibbs and Candès for one sequence of ranks, known `delay` rows later."""
+    alphas = [wanted]
+    for i, rank in enumerate(ranks):
+        lower = min(alphas[max(i - delay, 0)] / 2, 0.5)
+        alphas.append(alphas[-1] + step * (wanted - (rank < lower or rank > 1 - lower)))
+    return alphas[-1]
 
 
 def test_levels_split_what_is_not_covered_before_there_is_truth():
@@ -125,19 +126,47 @@ def test_levels_follow_the_recursion_of_each_step_and_target():
         levels = adaptive.levels(0.8, np.arange(3), 2)
     for step in range(3):
         for target in range(2):
-            alpha = recursion(ranks[:, step, target], 0.2)
+            alpha = recursion(ranks[:, step, target], 0.2, delay=step)
             assert_allclose(levels[step, target], [alpha / 2, 1 - alpha / 2], atol=1e-6)
 
 
-def test_misses_are_made_up_for_though_intervals_stay_finite():
-    ranks = np.concatenate([np.ones(100), np.full(100, 0.5)])
+def test_levels_go_on_below_zero_and_come_back():
+    ranks = np.concatenate([np.full(100, 9.0), np.full(100, 0.5)])
     adaptive = AdaptiveLevels()
     adaptive.observe(ranks[:, np.newaxis, np.newaxis])
-    assert recursion(ranks, 0.1) < 0  # 100 misses weigh more than 100 hits at a coverage of 0.9
-    assert_allclose(adaptive.levels(0.9, np.zeros(1, int), 1)[0, 0], [1e-3, 1 - 1e-3])
+    alpha = recursion(ranks, 0.1)
+    assert alpha < 0  # 100 misses weigh more than 100 hits at a coverage of 0.9
+    levels = adaptive.levels(0.9, np.zeros(1, int), 1)[0, 0]
+    assert_allclose(levels, [alpha / 2, 1 - alpha / 2], atol=1e-6)
     adaptive.observe(np.full((800, 1, 1), 0.5))
     levels = adaptive.levels(0.9, np.zeros(1, int), 1)[0, 0]
     assert_allclose(levels[0], recursion(np.append(ranks, np.full(800, 0.5)), 0.1) / 2, atol=1e-6)
+
+
+def test_rank_beyond_all_errors_is_the_inverse_of_the_quantile_there():
+    distribution = ErrorDistribution(errors(500))
+    levels = np.array([-0.3, -1e-3, 1.01, 2.0])
+    quantiles = distribution.quantile(np.arange(3), levels_of(levels))
+    assert (np.diff(quantiles, axis=-1) > 0).all()
+    ranks = distribution.rank(np.moveaxis(quantiles, -1, 0))
+    assert_allclose(np.moveaxis(ranks, 0, -1), levels_of(levels), atol=1e-5)
+    outermost = distribution.quantile(np.arange(3), levels_of([0.0, 0.5, 1.0]))
+    twice = distribution.quantile(np.arange(3), levels_of([-0.5, 0.5, 1.5]))
+    middle = outermost[..., 1:2]
+    assert_allclose(twice - middle, 2 * (outermost - middle), atol=1e-6)
+
+
+def test_intervals_keep_their_coverage_where_errors_grow_without_end():
+    distribution, adaptive = ErrorDistribution(errors(300)), AdaptiveLevels()
+    growing = errors(1500) * np.exp(np.arange(1500) / 100)[:, np.newaxis, np.newaxis]
+    held = []
+    for row in growing[:, np.newaxis]:
+        levels = adaptive.levels(0.95, np.arange(3), 2)
+        lower, upper = np.moveaxis(distribution.quantile(np.arange(3), levels), -1, 0)
+        held.append((row[0] >= lower) & (row[0] <= upper))
+        adaptive.observe(distribution.rank(row))
+        distribution.observe(row)
+    assert abs(np.mean(held[500:]) - 0.95) < 0.02
 
 
 def test_old_ranks_are_dropped_and_what_they_said_is_kept():
@@ -191,7 +220,7 @@ def test_interpolated_quantiles_of_a_normal_distribution_are_exact():
 
 def test_rank_is_the_inverse_of_interpolation():
     quantiles = np.tile([1.0, 2.0, 5.0], (6, 1))
-    levels = np.array([0.02, 0.1, 0.4, 0.5, 0.8, 0.97])
+    levels = np.array([-0.2, 0.02, 0.1, 0.5, 0.97, 1.001])
     truth = interpolate_quantiles(quantiles, KNOWN, levels[:, np.newaxis])[:, 0]
     assert_allclose(rank_in_quantiles(truth, quantiles, KNOWN), levels, atol=1e-9)
 
