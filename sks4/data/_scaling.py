@@ -110,9 +110,52 @@ def level_and_spread(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
     """
     level, spread = np.empty((2, len(panel), panel.n_channels))
     for i, sequence in enumerate(panel):
-        count, level[i], squares = _moments(sequence)
-        spread[i] = np.sqrt(squares / np.maximum(count, 1))
+        level[i], spread[i] = _level_and_spread(sequence)
     return level, spread
+
+
+class LevelAndScale:
+    """Level and logarithm of the scale of each sequence, standardized over the training data.
+
+    They are what standardizing each sequence by itself takes away from it.
+
+    Attributes
+    ----------
+    mean_, scale_ : ndarray of shape (2 * n_channels,), float64
+        Mean and standard deviation of the levels, and behind them of the logarithms.
+    least_ : ndarray of shape (n_channels,), float64
+        What stands for smaller spreads, as those of constant sequences: a thousandth of the root
+        mean square of the training data.
+    """
+
+    def fit(self, panel: Panel) -> "LevelAndScale":
+        """Learn what is usual from the training data."""
+        level, spread = level_and_spread(panel)
+        _check_finite(spread)
+        self.least_ = 1e-3 * np.sqrt(np.mean(spread**2, axis=0))
+        self.least_[self.least_ == 0] = 1.0
+        traits = self._traits(level, spread)
+        self.mean_, self.scale_ = traits.mean(axis=0), traits.std(axis=0)
+        self.scale_[self.scale_ <= 1e-9 * np.abs(self.mean_)] = 1.0
+        return self
+
+    def transform(self, values: np.ndarray) -> np.ndarray:
+        """Return the levels and scales of sequences.
+
+        Parameters
+        ----------
+        values : ndarray of shape (batch, n_channels, n_timepoints)
+            Raw values, NaN where missing and in the padding.
+
+        Returns
+        -------
+        ndarray of shape (batch, 2 * n_channels), float64
+            Standardized levels, then logarithms of scales.
+        """
+        return (self._traits(*_level_and_spread(values)) - self.mean_) / self.scale_
+
+    def _traits(self, level: np.ndarray, spread: np.ndarray) -> np.ndarray:
+        return np.concatenate([level, np.log(np.maximum(spread, self.least_))], axis=-1)
 
 
 class SequenceEncoder:
@@ -120,8 +163,9 @@ class SequenceEncoder:
 
     Parameters
     ----------
-    standardize : {"global", "series"} or None, default="global"
-        See `Standardizer`.
+    standardize : {"global", "series", "split"} or None, default="global"
+        See `Standardizer`. "split": as "series", and level and scale of the sequence, which are
+        constant over its time points, are two more inputs for each channel (`LevelAndScale`).
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to missing values (NaN before the end of a sequence). "ffill": the last
         observed value of the channel stands for them, and `Standardizer.fill_` before the first
@@ -136,20 +180,26 @@ class SequenceEncoder:
         The fitted scaling.
     has_mask_ : bool
         Whether mask channels follow the data channels.
+    level_and_scale_ : LevelAndScale or None
+        The fitted scaling of what follows these with "split".
     n_inputs_ : int
         Number of channels that the network reads.
     """
 
     def __init__(self, standardize: str | None = "global", missing: str = "mask") -> None:
-        self.standardize = standardize
+        self.standardize = check_choice(
+            "standardize", standardize, ("global", "series", "split", None)
+        )
         self.missing = check_choice("missing", missing, ("mask", "ffill", "error"))
 
     def fit(self, panel: Panel) -> "SequenceEncoder":
         """Learn the scaling, and whether masks are needed, from the training data."""
         self.check(panel)
-        self.standardizer_ = Standardizer(self.standardize).fit(panel)
+        is_split = self.standardize == "split"
+        self.standardizer_ = Standardizer("series" if is_split else self.standardize).fit(panel)
         self.has_mask_ = self.missing == "mask" and panel.has_missing
-        self.n_inputs_ = panel.n_channels * (2 if self.has_mask_ else 1)
+        self.level_and_scale_ = LevelAndScale().fit(panel) if is_split else None
+        self.n_inputs_ = panel.n_channels * (1 + self.has_mask_ + 2 * is_split)
         return self
 
     def check(self, panel: Panel) -> None:
@@ -195,7 +245,10 @@ class SequenceEncoder:
         if absent.any():
             scaled = fill_forward(scaled, absent, self.standardizer_.fill_)
             if self.has_mask_:
-                channels[:, n_channels:] = absent
+                channels[:, n_channels : 2 * n_channels] = absent
+        if self.level_and_scale_ is not None:
+            traits = self.level_and_scale_.transform(values)
+            channels[:, -2 * n_channels :] = traits[..., np.newaxis]
         with np.errstate(over="ignore", invalid="ignore"):
             channels[:, :n_channels] = scaled
         encoded[is_padding] = 0
@@ -251,13 +304,24 @@ def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return count, first[..., 0] + shift, squares
 
 
+def _level_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of what is not NaN, along the last axis."""
+    count, mean, squares = _moments(values)
+    return mean, np.sqrt(squares / np.maximum(count, 1))
+
+
 def _scale(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
     """Return the standard deviation, or 1 where it is nothing but rounding of the mean."""
+    _check_finite(squares)
+    deviation = np.sqrt(squares / np.maximum(count, 1))
+    rounding = 8 * np.finfo(np.float64).eps * np.abs(mean)  # a few units in the last place
+    return np.where(deviation <= rounding, 1.0, deviation)
+
+
+def _check_finite(squares: np.ndarray) -> None:
+    """Raise ValueError if a sum of squares has overflowed."""
     if not np.isfinite(squares).all():
         raise ValueError(
             "X must be within 1e150 in magnitude to be standardized, else its variance is beyond "
             "float64. Scale X before, or pass standardize=None."
         )
-    deviation = np.sqrt(squares / np.maximum(count, 1))
-    rounding = 8 * np.finfo(np.float64).eps * np.abs(mean)  # a few units in the last place
-    return np.where(deviation <= rounding, 1.0, deviation)

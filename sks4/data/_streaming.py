@@ -47,10 +47,10 @@ class StreamEncoder:
     """
 
     def __init__(self, encoder: SequenceEncoder, n_streams: int, dtype: str) -> None:
-        if encoder.standardize == "series":
+        if encoder.standardize in ("series", "split"):
             raise ValueError(
-                "standardize='series' cannot be streamed, since it scales by mean and deviation of "
-                "the whole sequence; fit with standardize='global' or None."
+                f"standardize={encoder.standardize!r} cannot be streamed, since it scales by mean "
+                "and deviation of the whole sequence; fit with standardize='global' or None."
             )
         self.encoder = encoder
         self.dtype = dtype

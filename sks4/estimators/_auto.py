@@ -35,9 +35,13 @@ _LARGEST_PATCH = 16
 # Where level and scale of the sequences explain less of the targets than this share, they are taken
 # for chance, such as the distance to a microphone ...
 _TELLING = 0.05
-# ... if they differ by more than this share of a standard deviation, else all is the same ...
+# ... if they differ by more than this share of a standard deviation, else all is the same.
 _VARYING = 0.1
-# ... and if sequences are long enough to have a level and a scale.
+# Else a unit for all hides the shape of sequences that vary by less than this share of it, ...
+_HIDDEN = 0.3
+# ... if they are so many.
+_SHARE_HIDDEN = 0.1
+# All of this only for sequences that are long enough to have a level and a scale.
 _LONG_ENOUGH = 100
 # Values to predict are compared in so many groups of equal size.
 _TARGET_GROUPS = 10
@@ -86,15 +90,16 @@ def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | No
         The training sequences.
     targets : ndarray of shape (n_samples,), int64, or (n_samples, n_targets), float64
         Class indices, or values.
-    standardize : {"global", "series", "auto"} or None
+    standardize : {"global", "series", "split", "auto"} or None
         As given to the estimator. "auto": "series" where the levels or the scales of the sequences
         differ and the share of their variance between the targets' classes (for values, between
-        tenths of them) is below 0.05 in each channel, so that nothing is lost without them; else,
+        tenths of them) is below 0.05 in each channel, so that nothing is lost without them; "split"
+        where it is not, and a tenth of the sequences would vary little in the unit of all; else,
         and for sequences of less than 100 time points, "global".
 
     Returns
     -------
-    {"global", "series"} or None
+    {"global", "series", "split"} or None
         The scaling.
     """
     if standardize != "auto":
@@ -107,8 +112,12 @@ def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | No
     # a constant sequence is as good as one of small scale
     traits = np.hstack([level / unit, np.log(np.maximum(spread / unit, 1e-3))])
     varies = (traits.std(axis=0) > _VARYING).any()
-    tells = any((_share_between(traits, c) > _TELLING).any() for c in _target_classes(targets))
-    return "series" if varies and not tells else "global"
+    if not varies:
+        return "global"
+    if not any((_share_between(traits, c) > _TELLING).any() for c in _target_classes(targets)):
+        return "series"
+    hides = (np.quantile(spread / unit, _SHARE_HIDDEN, axis=0) < _HIDDEN).any()
+    return "split" if hides else "global"
 
 
 def _target_classes(targets: np.ndarray) -> list[np.ndarray]:

@@ -108,7 +108,7 @@ class S4Estimator(BaseEstimator, ABC):
         "early_stopping": ["boolean", _AUTO],
         "patience": [_POSITIVE_INTEGER],
         "max_time": [_POSITIVE, None],
-        "standardize": [StrOptions({"global", "series"}), None],
+        "standardize": [StrOptions({"global"}), None],
         "missing": [StrOptions({"mask", "ffill", "error"})],
         "device": [str],
         "dtype": [StrOptions({"float32", "float64"})],

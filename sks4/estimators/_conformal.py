@@ -9,6 +9,9 @@ import torch
 _MAX_ROWS = 500
 _MAX_ERRORS = 2_000_000
 
+# Errors of a target that make a distribution, if there are more: evenly spread over their order.
+_MAX_POOL = 5_000
+
 # Earlier distributions kept, for errors of forecasts that were made by them.
 _MAX_SHAPES = 8
 
@@ -162,12 +165,19 @@ class ErrorDistribution:
         scale = np.where(scale > 0, scale, 1.0)  # (horizon, n_targets)
         scaled = self._errors / scale
         pools = [
-            np.sort(scaled[..., target][known[..., target]])
-            if known[..., target].any()
-            else np.zeros(1)
+            _thinned(np.sort(scaled[..., target][known[..., target]]))
             for target in range(scaled.shape[-1])
         ]
         return _Shape(self._n_observed, scale, pools)
+
+
+def _thinned(pool: np.ndarray) -> np.ndarray:
+    """Return a sorted pool, at most 5,000 of it with the outermost among them; a zero for none."""
+    if len(pool) == 0:
+        return np.zeros(1, dtype=np.float32)
+    if len(pool) <= _MAX_POOL:
+        return pool
+    return pool[np.linspace(0, len(pool) - 1, _MAX_POOL).round().astype(int)]
 
 
 def _beyond(errors: np.ndarray, pool: np.ndarray) -> np.ndarray:

@@ -138,7 +138,6 @@ class S4Generator(DensityMixin, SequenceS4):
         for name, constraint in SequenceS4._parameter_constraints.items()
         if name not in ("bidirectional", "patch_size", "pooling")
     } | {
-        "standardize": [StrOptions({"global"}), None],
         "distribution": [StrOptions({"categorical", "gaussian", "mixture"})],
         "n_components": [Interval(Integral, 1, None, closed="left")],
     }

@@ -92,11 +92,13 @@ class S4Regressor(RegressorMixin, SupervisedS4):
         Epochs without improvement after which training stops early.
     max_time : float or None, default=None
         Seconds after which training ends, as planned by the schedule; None for no limit.
-    standardize : {"auto", "global", "series"} or None, default="auto"
+    standardize : {"auto", "global", "series", "split"} or None, default="auto"
         Scale each channel to mean 0 and standard deviation 1: over all training data, or each
-        sequence by itself. "auto": "series" where level and scale of the sequences differ but say
-        next to nothing about the targets, as the loudness of a recording (below 5 % of their
-        variance in any channel); else "global". None: values stay as they are.
+        sequence by itself; with "split", level and scale of the sequence are then inputs of their
+        own. "auto": "series" where level and scale differ but say next to nothing about the
+        targets, as the loudness of a recording (below 5 % of their variance in any channel);
+        "split" where they do, and differ so much that one unit hides what some sequences look
+        like; else "global". None: values stay as they are.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to NaN before the end of a sequence: filled by the last value before it, and
         with "mask" also marked in an additional channel; or an error.
@@ -147,7 +149,7 @@ class S4Regressor(RegressorMixin, SupervisedS4):
         Number of parameters of the model.
     patch_size_ : int
         Number of time points that make one step of the model.
-    standardize_ : {"global", "series"} or None
+    standardize_ : {"global", "series", "split"} or None
         How the sequences are scaled.
     dt_range_ : tuple of float
         Range of the initial steps.

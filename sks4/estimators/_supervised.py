@@ -54,7 +54,7 @@ class SupervisedS4(SequenceS4):
 
     _parameter_constraints: ClassVar[dict[str, list]] = SequenceS4._parameter_constraints | {
         "patch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "standardize": [StrOptions({"auto", "global", "series"}), None],
+        "standardize": [StrOptions({"auto", "global", "series", "split"}), None],
     }
     _announced: ClassVar[tuple[str, ...]] = (
         *SequenceS4._announced,

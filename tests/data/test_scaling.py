@@ -99,7 +99,7 @@ def test_large_offset_keeps_the_precision_of_the_data(mode):
 def test_channel_that_is_never_observed_becomes_zero():
     X = np.ones((2, 2, 3))
     X[:, 1] = np.nan
-    for mode in ("global", "series", None):
+    for mode in ("global", "series", "split", None):
         encoded = SequenceEncoder(mode, "ffill").fit(as_panel(X)).transform(X, np.array([3, 3]))
         np.testing.assert_array_equal(encoded[..., 1], 0)
 
@@ -111,6 +111,37 @@ def test_integers_and_bytes_are_scaled_like_floats():
         SequenceEncoder().fit(as_panel(x)).transform(x, lengths) for x in (X, X.astype(float))
     ]
     np.testing.assert_array_equal(*encoded)
+
+
+@pytest.mark.parametrize("missing", ["mask", "ffill"])
+def test_split_adds_level_and_scale_to_the_standardized_sequence(missing):
+    rng = np.random.default_rng(0)
+    level, scale = rng.normal(size=(2, 40, 2, 1))
+    X = list(level + np.exp(scale) * rng.normal(size=(40, 2, 50)))
+    X[3] = X[3][:, :30]
+    X[5][0, 4:9] = np.nan
+    panel, rows = as_panel(X), np.arange(40)
+    series, split = (SequenceEncoder(m, missing).fit(panel) for m in ("series", "split"))
+    assert split.n_inputs_ == series.n_inputs_ + 4
+    values, lengths = panel.gather(rows), panel.lengths
+    encoded = split.transform(values, lengths, "float64")
+    np.testing.assert_array_equal(encoded[..., :-4], series.transform(values, lengths, "float64"))
+    traits = encoded[:, 0, -4:]  # the same at all time points but for the padding
+    for i, length in enumerate(lengths):
+        np.testing.assert_array_equal(encoded[i, :length, -4:], np.tile(traits[i], (length, 1)))
+        np.testing.assert_array_equal(encoded[i, length:], 0)
+    own = np.array([np.hstack([np.nanmean(x, 1), np.log(np.nanstd(x, 1))]) for x in X])
+    np.testing.assert_allclose(traits, (own - own.mean(0)) / own.std(0), atol=1e-12)
+
+
+def test_split_gives_a_constant_sequence_a_small_scale_and_knows_what_is_usual():
+    X = np.random.default_rng(0).normal(size=(20, 1, 50))
+    X[0] = 3.0
+    encoder = SequenceEncoder("split").fit(as_panel(X))
+    later = encoder.transform(np.full((1, 1, 5), 3.0), np.array([5]))
+    assert later[0, 0, 2] == encoder.transform(X[:1], np.array([50]))[0, 0, 2] < -3
+    constant = SequenceEncoder("split").fit(as_panel(np.ones((4, 1, 5))))
+    np.testing.assert_array_equal(constant.transform(np.ones((1, 1, 5)), np.array([5])), 0)
 
 
 def test_standardizer_refuses_an_unknown_mode():
@@ -195,8 +226,8 @@ def test_encoder_refuses_what_its_type_cannot_hold(dtype, value):
         encoder.transform(np.array([[[0.0, value]]]), np.array([2]), dtype)
 
 
-@pytest.mark.parametrize("mode", ["global", "series"])
+@pytest.mark.parametrize("mode", ["global", "series", "split"])
 def test_values_whose_variance_overflows_are_refused(mode):
     X = np.array([[[1e308, -1e308]]])
     with pytest.raises(ValueError, match="X must be within 1e150 in magnitude"):
-        Standardizer(mode).fit(as_panel(X)).transform(X)
+        SequenceEncoder(mode).fit(as_panel(X)).transform(X, np.array([2]))

@@ -115,12 +115,16 @@ CHANCE = np.random.default_rng(1).standard_normal((200, 2, 1))
         pytest.param(NOISE + CHANCE, "series", id="level by chance"),
         pytest.param(NOISE * (1 + CLASSES)[:, None, None], "global", id="scale tells"),
         pytest.param(
-            np.exp(CHANCE) * (NOISE + [[0], [0.4]] * (CLASSES == 2)[:, None, None]),
+            np.exp(CHANCE / 4) * (NOISE + [[0], [0.4]] * (CLASSES == 2)[:, None, None]),
             "global",
             id="level of one channel tells",
         ),
+        pytest.param(
+            NOISE * np.exp(2.0 * CLASSES)[:, None, None], "split", id="scale tells and hides"
+        ),
+        pytest.param(NOISE + 9.0 * CLASSES[:, None, None], "split", id="level tells and hides"),
         pytest.param((NOISE * np.exp(CHANCE))[..., :60], "global", id="too short"),
-        pytest.param((NOISE * np.exp(CHANCE))[:20], "global", id="too few to tell"),
+        pytest.param((NOISE * np.exp(CHANCE / 4))[:20], "global", id="too few to tell"),
         pytest.param(np.zeros_like(NOISE), "global", id="constant"),
         pytest.param(NOISE * 1e160, "global", id="too large to scale"),
         pytest.param(
@@ -142,7 +146,7 @@ def test_scaling_looks_at_every_target():
     X, unrelated = as_panel(NOISE * np.exp(CHANCE)), CLASSES.astype(float)
     assert resolve_standardize(X, unrelated[:, None], "auto") == "series"
     targets = np.stack([unrelated, CHANCE[:, 1, 0]], 1)
-    assert resolve_standardize(X, targets, "auto") == "global"
+    assert resolve_standardize(X, targets, "auto") == "split"
 
 
 @pytest.mark.parametrize(

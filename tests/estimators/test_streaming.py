@@ -233,6 +233,7 @@ def test_unfitted_estimator_has_no_stream():
     [
         ({"bidirectional": True}, "bidirectional=True cannot be streamed, since every output"),
         ({"standardize": "series"}, "standardize='series' cannot be streamed, since it scales"),
+        ({"standardize": "split"}, "standardize='split' cannot be streamed, since it scales"),
     ],
 )
 def test_what_needs_the_whole_sequence_is_refused(options, message):
