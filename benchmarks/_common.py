@@ -206,6 +206,14 @@ def write_rows(
     draft.replace(path)
 
 
+def write_summary(path: Path, rows: list[dict[str, str]]) -> None:
+    """Write a table of its own, as a whole."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def _as_text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 

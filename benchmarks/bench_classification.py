@@ -18,11 +18,11 @@ their official split and with one speaker held out, raw samples.
 
 import argparse
 import hashlib
-import statistics
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ from ._common import (
     measure,
     read_table,
     write_rows,
+    write_summary,
 )
 from .peers import minirocket
 from .peers._classifier import NetworkClassifier
@@ -54,6 +55,7 @@ from .peers.lstm import LSTMNet
 from .peers.minirocket import MiniRocket
 
 TABLE = RESULTS / "classification.csv"
+SUMMARY = RESULTS / "classification_summary.csv"
 KEY = ("method", "dataset", "seed")
 DIGITS = tuple(f"digits_{split}" for split in DIGITS_SPLITS)
 MEGABYTE = 1e6
@@ -240,41 +242,46 @@ def main() -> None:
     for case in cases(options):
         if options.force or not is_known(case):
             run(case, options.data_dir)
-    print_summary(read_table(TABLE))
+    summary = summarize(read_table(TABLE))
+    if summary:
+        write_summary(SUMMARY, summary)
+        print(SUMMARY.read_text(encoding="utf-8"))
 
 
 # ---------------------------------------------------------------------- summary
 
 
-def _mean(rows: list[dict[str, str]], column: str, method: str, dataset: str) -> float | None:
-    """Return the mean over seeds of what a method has on a data set."""
-    found = [
+def summarize(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return a row for each data set, and one for the mean of the UCR sets.
+
+    Of each method: accuracy and seconds of training, means over the seeds, and their number. Empty
+    where a data set is missing.
+    """
+    groups: dict[str, tuple[str, ...]] = {name: (name,) for name in (*UCR_SETS, *DIGITS)}
+    groups["mean of the UCR sets"] = UCR_SETS
+    summary = []
+    for name, datasets in groups.items():
+        line = {"dataset": name}
+        for method in METHODS:
+            seeds = min(len(_values(rows, "accuracy", method, d)) for d in datasets)
+            for column, digits in (("accuracy", 3), ("fit_seconds", 0)):
+                means = [_values(rows, column, method, d) for d in datasets]
+                text = f"{fmean(map(fmean, means)):.{digits}f}" if seeds else ""
+                line[f"{method} {column.replace('_', ' ')}"] = text
+            line[f"{method} seeds"] = str(seeds or "")
+        summary.append(line)
+    used = [name for name in summary[0] if any(line[name] for line in summary)]
+    known = [line for line in summary if any(line[name] for name in used[1:])]
+    return [{name: line[name] for name in used} for line in known]
+
+
+def _values(rows: list[dict[str, str]], column: str, method: str, dataset: str) -> list[float]:
+    """Return what a method has on a data set, for each seed."""
+    return [
         float(row[column])
         for row in rows
-        if (row["method"], row["dataset"]) == (method, dataset) and row.get(column)
+        if (row["method"], row["dataset"]) == (method, dataset) and row.get("accuracy")
     ]
-    return statistics.fmean(found) if found else None
-
-
-def print_summary(rows: list[dict[str, str]]) -> None:
-    """Print a Markdown table: accuracy and seconds of training, means over seeds."""
-    methods = [method for method in METHODS if any(row["method"] == method for row in rows)]
-    print("\n| data set |", " | ".join(methods), "|")
-    print("|---" * (len(methods) + 1) + "|")
-    for dataset in (*UCR_SETS, *DIGITS):
-        print(f"| {dataset} |", " | ".join(_cell(rows, m, (dataset,)) for m in methods), "|")
-    print("| mean of the UCR sets |", " | ".join(_cell(rows, m, UCR_SETS) for m in methods), "|")
-
-
-def _cell(rows: list[dict[str, str]], method: str, datasets: tuple[str, ...]) -> str:
-    """Return the mean over data sets, empty unless there is a result for each of them."""
-    accuracies = [_mean(rows, "accuracy", method, dataset) for dataset in datasets]
-    seconds = [_mean(rows, "fit_seconds", method, dataset) for dataset in datasets]
-    known = [value for value in accuracies if value is not None]
-    if len(known) < len(datasets):
-        return ""
-    mean_seconds = statistics.fmean(value for value in seconds if value is not None)
-    return f"{statistics.fmean(known):.3f} ({mean_seconds:.0f} s)"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ OMP_NUM_THREADS to choose the number of threads.
 """
 
 import argparse
-import csv
 import hashlib
 import statistics
 import time
@@ -33,7 +32,7 @@ import torch
 import sks4
 from sks4 import S4Forecaster
 
-from ._common import RESULTS, add_data_option, data_file, read_table, write_rows
+from ._common import RESULTS, add_data_option, data_file, read_table, write_rows, write_summary
 from .peers.forecasting import (
     DLinear,
     Forecaster,
@@ -355,14 +354,6 @@ def _mean(rows: list[dict[str, str]], column: str, digits: int) -> str:
     """Return the mean of a column as text, empty without rows."""
     values = [float(row[column]) for row in rows]
     return f"{statistics.fmean(values):.{digits}f}" if values else ""
-
-
-def write_summary(path: Path, rows: list[dict[str, str]]) -> None:
-    """Write a table of its own, as a whole."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ def folder(tmp_path, monkeypatch):
     X = np.sin((0.4 + y[:, None]) * np.arange(40)).astype(np.float32)
     np.savez(tmp_path / "ucr_Worms.npz", X_train=X, y_train=y, X_test=X, y_test=y)
     monkeypatch.setattr(bench, "TABLE", tmp_path / "classification.csv")
+    monkeypatch.setattr(bench, "SUMMARY", tmp_path / "summary.csv")
     monkeypatch.setattr(bench, "in_fresh_process", lambda function, *values: function(*values))
     return tmp_path
 
@@ -32,7 +33,9 @@ def test_benchmark_writes_a_row_and_keeps_it(monkeypatch, folder, capsys):
     assert float(row["fit_seconds"]) > 0
     assert int(row["n_epochs"]) >= 1
     assert row["stop_reason"] in ("max_time", "all epochs")
-    assert f"| Worms | {float(row['accuracy']):.3f} (" in capsys.readouterr().out
+    assert f"Worms,{float(row['accuracy']):.3f}," in capsys.readouterr().out
+    (line,) = bench.read_table(bench.SUMMARY)
+    assert (line["dataset"], line["lstm seeds"]) == ("Worms", "1")
 
     run_main(monkeypatch, folder)
     assert bench.read_table(bench.TABLE) == [row]
@@ -76,3 +79,21 @@ def test_fingerprint_is_of_the_method():
 def test_s4_has_nothing_but_its_defaults():
     model = bench.s4(seed=7, time_limit=1.0)
     assert model.get_params() == type(model)(random_state=7).get_params()
+
+
+def test_summary_is_of_means_over_seeds_and_the_mean_of_all_sets_only_if_none_is_missing():
+    def row(dataset, seed, accuracy):
+        measured = {"accuracy": str(accuracy), "fit_seconds": "2"}
+        return {"method": "s4", "dataset": dataset, "seed": str(seed)} | measured
+
+    rows = [row(name, seed, 0.1 * seed) for name in bench.UCR_SETS for seed in (1, 2, 3)]
+    *lines, mean = bench.summarize(rows)
+    assert [line["s4 accuracy"] for line in lines] == ["0.200"] * len(bench.UCR_SETS)
+    assert mean == {
+        "dataset": "mean of the UCR sets",
+        "s4 accuracy": "0.200",
+        "s4 fit seconds": "2",
+        "s4 seeds": "3",
+    }
+    assert "mean of the UCR sets" not in [line["dataset"] for line in bench.summarize(rows[3:])]
+    assert bench.summarize([]) == []
