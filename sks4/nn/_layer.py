@@ -341,6 +341,12 @@ class S4Layer(nn.Module):
         system, dtype = self._discretize(rate), self._dtype
         B_bar = system.B_bar.to(dtype)
         outputs = zip(self._output_vectors(rate), self._feedthroughs(), strict=False)
+        if self.ssm == "s4" and self.P.shape[1] == 1:
+            q, r = system.q[:, 0].to(dtype), system.r[:, 0].to(dtype)
+            return [
+                ops.dplr_operator(system.a_bar, q, r, B_bar, C, D, b, with_powers=with_powers)
+                for C, D in outputs
+            ]
         if self.ssm == "s4":
             E = system.increment(dtype)
             return [

@@ -37,6 +37,9 @@ _GROUP = 32
 """Features computed together on a CPU: their operators (64 KB each in float32 at N = 64) and what a
 batched product makes of them stay in the cache."""
 
+_TABLE = 16
+"""Samples for which an operator is formed from tables of powers, and doubled from there."""
+
 _BAND = 16
 """Rows of a Toeplitz matrix that are formed at once."""
 
@@ -119,71 +122,72 @@ def dense_operator(
     ChunkOperator
         The system over `b` samples.
     """
-    matrix, *powers = _DenseOperator.apply(E, B_bar, C, D, b, with_powers)
-    return ChunkOperator(matrix, b, tuple(powers))
+    X, Y = B_bar[:, None], (C + (C[:, None] @ E)[:, 0])[..., None]
+    matrix, *powers = _Doubling.apply(E, X, Y, C, D, b)
+    return ChunkOperator(matrix, b, tuple(powers) if with_powers else ())
 
 
-class _DenseOperator(torch.autograd.Function):
-    """``E, B_bar, C, D -> matrix, powers``."""
+class _Doubling(torch.autograd.Function):
+    """From ``s`` samples to ``b``: ``A_bar^s - I, X, Y, C, D -> matrix, powers``.
+
+    ``X (H, s, N)`` has the rows ``A_bar^j B_bar``, j descending, and ``Y (H, N, s)`` the columns
+    ``C A_bar^(j + 1)``.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, E: Tensor, B_bar: Tensor, C: Tensor, D: Tensor, b: int, with_powers: bool
+        ctx: Any, E: Tensor, X: Tensor, Y: Tensor, C: Tensor, D: Tensor, b: int
     ) -> tuple[Tensor, ...]:
-        H, N = B_bar.shape
+        H, N = C.shape
         M = E.new_empty(H, b + N, b + N)
         kept = []
         for h in groups(E):
-            X, Y, powers = _double(E[h], B_bar[h], C[h], b)
-            K = (X @ C[h, :, None])[..., 0].flip(1)
+            X_h, Y_h, powers = _double(E[h].mT.contiguous(), X[h], Y[h].mT, b)
+            K = (X_h @ C[h, :, None])[..., 0].flip(1)
             K[:, 0] += D[h]
             _fill_toeplitz(K, M[h, :b, :b])
-            M[h, b:, :b], M[h, :b, b:], M[h, b:, b:] = Y, X, powers.pop()
+            M[h, b:, :b], M[h, :b, b:], M[h, b:, b:] = Y_h, X_h, powers.pop()
             kept.append(powers)
         M[:, b:, b:].diagonal(0, -2, -1).add_(1)
-        ctx.save_for_backward(E, C, M, *(power for group in kept for power in group))
+        ctx.save_for_backward(C, M, *(power for group in kept for power in group))
+        ctx.first, ctx.n_powers = X.shape[1], len(kept[0])
         ctx.set_materialize_grads(False)
-        levels = zip(*kept, strict=True)
-        return M, *(torch.cat(level) for level in levels if with_powers)
+        return M, *(torch.cat(level) for level in zip(*kept, strict=True))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        E, C, M, *powers = ctx.saved_tensors
-        H, N = C.shape
+        C, M, *powers = ctx.saved_tensors
+        (H, N), s, n_powers = C.shape, ctx.first, ctx.n_powers
         b = M.shape[-1] - N
-        n_powers = b.bit_length() - 1
         gM = torch.zeros_like(M) if grads[0] is None else grads[0]
-        gE, gB, gC, gD = (
-            torch.empty_like(E),
-            torch.empty_like(C),
-            torch.empty_like(C),
-            C.new_empty(H),
-        )
-        for i, h in enumerate(groups(E)):
+        gE, gX, gY = C.new_empty(H, N, N), C.new_empty(H, s, N), C.new_empty(H, N, s)
+        gC, gD = torch.empty_like(C), C.new_empty(H)
+        for i, h in enumerate(groups(C)):
             X = M[h, :b, b:]
             gK = _diagonal_sums(gM[h, :b, :b])
-            gX = torch.baddbmm(gM[h, :b, b:], gK.flip(1)[..., None], C[h, None])
-            gP, gX, gY = _halve(
+            gC[h], gD[h] = (gK.flip(1)[:, None] @ X)[:, 0], gK[:, 0]
+            gP, gX[h], gY[h] = _halve(
                 X,
                 M[h, b:, :b],
                 powers[i * n_powers : (i + 1) * n_powers],
-                (gX, gM[h, b:, :b], gM[h, b:, b:]),
+                (
+                    torch.baddbmm(gM[h, :b, b:], gK.flip(1)[..., None], C[h, None]),
+                    gM[h, b:, :b],
+                    gM[h, b:, b:],
+                ),
                 [None if grad is None else grad[h] for grad in grads[1:]],
             )
-            # Y starts from (C A)^T = (I + E)^T C^T, and K is C X
-            gC[h] = (gK.flip(1)[:, None] @ X)[:, 0] + (gY + E[h] @ gY)[..., 0]
-            gE[h] = torch.baddbmm(gP, gY, C[h, None]).mT
-            gB[h], gD[h] = gX[:, 0], gK[:, 0]
-        return gE, gB, gC, gD, None, None
+            gE[h] = gP.mT
+        return gE, gX, gY, gC, gD, None
 
 
-def _double(E: Tensor, B_bar: Tensor, C: Tensor, b: int) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Return ``X (H, b, N), Y (H, N, b)`` and ``A_bar^(2^k) - I``, transposed, for ``2^k <= b``."""
-    power = E.mT.contiguous()
+def _double(power: Tensor, X: Tensor, Y: Tensor, b: int) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Return ``X (H, b, N), Y (H, N, b)`` and the powers on the way, ``power`` the first of them.
+
+    All are of row vectors: `power` is ``A_bar^s - I`` transposed, and ``Y (H, s, N)`` has rows.
+    """
     powers = [power]
-    X = B_bar[:, None]  # rows (A^j B)^T, j descending
-    Y = torch.baddbmm(C[:, None], C[:, None], E)  # rows C A^(j+1), j ascending
     while X.shape[1] < b:
         X = torch.cat([torch.baddbmm(X, X, power), X], 1)
         Y = torch.cat([Y, torch.baddbmm(Y, Y, power.mT)], 1)
@@ -202,8 +206,9 @@ def _halve(
     """Take the gradients of ``X``, ``Y`` and the last power back to their beginnings."""
     gX, gY, gP = grads
     N = X.shape[-1]
+    first = X.shape[1] >> len(powers)
     for k in reversed(range(len(powers))):
-        s, transposed = 1 << k, powers[k].mT
+        s, transposed = first << k, powers[k].mT
         gX2, gX1 = gX[:, :s], gX[:, s:]
         gY1, gY2 = gY[..., :s], gY[..., s:]
         right = torch.bmm(torch.cat([gP, gX2], 1), transposed)
@@ -215,6 +220,107 @@ def _halve(
         if g_powers and (g_power := g_powers[k]) is not None:
             gP += g_power
     return gP, gX, gY
+
+
+def dplr_operator(
+    a_bar: tuple[Tensor, Tensor],
+    q: Tensor,
+    r: Tensor,
+    B_bar: Tensor,
+    C: Tensor,
+    D: Tensor,
+    b: int,
+    *,
+    with_powers: bool = True,
+) -> ChunkOperator:
+    r"""Form the chunk operator of ``A_bar = blocks(a_bar) - q r^T`` from tables of powers.
+
+    With :math:`A = \Lambda + p r^T`, for row and column vectors alike
+
+    .. math::
+
+        A^j = \Lambda^j + \sum_{i<j} A^i p \, r^T \Lambda^{j-1-i}
+            = \Lambda^j + \sum_{i<j} \Lambda^{j-1-i} p \, r^T A^i,
+
+    so everything in the operator is a table of powers of the diagonal, times triangular Toeplitz
+    matrices: the :math:`A^i p` solve a triangular system, and the others are products with them.
+    For short chunks this is less work than squaring the matrix, and no error is squared; longer
+    ones are doubled from there.
+
+    Parameters
+    ----------
+    a_bar : pair of Tensors of shape (H, N/2)
+        Real and imaginary part of the diagonal, in double precision for the best result: the powers
+        are formed in it.
+    q, r : Tensor of shape (H, N)
+        Part of rank one.
+    B_bar, C : Tensor of shape (H, N)
+        Input and output vector in real form.
+    D : Tensor of shape (H,)
+        Feedthrough.
+    b : int
+        Chunk length, a power of two.
+    with_powers : bool, default=True
+        Whether states after part of a chunk will be wanted.
+
+    Returns
+    -------
+    ChunkOperator
+        The system over `b` samples.
+    """
+    s = min(b, _TABLE)
+    table, last = _power_table(a_bar, s)
+    powers, first = cast(table, C), cast(a_bar, C)
+    transposed, step = (powers[0], -powers[1]), (first[0][..., None], -first[1][..., None])
+    V = _table(powers, _halves(B_bar))  # Lambda^j B in columns, (H, N, s)
+    W = _table(powers, _halves(-q))  # Lambda^j p
+    R = _table(transposed, _halves(r))  # r^T Lambda^j
+    Z = _table(transposed, multiply(step, _halves(C)))  # C Lambda^(j + 1)
+    P = torch.linalg.solve_triangular(  # A^j p
+        _Toeplitz.apply(_behind(1.0, -_row(r, W)[:, :-1])),
+        W,
+        upper=True,
+        left=False,
+        unitriangular=True,
+    )
+    X = torch.baddbmm(V, P, _Toeplitz.apply(_behind(0.0, _row(r, V)[:, :-1])))  # A^j B
+    Y = torch.baddbmm(Z, R, _Toeplitz.apply(_row(C, P)))
+    E = add_blocks(P @ R.flip(2).mT, *cast((last[0] - 1, last[1]), C))
+    matrix, *larger = _Doubling.apply(E, X.flip(2).mT, Y, C, D, b)
+    if not with_powers:
+        return ChunkOperator(matrix, b, ())
+    smaller: list[Tensor] = []
+    while (n := 1 << len(smaller)) < s:
+        parts = cast((table[0][..., n] - 1, -table[1][..., n]), C)
+        smaller.append(add_blocks(R[..., :n].flip(2) @ P[..., :n].mT, *parts))
+    return ChunkOperator(matrix, b, (*smaller, *larger))
+
+
+def _power_table(
+    a: tuple[Tensor, Tensor], b: int
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return ``a^j`` for ``j < b``, ``(H, N/2, b)``, and ``a^b``, ``(H, N/2)``."""
+    power = a[0][..., None], a[1][..., None]
+    table = torch.ones_like(power[0]), torch.zeros_like(power[1])
+    while table[0].shape[-1] < b:
+        table = concatenate(table, multiply(table, power))
+        power = multiply(power, power)
+    return table, (power[0][..., 0], power[1][..., 0])
+
+
+def _table(powers: tuple[Tensor, Tensor], vector: tuple[Tensor, Tensor]) -> Tensor:
+    """Return powers (H, N/2, b) of a diagonal times a vector (H, N/2, 1), in real form."""
+    return torch.cat(multiply(powers, vector), 1)
+
+
+def _row(x: Tensor, table: Tensor) -> Tensor:
+    """Return the products of a vector ``(H, N)`` with the columns of ``(H, N, b)``."""
+    return (x[:, None] @ table)[:, 0]
+
+
+def _behind(first: float, rest: Tensor) -> Tensor:
+    """Put a number before each row."""
+    return torch.nn.functional.pad(rest, (1, 0), value=first)
 
 
 def diagonal_operator(

@@ -27,7 +27,7 @@ def builds(monkeypatch):
 
         return wrapper
 
-    for build in (ssm.dense_operator, ssm.diagonal_operator, ssm.dplr_kernel, ssm.step_operator):
+    for build in (ssm.dplr_operator, ssm.diagonal_operator, ssm.dplr_kernel, ssm.step_operator):
         monkeypatch.setattr(ssm, build.__name__, counted(build))
     return calls
 
@@ -79,7 +79,7 @@ def test_layer_chooses_the_algorithm_by_length_while_training(builds):
     for length in (20, 1000):
         output(layer, noise(2, length, H))
     layer(noise(2, 20, H))  # wants a state
-    assert builds == ["dplr_kernel", "dense_operator", "dense_operator"]
+    assert builds == ["dplr_kernel", "dplr_operator", "dplr_operator"]
 
 
 def test_operators_of_several_lengths_and_rates_are_kept_beside_each_other(builds):

@@ -19,21 +19,26 @@ def draw(*shape, seed=0):
 
 
 def parameters(kind, H=H, N=N):
-    """Return the leaves of a system: a dense increment, or the two parts of a diagonal one."""
+    """Return the leaves of a system: a dense increment, or the parts of a structured one."""
     B_bar, C, D = draw(H, N, seed=1), draw(H, N, seed=2), draw(H, seed=3)
     if kind == "dense":
         A_bar = draw(H, N, N)
         A_bar = 0.95 * A_bar / torch.linalg.matrix_norm(A_bar, 2)[:, None, None]
         return [A_bar - torch.eye(N), B_bar, C, D]
     angle = 3 * draw(H, N // 2)  # modulus 0.9
+    if kind == "dplr":
+        q, r = 0.1 * draw(H, N, seed=4), draw(H, N, seed=5)
+        return [0.8 * torch.cos(angle), 0.8 * torch.sin(angle), q, r, B_bar, C, D]
     return [0.9 * torch.cos(angle) - 1, 0.9 * torch.sin(angle), B_bar, C, D]
 
 
-def operator(kind, leaves, b):
+def operator(kind, leaves, b, **options):
     if kind == "dense":
-        return ssm.dense_operator(*leaves, b)
+        return ssm.dense_operator(*leaves, b, **options)
     re, im, *vectors = leaves
-    return ssm.diagonal_operator((re, im), *vectors, b)
+    if kind == "dplr":
+        return ssm.dplr_operator((re, im), *vectors, b, **options)
+    return ssm.diagonal_operator((re, im), *vectors, b, **options)
 
 
 def dense_system(kind, leaves):
@@ -41,12 +46,16 @@ def dense_system(kind, leaves):
     if kind == "dense":
         E, *vectors = leaves
         return E + torch.eye(E.shape[-1]), *vectors
-    re, im, *vectors = leaves
-    re = re + 1
+    if kind == "dplr":
+        re, im, q, r, *vectors = leaves
+        low_rank = q[..., None] * r[:, None]
+    else:
+        re, im, *vectors = leaves
+        re, low_rank = re + 1, 0.0
     rows = [
         torch.cat([torch.diag_embed(x), torch.diag_embed(y)], -1) for x, y in ((re, -im), (im, re))
     ]
-    return torch.cat(rows, -2), *vectors
+    return torch.cat(rows, -2) - low_rank, *vectors
 
 
 def stepped(kind, leaves, u, state, lengths=None):
@@ -69,7 +78,7 @@ def check_against_recurrence(kind, leaves, u, state, b, lengths=None):
     torch.testing.assert_close(last, last_truth, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-KINDS = pytest.mark.parametrize("kind", ["dense", "diagonal"])
+KINDS = pytest.mark.parametrize("kind", ["dense", "dplr", "diagonal"])
 # One and two sequences combine chunks by pairs, four visit them in order. With 8 samples a chunk,
 # the lengths are less than a chunk, whole chunks, and even, odd and many chunks with a rest.
 BATCHES = pytest.mark.parametrize("batch", [1, 2, 4])
@@ -131,10 +140,7 @@ def test_scan_without_a_state_wanted_returns_the_same_output():
 @KINDS
 def test_operator_without_powers_is_the_same_for_outputs(kind):
     leaves = parameters(kind)
-    if kind == "dense":
-        bare = ssm.dense_operator(*leaves, 8, with_powers=False)
-    else:
-        bare = ssm.diagonal_operator((leaves[0], leaves[1]), *leaves[2:], 8, with_powers=False)
+    bare = operator(kind, leaves, 8, with_powers=False)
     assert bare.powers == ()
     assert torch.equal(bare.matrix, operator(kind, leaves, 8).matrix)
 
