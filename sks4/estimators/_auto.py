@@ -36,7 +36,7 @@ _LARGEST_PATCH = 16
 # for chance, such as the distance to a microphone ...
 _TELLING = 0.05
 # ... if they differ by more than this share of a standard deviation, else all is the same.
-_VARYING = 0.1
+_VARYING = 0.25
 # Else a unit for all hides the shape of sequences that vary by less than this share of it, ...
 _HIDDEN = 0.3
 # ... if they are so many.

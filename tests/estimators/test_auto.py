@@ -111,11 +111,12 @@ CHANCE = np.random.default_rng(1).standard_normal((200, 2, 1))
     ("X", "expected"),
     [
         pytest.param(NOISE, "global", id="all alike"),
+        pytest.param(NOISE * np.exp(CHANCE / 8), "global", id="nearly alike"),
         pytest.param(NOISE * np.exp(CHANCE), "series", id="scale by chance"),
         pytest.param(NOISE + CHANCE, "series", id="level by chance"),
         pytest.param(NOISE * (1 + CLASSES)[:, None, None], "global", id="scale tells"),
         pytest.param(
-            np.exp(CHANCE / 4) * (NOISE + [[0], [0.4]] * (CLASSES == 2)[:, None, None]),
+            np.exp(CHANCE / 3) * (NOISE + [[0], [0.4]] * (CLASSES == 2)[:, None, None]),
             "global",
             id="level of one channel tells",
         ),
@@ -124,7 +125,7 @@ CHANCE = np.random.default_rng(1).standard_normal((200, 2, 1))
         ),
         pytest.param(NOISE + 9.0 * CLASSES[:, None, None], "split", id="level tells and hides"),
         pytest.param((NOISE * np.exp(CHANCE))[..., :60], "global", id="too short"),
-        pytest.param((NOISE * np.exp(CHANCE / 4))[:20], "global", id="too few to tell"),
+        pytest.param((NOISE * np.exp(CHANCE / 3))[:20], "global", id="too few to tell"),
         pytest.param(np.zeros_like(NOISE), "global", id="constant"),
         pytest.param(NOISE * 1e160, "global", id="too large to scale"),
         pytest.param(
