@@ -143,8 +143,8 @@ def test_layer_in_single_precision_is_close_to_double(kind, init, rule, training
     assert truth.dtype == torch.float64
     y, _ = layer(u, return_state=False)
     assert y.dtype == torch.float32
-    for got in (y[0].mT, layer.kernel(length)):
-        assert error_per_system(got, truth) < 2e-5
+    assert error_per_system(y[0].mT, truth) < (2e-5 if init == "legt" else 1e-5)  # of rank two
+    assert error_per_system(layer.kernel(length), truth) < 2e-5
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

@@ -87,3 +87,33 @@ def test_too_large_a_workspace_is_not_kept(monkeypatch):
     like = torch.empty(0)
     first, second = (_memory.workspace("large", (26,), like) for _ in range(2))
     assert first.data_ptr() != second.data_ptr()
+
+
+@pytest.mark.parametrize("b", [4, 16, 128])
+@pytest.mark.parametrize("init", ["legs", "fout"])
+def test_operator_from_tables_is_closer_to_the_truth_than_by_squaring(init, b):
+    steps = torch.logspace(-3, 0, 7, dtype=torch.float64)[:, None]
+    Lambda, P, B, _ = ssm.dplr(init, 64)
+    _, p, vector, _ = ssm.real_form(Lambda, P, B, B)
+    vectors = vector.expand(7, 64)
+    system = ssm.discretize_dplr((Lambda.real, Lambda.imag), p.expand(7, 1, 64), vectors, steps)
+
+    def by_tables(dtype):
+        q, r = system.q[:, 0].to(dtype), system.r[:, 0].to(dtype)
+        return ssm.dplr_operator(system.a_bar, q, r, *inputs(dtype), b)
+
+    def by_squaring(dtype):
+        return ssm.dense_operator(system.increment(dtype), *inputs(dtype), b)
+
+    def inputs(dtype):
+        return system.B_bar.to(dtype), vectors.to(dtype), steps[:, 0].to(dtype)
+
+    def error(operator):
+        parts = zip((operator.matrix, *operator.powers), (truth.matrix, *truth.powers), strict=True)
+        return max(float((got - want).abs().max() / want.abs().max()) for got, want in parts)
+
+    truth = by_squaring(torch.float64)
+    assert error(by_tables(torch.float64)) < 1e-12
+    assert error(by_tables(torch.float32)) < 4e-6
+    if b == 128:
+        assert error(by_tables(torch.float32)) < error(by_squaring(torch.float32)) / 2
