@@ -221,6 +221,7 @@ class S4Estimator(BaseEstimator, ABC):
             "callbacks": self._callbacks(early_stopping=early_stopping),
             "warm_start": True,  # initialized here and not by the net's fit
         }
+        options |= self._net_options()
         extra = self.net_params or {}
         taken = sorted({*options, "module", "criterion", "train_split"} & set(extra))
         if taken:
@@ -259,6 +260,10 @@ class S4Estimator(BaseEstimator, ABC):
         return []
 
     # ------------------------------------------------------------------ training
+
+    def _net_options(self) -> dict[str, Any]:
+        """Return what else the net takes from the estimator."""
+        return {}
 
     def _continued_net(self, old: S4Net, *, early_stopping: bool = False) -> S4Net:
         """Return a net with the parameters as they are now, which goes on where `old` stopped."""

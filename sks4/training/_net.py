@@ -18,6 +18,8 @@ from sks4.training._callbacks import WeightedEpochLoss
 from sks4.training._random import RandomStream
 from sks4.training._schedule import Budget
 
+Batch = tuple[dict[str, Any], dict[str, Tensor]]
+
 
 class BatchSampler(Protocol):
     """The row numbers of each batch: a list of lists, or a batch sampler as torch knows it."""
@@ -69,6 +71,10 @@ class S4Net(NeuralNet):
     max_time : float or None, default=None
         Seconds after which :meth:`fit` ends the epoch early, validates and stops. Also looked at
         between batches, so it overruns by one batch and one validation at most.
+    mixup : float, default=0.0
+        Strength of mixup: each training sequence is averaged with another one of its batch, with
+        shares drawn from the beta distribution of twice this parameter, and so is its loss. Not
+        for inputs that are symbols. 0: none.
     mixed_precision : bool, default=True
         Use bfloat16 autocast on GPUs that compute in it. Elsewhere, and for float64, no effect.
     seed : int, default=0
@@ -97,6 +103,7 @@ class S4Net(NeuralNet):
         weight_decay: float = 0.0,
         gradient_clip: float | None = None,
         max_time: float | None = None,
+        mixup: float = 0.0,
         mixed_precision: bool = True,
         seed: int = 0,
         predict_nonlinearity: Any = None,
@@ -117,6 +124,7 @@ class S4Net(NeuralNet):
         self.weight_decay = weight_decay
         self.gradient_clip = gradient_clip
         self.max_time = max_time
+        self.mixup = mixup
         self.mixed_precision = mixed_precision
         self.seed = seed
         self.budget_: Budget | None = None
@@ -203,6 +211,30 @@ class S4Net(NeuralNet):
 
     # ------------------------------------------------------------------ one batch
 
+    def train_step_single(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
+        """Compute the loss of one training batch, and its gradients."""
+        return super().train_step_single(self._mixed(batch) if self.mixup else batch, **fit_params)
+
+    def _mixed(self, batch: Batch) -> Batch:
+        """Return a batch whose sequences are averages of two, and that has both their targets.
+
+        The loss is linear in the weights, so two targets for each sequence, weighted by the shares,
+        are the mixed target (Zhang et al. 2018, arXiv:1710.09412, equation 1).
+        """
+        inputs, targets = batch
+        u, y, weight = inputs["u"], targets["y"], targets["weight"]
+        share = torch.distributions.Beta(self.mixup, self.mixup).sample(u.shape[:1]).to(u.dtype)
+        other = torch.randperm(len(u))
+        mixed = share[:, None, None] * u + (1 - share)[:, None, None] * u[other]
+        inputs = inputs | {"u": mixed}
+        if "lengths" in inputs:
+            inputs["lengths"] = torch.maximum(inputs["lengths"], inputs["lengths"][other])
+        both = {
+            "y": torch.cat([y, y[other]]),
+            "weight": torch.cat([share * weight, (1 - share) * weight[other]]),
+        }
+        return inputs, targets | both
+
     def infer(self, x: dict[str, Any], **fit_params: Any) -> Tensor:
         """Return the output of the module for the inputs of one batch, never in bfloat16."""
         inputs = {name: self._to_device(value) for name, value in x.items()}
@@ -217,6 +249,8 @@ class S4Net(NeuralNet):
     ) -> Tensor:
         """Return the weighted mean loss of one batch."""
         y, weight = self._to_device(y_true["y"]), self._to_device(y_true["weight"])
+        if len(y) > len(y_pred):  # two targets for each sequence
+            y_pred = torch.cat([y_pred, y_pred])
         return self.criterion_(y_pred, y, weight)
 
     def _uses_autocast(self) -> bool:

@@ -415,7 +415,7 @@ def test_verbose_2_says_what_was_chosen_and_how_it_goes(make_estimator, waves, c
     printed = capsys.readouterr()
     assert "24 sequences" in printed.out
     assert "dt_range_=(0.01, 1), batch_size_=8, max_epochs_=2, patch_size_=1, " in printed.out
-    assert "standardize_='global', device=" in printed.out
+    assert "standardize_='global', " in printed.out
     assert "train_loss" in printed.out
     assert printed.err == ""
 

@@ -11,7 +11,7 @@ import torch
 from skorch.callbacks import Callback, EpochScoring
 
 from sks4.exceptions import TrainingDivergedError
-from sks4.training import Batches, EarlyStopping, LearningRateSchedule, WeightAverage
+from sks4.training import Batches, CrossEntropy, EarlyStopping, LearningRateSchedule, WeightAverage
 
 
 class At(Callback):
@@ -57,6 +57,45 @@ def test_fit_reduces_loss(make_net, make_batches):
     assert net.history[-1, "valid_loss"] < 0.2 * net.history[0, "valid_loss"]
     assert len(net.history) == 40
     assert net.stop_reason_ is None
+
+
+def test_mixed_batch_has_the_loss_of_mixed_targets(make_net):
+    n = 6
+    u, weight, scores = torch.randn(n, 5, 2), torch.rand(n) + 0.5, torch.randn(n, n)
+    lengths = torch.tensor([5, 3, 5, 1, 2, 4])
+    batch = {"u": u, "rate": 1.0, "lengths": lengths}, {"y": torch.arange(n), "weight": weight}
+    net = make_net(criterion=CrossEntropy(), mixup=0.4).initialize()
+    inputs, targets = net._mixed(batch)
+    y, other = targets["y"].chunk(2)
+    share = targets["weight"][:n] / weight
+    assert (y == torch.arange(n)).all()
+    assert sorted(other.tolist()) == list(range(n))
+    torch.testing.assert_close(
+        inputs["u"], share[:, None, None] * u + (1 - share)[:, None, None] * u[other]
+    )
+    assert (inputs["lengths"] == torch.maximum(lengths, lengths[other])).all()
+    assert inputs["rate"] == 1.0
+    both = share * weight, (1 - share) * weight[other]
+    losses = [-scores.log_softmax(1)[range(n), rows] for rows in (y, other)]
+    expected = sum((w * loss).sum() for w, loss in zip(both, losses, strict=True))
+    expected = expected / torch.cat(both).sum()
+    torch.testing.assert_close(net.get_loss(scores, targets), expected)
+
+
+@pytest.mark.usefixtures("generators_untouched")
+def test_mixup_is_drawn_from_the_stream_of_the_net_and_only_in_training(make_net, make_batches):
+    nets = [
+        make_net(mixup=mixup, seed=seed).fit(make_batches(), valid=make_batches(seed=1))
+        for mixup, seed in ((0.4, 0), (0.4, 0), (0.4, 1), (0.0, 0))
+    ]
+    states = [state_of(net) for net in nets]
+    assert_same_state(states[0], states[1])
+    for other in states[2:]:
+        assert not torch.equal(states[0]["weight"], other["weight"])
+    valid = nets[0].history[-1, "valid_loss"]
+    outputs = predict(nets[0], make_batches(seed=1))
+    truth = make_batches(seed=1).dataset.y.numpy()
+    assert valid == pytest.approx(np.mean((outputs - truth) ** 2), rel=1e-5)
 
 
 def test_fit_equals_bare_loop(make_net, make_batches):
