@@ -223,17 +223,17 @@ class S4Net(NeuralNet):
         """
         inputs, targets = batch
         u, y, weight = inputs["u"], targets["y"], targets["weight"]
-        share = torch.distributions.Beta(self.mixup, self.mixup).sample(u.shape[:1]).to(u.dtype)
-        other = torch.randperm(len(u))
-        mixed = share[:, None, None] * u + (1 - share)[:, None, None] * u[other]
-        inputs = inputs | {"u": mixed}
+        rows = weight.nonzero()[:, 0]  # what has no weight shall have no effect, in others neither
+        if len(rows) == 0:
+            return batch
+        share = torch.distributions.Beta(self.mixup, self.mixup).sample(rows.shape).to(u.dtype)
+        other = rows[torch.randperm(len(rows))]
+        by_step = share[:, None, None]
+        inputs = inputs | {"u": by_step * u[rows] + (1 - by_step) * u[other]}
         if "lengths" in inputs:
-            inputs["lengths"] = torch.maximum(inputs["lengths"], inputs["lengths"][other])
-        both = {
-            "y": torch.cat([y, y[other]]),
-            "weight": torch.cat([share * weight, (1 - share) * weight[other]]),
-        }
-        return inputs, targets | both
+            inputs["lengths"] = torch.maximum(inputs["lengths"][rows], inputs["lengths"][other])
+        weights = [share * weight[rows], (1 - share) * weight[other]]
+        return inputs, {"y": torch.cat([y[rows], y[other]]), "weight": torch.cat(weights)}
 
     def infer(self, x: dict[str, Any], **fit_params: Any) -> Tensor:
         """Return the output of the module for the inputs of one batch, never in bfloat16."""

@@ -61,25 +61,28 @@ def test_fit_reduces_loss(make_net, make_batches):
 
 def test_mixed_batch_has_the_loss_of_mixed_targets(make_net):
     n = 6
-    u, weight, scores = torch.randn(n, 5, 2), torch.rand(n) + 0.5, torch.randn(n, n)
+    u, weight = torch.randn(n, 5, 2), torch.rand(n) + 0.5
+    weight[2] = 0  # is left out
     lengths = torch.tensor([5, 3, 5, 1, 2, 4])
     batch = {"u": u, "rate": 1.0, "lengths": lengths}, {"y": torch.arange(n), "weight": weight}
     net = make_net(criterion=CrossEntropy(), mixup=0.4).initialize()
     inputs, targets = net._mixed(batch)
-    y, other = targets["y"].chunk(2)
-    share = targets["weight"][:n] / weight
-    assert (y == torch.arange(n)).all()
-    assert sorted(other.tolist()) == list(range(n))
+    rows, other = targets["y"].chunk(2)
+    scores = torch.randn(len(rows), n)
+    assert rows.tolist() == sorted(other.tolist()) == [0, 1, 3, 4, 5]
+    share = targets["weight"][: len(rows)] / weight[rows]
     torch.testing.assert_close(
-        inputs["u"], share[:, None, None] * u + (1 - share)[:, None, None] * u[other]
+        inputs["u"], share[:, None, None] * u[rows] + (1 - share)[:, None, None] * u[other]
     )
-    assert (inputs["lengths"] == torch.maximum(lengths, lengths[other])).all()
+    assert (inputs["lengths"] == torch.maximum(lengths[rows], lengths[other])).all()
     assert inputs["rate"] == 1.0
-    both = share * weight, (1 - share) * weight[other]
-    losses = [-scores.log_softmax(1)[range(n), rows] for rows in (y, other)]
+    both = share * weight[rows], (1 - share) * weight[other]
+    losses = [-scores.log_softmax(1)[range(len(rows)), y] for y in (rows, other)]
     expected = sum((w * loss).sum() for w, loss in zip(both, losses, strict=True))
     expected = expected / torch.cat(both).sum()
     torch.testing.assert_close(net.get_loss(scores, targets), expected)
+    nothing = batch[0], batch[1] | {"weight": torch.zeros(n)}
+    assert net._mixed(nothing) is nothing
 
 
 @pytest.mark.usefixtures("generators_untouched")
