@@ -45,7 +45,7 @@ def load(folder: Path, first_take: int) -> tuple[list[np.ndarray], np.ndarray, n
 
 def search() -> GridSearchCV:
     """Return the search over whole pipelines, one process for each core."""
-    classifier = S4Classifier(patch_size=4, n_layers=3, random_state=SEED)
+    classifier = S4Classifier(patch_size=4, n_layers=3, max_epochs=20, random_state=SEED)
     pipeline = Pipeline([("peak", FunctionTransformer(peak_to_one)), ("classify", classifier)])
     return GridSearchCV(pipeline, GRID, cv=GroupKFold(3), n_jobs=n_cores(), error_score="raise")
 
