@@ -82,8 +82,7 @@ def estimator(size: Size, max_time: float | None = None) -> S4Classifier:
         max_epochs=size.max_epochs,
         max_time=max_time,
         early_stopping=False,
-        patch_size=1,  # as the loop has it
-        mixup=0,
+        patch_size=1,  # as the loop's model
         random_state=SEED,
     )
 

@@ -38,7 +38,7 @@ FORECASTER = S4Forecaster(
 )
 GENERATED = {name: value for name, value in CHECKED.items() if name != "patch_size"}
 ESTIMATORS = [
-    S4Classifier(**CHECKED, mixup=0),
+    S4Classifier(**CHECKED),
     S4Regressor(**CHECKED),
     S4Generator(distribution="gaussian", **GENERATED | {"max_epochs": 2}),
     S4Generator(**GENERATED | {"max_epochs": 2}),

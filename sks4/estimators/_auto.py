@@ -27,10 +27,6 @@ _EPOCHS = (8, 300)
 # On smaller data, a tenth of the training data is worth more than the best of the last epochs.
 _MIN_SAMPLES_TO_HOLD_OUT = 5000
 
-# So few sequences are learned by heart, if not mixed.
-_FEW_SAMPLES = 1000
-_MIXUP = 0.4
-
 # Longer sequences are read in patches: what the time for training buys in passes over the data is
 # then worth more than single samples. A patch of 16 samples still fits into 64 features.
 _MANY_STEPS = 2048
@@ -136,13 +132,6 @@ def _share_between(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
     within = values - pd.DataFrame(values).groupby(classes).transform("mean").to_numpy()
     total = values.var(axis=0)
     return 1 - np.divide(within.var(axis=0), total, where=total > 0, out=np.ones_like(total))
-
-
-def resolve_mixup(n_samples: int, mixup: float | str) -> float:
-    """Return the strength of mixup; "auto" uses it on small data only."""
-    if mixup == "auto":
-        return _MIXUP if n_samples < _FEW_SAMPLES else 0.0
-    return float(mixup)
 
 
 def resolve_dt_range(

@@ -15,7 +15,6 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from sks4._validation import unmasked
-from sks4.estimators._auto import resolve_mixup
 from sks4.estimators._streaming import ClassifierStream
 from sks4.estimators._supervised import LabeledSequences, SupervisedS4
 from sks4.training import CrossEntropy
@@ -128,10 +127,9 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         frequency. None: all the same.
     label_smoothing : float, default=0.0
         Share of the target probability that goes evenly to all classes, from 0 up to but not 1.
-    mixup : float or "auto", default="auto"
-        Train on averages of two sequences of a batch and their classes, with a share drawn from
-        the beta distribution with this parameter, twice; 0 for the sequences themselves. It keeps
-        small data from being learned by heart. "auto": 0.4 with fewer than 1,000 sequences, else 0.
+    mixup : float, default=0.0
+        Train on averages of two sequences of a batch and of their classes, with a share drawn from
+        the beta distribution with this parameter, twice; 0 for the sequences themselves.
 
     Attributes
     ----------
@@ -151,8 +149,6 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         Number of time points that make one step of the model.
     standardize_ : {"global", "series", "split"} or None
         How the sequences are scaled.
-    mixup_ : float
-        Strength of mixup in training.
     dt_range_ : tuple of float
         Range of the initial steps.
     batch_size_ : int
@@ -201,14 +197,13 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
 
     class_weight: dict | str | None = None
     label_smoothing: float = 0.0
-    mixup: float | str = "auto"
+    mixup: float = 0.0
 
     _parameter_constraints: ClassVar[dict[str, list]] = SupervisedS4._parameter_constraints | {
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
-        "mixup": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "mixup": [Interval(Real, 0, None, closed="left")],
     }
-    _announced: ClassVar[tuple[str, ...]] = (*SupervisedS4._announced, "mixup_")
 
     def partial_fit(
         self, X: Any, y: Any, *, classes: Any = None, sample_weight: Any = None
@@ -407,12 +402,8 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
             self.class_weight, classes=self.classes_, y=labels
         )
 
-    def _set_up(self, samples: LabeledSequences) -> None:
-        super()._set_up(samples)
-        self.mixup_ = resolve_mixup(len(samples.panel), self.mixup)
-
     def _net_options(self) -> dict[str, Any]:
-        return {"mixup": self.mixup_}
+        return {"mixup": self.mixup}
 
     def _loss_targets(self, targets: np.ndarray) -> np.ndarray:
         return targets

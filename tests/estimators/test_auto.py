@@ -13,7 +13,6 @@ from sks4.estimators._auto import (
     resolve_dt_range,
     resolve_early_stopping,
     resolve_max_epochs,
-    resolve_mixup,
     resolve_patch_size,
     resolve_standardize,
 )
@@ -186,11 +185,3 @@ def test_device_that_is_not_there_is_refused_before_training(monkeypatch, device
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match=f"a device of this machine, 'cpu'.* got {device!r}"):
         S4Regressor(device=device).fit([[0.0, 1.0]], [0.0])
-
-
-@pytest.mark.parametrize(
-    ("given", "n_samples", "expected"),
-    [("auto", 999, 0.4), ("auto", 1000, 0.0), (0, 10, 0.0), (1, 5000, 1.0)],
-)
-def test_small_data_is_mixed(given, n_samples, expected):
-    assert resolve_mixup(n_samples, given) == expected
