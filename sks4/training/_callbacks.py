@@ -1,6 +1,8 @@
 """What happens around the epochs: mean losses, early stopping, averaged weights, display."""
 
+import ctypes
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sks4._validation import check_choice
+
+# Trimming takes milliseconds, and the pages that are wanted again are mapped again.
+_SECONDS_BETWEEN_TRIMS = 5.0
+
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 class WeightedEpochLoss(PassthroughScoring):
@@ -27,6 +34,27 @@ class WeightedEpochLoss(PassthroughScoring):
                 f"sample_weight must have a sum above zero in the {name} data, got {sum(weights)}."
             )
         return float(np.average(losses, weights=weights))
+
+
+class ReturnMemory(Callback):
+    """Let the allocator give memory that is free back to the system, every few seconds.
+
+    Batches of many lengths ask for blocks of many sizes, and glibc keeps what it cannot use for the
+    next one: a process grows to several times of what it uses. Other allocators return memory
+    themselves, and are left alone.
+    """
+
+    def initialize(self) -> "ReturnMemory":
+        """Begin at once."""
+        self.next_ = 0.0
+        return self
+
+    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        """Trim the heap if it is time."""
+        now = time.monotonic()
+        if _trim is not None and now >= self.next_:
+            _trim(0)
+            self.next_ = now + _SECONDS_BETWEEN_TRIMS
 
 
 class EarlyStopping(Callback):

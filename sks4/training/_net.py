@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sks4.exceptions import TrainingDivergedError
-from sks4.training._callbacks import WeightedEpochLoss
+from sks4.training._callbacks import ReturnMemory, WeightedEpochLoss
 from sks4.training._random import RandomStream
 from sks4.training._schedule import Budget
 
@@ -144,6 +144,7 @@ class S4Net(NeuralNet):
             ("train_loss", WeightedEpochLoss("train_loss", on_train=True)),
             ("valid_loss", WeightedEpochLoss("valid_loss")),
             ("gradient_clip", GradientNormClipping(self.gradient_clip)),
+            ("return_memory", ReturnMemory()),
         ]
 
     def initialize_callbacks(self) -> "S4Net":

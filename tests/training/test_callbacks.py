@@ -2,6 +2,7 @@
 
 import copy
 import io
+import sys
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from sks4.training import (
     S4Net,
     SquaredError,
     WeightAverage,
+    _callbacks,
     display_callbacks,
 )
 
@@ -245,3 +247,24 @@ def test_display_prints_by_verbosity(make_net, make_batches, capsys, verbose, n_
 def test_display_refuses_unknown_verbosity():
     with pytest.raises(ValueError, match="verbose must be one of 0, 1, 2, got 7"):
         display_callbacks(7)
+
+
+# ---------------------------------------------------------------- memory
+
+
+def test_memory_is_given_back_now_and_then(monkeypatch, make_net, make_batches):
+    calls = []
+    monkeypatch.setattr(_callbacks, "_trim", calls.append)
+    make_net(max_epochs=3).fit(make_batches())
+    assert calls == [0]  # nine batches take less than the time between two
+    monkeypatch.setattr(_callbacks, "_SECONDS_BETWEEN_TRIMS", 0.0)
+    make_net(max_epochs=3).fit(make_batches())
+    assert len(calls) == 1 + 9
+    monkeypatch.setattr(_callbacks, "_trim", None)  # another allocator
+    make_net(max_epochs=3).fit(make_batches())
+    assert len(calls) == 1 + 9
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere memory is left alone")
+def test_allocator_can_trim():
+    assert _callbacks._trim is None or _callbacks._trim(0) in (0, 1)
