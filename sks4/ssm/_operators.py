@@ -123,8 +123,8 @@ def dense_operator(
         The system over `b` samples.
     """
     X, Y = B_bar[:, None], (C + (C[:, None] @ E)[:, 0])[..., None]
-    matrix, *powers = _Doubling.apply(E, X, Y, C, D, b)
-    return ChunkOperator(matrix, b, tuple(powers) if with_powers else ())
+    matrix, *powers = _Doubling.apply(E, X, Y, C, D, b, with_powers)
+    return ChunkOperator(matrix, b, tuple(powers))
 
 
 class _Doubling(torch.autograd.Function):
@@ -136,7 +136,14 @@ class _Doubling(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, E: Tensor, X: Tensor, Y: Tensor, C: Tensor, D: Tensor, b: int
+        ctx: Any,
+        E: Tensor,
+        X: Tensor,
+        Y: Tensor,
+        C: Tensor,
+        D: Tensor,
+        b: int,
+        with_powers: bool,
     ) -> tuple[Tensor, ...]:
         H, N = C.shape
         M = E.new_empty(H, b + N, b + N)
@@ -152,7 +159,8 @@ class _Doubling(torch.autograd.Function):
         ctx.save_for_backward(C, M, *(power for group in kept for power in group))
         ctx.first, ctx.n_powers = X.shape[1], len(kept[0])
         ctx.set_materialize_grads(False)
-        return M, *(torch.cat(level) for level in zip(*kept, strict=True))
+        levels = zip(*kept, strict=True)
+        return M, *(torch.cat(level) for level in levels if with_powers)
 
     @staticmethod
     @once_differentiable
@@ -179,7 +187,7 @@ class _Doubling(torch.autograd.Function):
                 [None if grad is None else grad[h] for grad in grads[1:]],
             )
             gE[h] = gP.mT
-        return gE, gX, gY, gC, gD, None
+        return gE, gX, gY, gC, gD, None, None
 
 
 def _double(power: Tensor, X: Tensor, Y: Tensor, b: int) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -286,7 +294,7 @@ def dplr_operator(
     X = torch.baddbmm(V, P, _Toeplitz.apply(_behind(0.0, _row(r, V)[:, :-1])))  # A^j B
     Y = torch.baddbmm(Z, R, _Toeplitz.apply(_row(C, P)))
     E = add_blocks(P @ R.flip(2).mT, *cast((last[0] - 1, last[1]), C))
-    matrix, *larger = _Doubling.apply(E, X.flip(2).mT, Y, C, D, b)
+    matrix, *larger = _Doubling.apply(E, X.flip(2).mT, Y, C, D, b, with_powers)
     if not with_powers:
         return ChunkOperator(matrix, b, ())
     smaller: list[Tensor] = []
@@ -363,9 +371,9 @@ def diagonal_operator(
         square = multiply(power, power)
         power = 2 * power[0] + square[0], 2 * power[1] + square[1]
     next_re, next_im = cast(grow(table, (e[0][..., None], e[1][..., None])), B_bar)  # a^(j+1)
-    X = torch.cat(multiply(cast(table, B_bar), _halves(B_bar)), 1).flip(2).mT  # (H, b, N)
+    X = _table(cast(table, B_bar), _halves(B_bar)).flip(2).mT  # (H, b, N)
     # a covector meets the transposed blocks, the conjugate
-    Y = torch.cat(multiply((next_re, -next_im), _halves(C)), 1)  # (H, N, b)
+    Y = _table((next_re, -next_im), _halves(C))  # (H, N, b)
     K = (X @ C[..., None])[..., 0].flip(1)
     K = torch.cat([K[:, :1] + D[:, None], K[:, 1:]], 1)
     eye = torch.eye(X.shape[-1], dtype=X.dtype, device=X.device)
