@@ -201,7 +201,7 @@ class _Alpha:
         self._steps = np.arange(horizon)
         self._spacing = -(-horizon // _MAX_ALPHAS)
         # what it was, every so many rows, as far back as the first forecast of a row
-        n_kept = (horizon - 1) // self._spacing + 1
+        n_kept = (horizon - 1) // self._spacing + 2  # the oldest may begin before its row
         self._earlier = np.full((n_kept, horizon, n_targets), wanted, dtype=np.float32)
         self._n_rows = 0
 

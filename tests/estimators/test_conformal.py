@@ -130,6 +130,20 @@ def test_levels_follow_the_recursion_of_each_step_and_target():
             assert_allclose(levels[step, target], [alpha / 2, 1 - alpha / 2], atol=1e-6)
 
 
+def test_long_horizons_judge_by_alpha_of_about_the_time_of_the_forecast():
+    horizon, spacing = 200, 2  # more than 128 rows, so every other alpha is kept
+    ranks = np.random.default_rng(0).uniform(size=(450, horizon, 1)) ** 3
+    adaptive = AdaptiveLevels()
+    adaptive.observe(ranks)
+    levels = adaptive.levels(0.8, np.arange(horizon), 1)
+    for step in (0, 1, 130, 198, 199):
+        alphas = [0.2]
+        for i, rank in enumerate(ranks[:, step, 0]):
+            lower = min(alphas[max(i - step, 0) // spacing * spacing] / 2, 0.5)
+            alphas.append(alphas[-1] + 0.005 * (0.2 - (rank < lower or rank > 1 - lower)))
+        assert_allclose(levels[step, 0, 0], alphas[-1] / 2, atol=1e-6)
+
+
 def test_levels_go_on_below_zero_and_come_back():
     ranks = np.concatenate([np.full(100, 9.0), np.full(100, 0.5)])
     adaptive = AdaptiveLevels()
