@@ -104,10 +104,12 @@ def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | No
     """
     if standardize != "auto":
         return standardize
+    if typical_length(panel.lengths) < _LONG_ENOUGH:
+        return "global"
     level, spread = level_and_spread(panel)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows cannot be scaled at all
         unit = np.sqrt(np.mean(spread**2 + (level - level.mean(0)) ** 2, axis=0))
-    if typical_length(panel.lengths) < _LONG_ENOUGH or not 0 < unit.min() <= unit.max() < np.inf:
+    if not 0 < unit.min() <= unit.max() < np.inf:
         return "global"
     # a constant sequence is as good as one of small scale
     traits = np.hstack([level / unit, np.log(np.maximum(spread / unit, 1e-3))])
