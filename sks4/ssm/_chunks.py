@@ -5,7 +5,6 @@ batched products with the chunk operator. The backward pass has the same shape, 
 """
 
 import itertools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +24,9 @@ _PAD = 16
 _WIDE = 128
 """Features of a segment that a CPU computes at once; copies of fewer are slower."""
 
+_COLUMNS = 64
+"""Samples that are turned into tiles at once: what is read then stays in the innermost cache."""
+
 _FEW_CHUNKS = 8
 """Chunks that are visited in order where pairs have been combined to so few."""
 
@@ -40,7 +42,9 @@ class _Segment(NamedTuple):
         """Copy ``u (batch, length, g)`` into ``tiles (batch, chunks, g, b)``, zeros behind it."""
         chunks, rest = self._samples(u)
         whole, t = chunks.shape[1], rest.shape[2]
-        tiles[:, :whole].copy_(chunks)
+        for part in range(0, self.b, _COLUMNS):
+            columns = slice(part, part + _COLUMNS)
+            tiles[:, :whole, :, columns].copy_(chunks[..., columns])
         if t:
             tiles[:, whole, :, :t].copy_(rest)
             tiles[:, whole, :, t:].zero_()
@@ -75,38 +79,76 @@ def _segments(u: Tensor, b: int) -> list[_Segment]:
     return [_Segment(*pair, b) for pair in itertools.pairwise(ends)]
 
 
-def _tiles(name: str, shape: Sequence[int], like: Tensor) -> Tensor:
-    """Return memory for tiles whose rows do not all start at the same place of the cache."""
-    *tiles, g, width = shape
-    rows = workspace(name, (*tiles, g * width + _PAD), like)
-    return rows[..., : g * width].unflatten(-1, (g, width))
+class _Tiles:
+    """Samples and states of the chunks of a segment, feature by feature, views of one memory.
+
+    Memory has a row for each chunk, and one more. What a chunk adds to the state is computed to
+    where the state that comes of it will stand, in the row of the next chunk; for the last chunk of
+    a sequence that is the first row of another one, or the additional row, until the states are
+    run.
+
+    Parameters
+    ----------
+    memory : Tensor of shape (batch * chunks + 1, width)
+        Where the tiles are; not all of a row is used.
+    batch, g, N : int
+        Numbers of sequences, features and state variables.
+    b : int
+        Samples of a chunk.
+    backward : bool, default=False
+        Whether time runs backward, so that the next chunk is the one before.
+
+    Attributes
+    ----------
+    memory : Tensor of shape (batch * chunks + 1, width)
+        As given.
+    matrices : Tensor of shape (g, batch * chunks, b + N)
+        Samples and state that enter a chunk, for each feature.
+    next_states : Tensor of shape (g, batch * chunks, N)
+        The states in the rows of the next chunks.
+    samples : Tensor of shape (batch, chunks, g, b)
+        Samples of each chunk.
+    entering, added : Tensor of shape (g, batch, chunks, N)
+        States that enter the chunks, and those in the rows of the next ones.
+    """
+
+    def __init__(
+        self, memory: Tensor, batch: int, g: int, N: int, b: int, *, backward: bool = False
+    ) -> None:
+        rows = memory[:, : g * (b + N)].unflatten(1, (g, b + N))
+        own, behind = (rows[1:], rows[:-1]) if backward else (rows[:-1], rows[1:])
+        self.matrices, self.next_states = own.transpose(0, 1), behind.transpose(0, 1)[..., b:]
+        self.memory = memory
+        self.samples = own[..., :b].unflatten(0, (batch, -1))
+        self.entering = self.matrices[..., b:].unflatten(1, (batch, -1))
+        self.added = self.next_states.unflatten(1, (batch, -1))
+
+    @classmethod
+    def of(
+        cls, s: _Segment, u: Tensor, N: int, name: str | None, *, backward: bool = False
+    ) -> "_Tiles":
+        """Return tiles for a segment of ``u (batch, length, g)``.
+
+        With a name, the next tiles of this name take the same memory.
+        """
+        batch, _, g = u.shape
+        # rows that start a power of two apart share few lines of the cache
+        shape = (batch * (s.last - s.first) + 1, g * (s.b + N) + _PAD)
+        memory = u.new_empty(shape) if name is None else workspace(name, shape, u)
+        return cls(memory, batch, g, N, s.b, backward=backward)
 
 
-def _per_feature(tiles: Tensor) -> Tensor:
-    """View ``(batch, chunks, g, n)`` as one matrix a feature, ``(g, batch chunks, n)``."""
-    return tiles.view(-1, *tiles.shape[2:]).transpose(0, 1)
-
-
-def _states(tiles: Tensor, b: int) -> Tensor:
-    """View what stands beside the samples in ``(batch, chunks, g, b + N)`` feature by feature."""
-    return tiles[..., b:].permute(2, 0, 1, 3)  # (g, batch, chunks, N)
-
-
-def _entering_states(
-    S: Tensor, x: Tensor, T: Tensor, out: Tensor, *, backward: bool = False
-) -> Tensor:
+def _run_states(tiles: _Tiles, x: Tensor, T: Tensor, *, backward: bool = False) -> Tensor:
     """Solve ``x_(c+1) = x_c T + S_c`` over the chunks, in order or from the last to the first.
 
     Parameters
     ----------
-    S : Tensor of shape (H, batch, chunks, N)
-        What each chunk adds.
+    tiles : _Tiles
+        Holds what each chunk adds, `S`, and takes the state that enters each of them.
     x : Tensor of shape (H, batch, N)
         State before the first chunk visited.
     T : Tensor of shape (H, N, N)
         Transition of one chunk, for row vectors.
-    out : Tensor of shape (H, batch, chunks, N)
-        Takes the state that enters each chunk.
     backward : bool, default=False
         Visit the chunks from the last to the first.
 
@@ -117,28 +159,44 @@ def _entering_states(
     """
     last = torch.empty_like(x)
     for h in groups(T):  # so few that their transitions stay in the cache
+        S, X = tiles.added[h], tiles.entering[h]
         if S.is_cuda or S.shape[1] < IN_ORDER:
-            out[h], last[h] = _states_by_pairs(S[h], x[h], T[h], backward=backward)
+            X[:], last[h] = _states_by_pairs(S, x[h], _without_tiny(T[h]), backward=backward)
         else:
-            last[h] = _states_in_order(S[h], x[h], T[h], out[h], backward=backward)
+            last[h] = _states_in_place(X, S, x[h], T[h], backward=backward)
     return last
 
 
-def _states_in_order(S: Tensor, x: Tensor, T: Tensor, out: Tensor, *, backward: bool) -> Tensor:
+def _states_in_place(X: Tensor, S: Tensor, x: Tensor, T: Tensor, *, backward: bool) -> Tensor:
+    """Visit one chunk after the other, where `S` of each stands in `X` of the next."""
+    first, *others = _order(S.shape[2], backward=backward)
+    last = S[:, :, [first, *others][-1]].clone()
+    X[:, :, first] = x
+    for c in others:
+        x = torch.baddbmm(X[:, :, c], x, T)
+        X[:, :, c] = x
+    return last.baddbmm_(x, T)
+
+
+def _states_in_order(S: Tensor, x: Tensor, T: Tensor, *, backward: bool) -> tuple[Tensor, Tensor]:
     """Visit one chunk after the other."""
-    chunks = range(S.shape[2])
-    for c in reversed(chunks) if backward else chunks:
-        out[:, :, c] = x
+    X = torch.empty_like(S, memory_format=torch.contiguous_format)
+    for c in _order(S.shape[2], backward=backward):
+        X[:, :, c] = x
         x = torch.baddbmm(S[:, :, c], x, T)
-    return x
+    return X, x
+
+
+def _order(n: int, *, backward: bool) -> range:
+    """Return the chunks as they are visited."""
+    return range(n - 1, -1, -1) if backward else range(n)
 
 
 def _states_by_pairs(S: Tensor, x: Tensor, T: Tensor, *, backward: bool) -> tuple[Tensor, Tensor]:
     """Combine chunks to pairs and recurse: logarithmic depth, twice the work."""
     _, batch, chunks, _ = S.shape
     if chunks <= _FEW_CHUNKS:
-        X = torch.empty_like(S, memory_format=torch.contiguous_format)
-        return X, _states_in_order(S, x, T, X, backward=backward)
+        return _states_in_order(S, x, T, backward=backward)
     if chunks % 2:  # the odd one out is the last visited
         odd, rest = (0, S[:, :, 1:]) if backward else (chunks - 1, S[:, :, :-1])
         X, x = _states_by_pairs(rest, x, T, backward=backward)
@@ -149,16 +207,25 @@ def _states_by_pairs(S: Tensor, x: Tensor, T: Tensor, *, backward: bool) -> tupl
     first, second = (S[:, :, 1::2], S[:, :, ::2]) if backward else (S[:, :, ::2], S[:, :, 1::2])
     first, second = first.flatten(1, 2), second.flatten(1, 2)  # (H, batch chunks/2, N)
     pairs = torch.baddbmm(second, first, T).unflatten(1, (batch, chunks // 2))
-    X, x = _states_by_pairs(pairs, x, T @ T, backward=backward)
+    X, x = _states_by_pairs(pairs, x, _without_tiny(T @ T), backward=backward)
     between = torch.baddbmm(first, X.flatten(1, 2), T).unflatten(1, (batch, chunks // 2))
     return torch.stack([between, X] if backward else [X, between], 3).flatten(2, 3), x
+
+
+def _without_tiny(T: Tensor) -> Tensor:
+    """Put zeros for what a contraction has left of its fast modes.
+
+    The squares of these numbers would not be normal ones, and processors compute ten times slower
+    with such.
+    """
+    return torch.nn.functional.hardshrink(T, torch.finfo(T.dtype).tiny ** 0.5)
 
 
 class Scan(torch.autograd.Function):
     """``u (batch, length, H), x (H, batch, N), matrix, stop (batch,) -> y, state entering stop``.
 
-    Keeps the input and the states that enter the chunks, ``1 + N/b`` times the input's size
-    together, and the operator. With `stop`, the second output is the state that enters chunk
+    Keeps the tiles, samples and the states that enter the chunks, ``1 + N/b`` times the input's
+    size together, and the operator. With `stop`, the second output is the state that enters chunk
     ``stop`` of each sequence.
     """
 
@@ -166,87 +233,78 @@ class Scan(torch.autograd.Function):
     def forward(
         ctx: Any, u: Tensor, x: Tensor, matrix: Tensor, stop: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        (H, batch, N), keeps = x.shape, any(ctx.needs_input_grad)
-        b = matrix.shape[-1] - N
-        segments = _segments(u, b)
+        N, keeps = x.shape[2], any(ctx.needs_input_grad)
+        segments = _segments(u, matrix.shape[-1] - N)
         y, states = torch.empty_like(u), torch.zeros_like(x)
-        kept = u.new_empty(batch, segments[-1].last if keeps else 0, H, N)
+        kept = []
         for h in groups(matrix, _WIDE):
             last = x[h]
             for s in segments:
-                UX, last = _run(s, u[..., h], last, matrix[h], y[..., h])
-                if keeps:
-                    kept[:, s.first : s.last, h] = UX[..., b:]
+                tiles = _Tiles.of(s, u[..., h], N, None if keeps else "inputs")
+                last = _run(s, u[..., h], last, matrix[h], tiles, y[..., h])
+                kept.append(tiles.memory)
                 if stop is not None:
                     inside, place = s.find(stop)
-                    states[h] += torch.where(inside, _states(UX, b)[:, *place], 0)
+                    states[h] += torch.where(inside, tiles.entering[:, *place], 0)
             if stop is not None:
                 states[h] += torch.where((stop == segments[-1].last)[:, None], last, 0)
-        ctx.save_for_backward(u, matrix, kept, stop)
+        ctx.save_for_backward(matrix, stop, *(kept if keeps else ()))
+        ctx.shape, ctx.N = u.shape, N
         ctx.set_materialize_grads(False)
         return y, None if stop is None else states
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gy: Tensor | None, g_stop: Tensor | None) -> tuple[Tensor | None, ...]:
-        u, matrix, kept, stop = ctx.saved_tensors
-        batch, _, H, N = kept.shape
-        segments = _segments(u, matrix.shape[-1] - N)
-        gy = torch.zeros_like(u) if gy is None else gy
-        gu, gx, g_matrix = torch.empty_like(u), u.new_zeros(H, batch, N), torch.empty_like(matrix)
+        matrix, stop, *kept = ctx.saved_tensors
+        (batch, _, H), N = ctx.shape, ctx.N
+        gy = matrix.new_zeros(ctx.shape) if gy is None else gy
+        gu, gx, g_matrix = torch.empty_like(gy), gy.new_zeros(H, batch, N), torch.empty_like(matrix)
+        segments = _segments(gy, matrix.shape[-1] - N)
         if g_stop is not None:
             gx += torch.where((stop == segments[-1].last)[:, None], g_stop, 0)
+        memory = iter(kept)
         for h in groups(matrix, _WIDE):
-            for s in reversed(segments):
+            for s, of_forward in reversed([*zip(segments, memory, strict=False)]):
                 at_stop = None if g_stop is None else (stop, g_stop[h])
                 G, gx[h] = _run_back(s, gy[..., h], gx[h], matrix[h], at_stop)
-                UX = _tiles("inputs", G.shape, u)
-                s.load(u[..., h], UX[..., :-N])
-                UX[..., -N:] = kept[:, s.first : s.last, h]
+                UX = _Tiles(of_forward, batch, len(gx[h]), N, s.b)
                 # the gradients of all blocks of the operator are one product
-                g_matrix[h].baddbmm_(
-                    _per_feature(UX).mT, _per_feature(G), beta=0 if s is segments[-1] else 1
-                )
-                gU = UX[..., :-N]  # which is not needed any more
-                torch.bmm(_per_feature(G), matrix[h, :-N].mT, out=_per_feature(gU))
-                s.store(gU, gu[..., h])
+                g_matrix[h].baddbmm_(UX.matrices.mT, G.matrices, beta=0 if s is segments[-1] else 1)
+                gU = _Tiles.of(s, gy[..., h], N, "inputs")
+                torch.bmm(G.matrices, matrix[h, :-N].mT, out=gU.matrices[..., :-N])
+                s.store(gU.samples, gu[..., h])
         return gu, gx, g_matrix, None
 
 
-def _run(s: _Segment, u: Tensor, x: Tensor, matrix: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute a segment of ``u (batch, length, g)`` into `y`.
-
-    Returns samples and entering states ``(batch, chunks, g, b + N)``, and the state behind.
-    """
-    (g, batch, N), width = x.shape, matrix.shape[-1]
-    b, tiles = width - N, (batch, s.last - s.first)
-    UX = _tiles("inputs", (*tiles, g, width), u)
-    Y = _tiles("outputs", (*tiles, g, b), u)
-    S = workspace("states", (g, *tiles, N), u)
-    s.load(u, UX[..., :b])
-    torch.bmm(_per_feature(UX[..., :b]), matrix[:, :b, b:], out=S.flatten(1, 2))
-    x = _entering_states(S, x, matrix[:, b:, b:], _states(UX, b))
-    torch.bmm(_per_feature(UX), matrix[..., :b], out=_per_feature(Y))
-    s.store(Y, y)
-    return UX, x
+def _run(s: _Segment, u: Tensor, x: Tensor, matrix: Tensor, tiles: _Tiles, y: Tensor) -> Tensor:
+    """Compute a segment of ``u (batch, length, g)`` into `tiles` and `y`; return the last state."""
+    N = x.shape[2]
+    b = matrix.shape[-1] - N
+    s.load(u, tiles.samples)
+    torch.bmm(tiles.matrices[..., :b], matrix[:, :b, b:], out=tiles.next_states)
+    x = _run_states(tiles, x, matrix[:, b:, b:])
+    Y = _Tiles.of(s, u, 0, "outputs")
+    torch.bmm(tiles.matrices, matrix[..., :b], out=Y.matrices)
+    s.store(Y.samples, y)
+    return x
 
 
 def _run_back(
     s: _Segment, gy: Tensor, gx: Tensor, matrix: Tensor, at_stop: tuple[Tensor, Tensor] | None
-) -> tuple[Tensor, Tensor]:
+) -> tuple[_Tiles, Tensor]:
     """Take the gradient of a segment's outputs and of the state behind it to its states.
 
-    Returns the gradients of outputs and of what the chunks add to the state, ``(batch, chunks, g,
-    b + N)``, and that of the state before.
+    Returns the gradients of outputs and of what the chunks add to the state, and that of the state
+    before.
     """
-    (g, batch, N), width = gx.shape, matrix.shape[-1]
-    b, tiles = width - N, (batch, s.last - s.first)
-    G = _tiles("outputs", (*tiles, g, width), gy)
-    gX = workspace("states", (g, *tiles, N), gy)
-    s.load(gy, G[..., :b])
-    torch.bmm(_per_feature(G[..., :b]), matrix[:, b:, :b].mT, out=gX.flatten(1, 2))
+    N = gx.shape[2]
+    b = matrix.shape[-1] - N
+    tiles = _Tiles.of(s, gy, N, "outputs", backward=True)
+    s.load(gy, tiles.samples)
+    torch.bmm(tiles.matrices[..., :b], matrix[:, b:, :b].mT, out=tiles.next_states)
     if at_stop is not None:
         inside, place = s.find(at_stop[0])
-        gX[:, *place] += torch.where(inside, at_stop[1], 0)
-    gx = _entering_states(gX, gx, matrix[:, b:, b:].mT, _states(G, b), backward=True)
-    return G, gx
+        tiles.added[:, *place] += torch.where(inside, at_stop[1], 0)
+    gx = _run_states(tiles, gx, matrix[:, b:, b:].mT, backward=True)
+    return tiles, gx

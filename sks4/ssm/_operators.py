@@ -29,7 +29,7 @@ CHUNK_LENGTH = 128
 _CHUNK_BY_SAMPLES = ((4_096, 32), (65_536, 64))
 """Below so many samples in a batch, the operator of a longer chunk costs more than it saves."""
 
-IN_ORDER = 4
+IN_ORDER = 2
 """Sequences from which a CPU is faster visiting the chunks in order than combining pairs, which
 doubles the work; a GPU, on which launches cost more than flops, always combines pairs."""
 

@@ -202,7 +202,7 @@ def test_layer_keeps_the_input_and_one_state_a_chunk_for_the_backward_pass(kind)
     per_input = (saved_bytes(layer, large) - saved_bytes(layer, small)) / (
         large.nbytes - small.nbytes
     )
-    assert per_input == pytest.approx((128 + 64) / 128)
+    assert per_input == pytest.approx((128 + 64) / 128, rel=0.05)  # rows are kept apart
 
 
 class Recorder(TorchDispatchMode):
