@@ -90,16 +90,27 @@ class StepNorm(nn.LayerNorm):
 
 
 class RealStepBatchNorm(nn.BatchNorm1d):
-    """Batch normalization whose statistics are those of the real steps, not of padding."""
+    """Batch normalization whose statistics are those of the real steps, not of padding.
+
+    A single step, which has no variance, is normalized by the running statistics in training too.
+    """
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Normalize ``x (batch, length, d_model)``."""
         if lengths is None or not self.training:
-            return super().forward(x.flatten(0, 1)).view_as(x)
+            return self._normalize(x.flatten(0, 1)).view_as(x)
         real = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
         y = torch.zeros_like(x)
-        y[real] = super().forward(x[real])
+        y[real] = self._normalize(x[real])
         return y
+
+    def _normalize(self, steps: Tensor) -> Tensor:
+        """Normalize ``steps (n_steps, d_model)``."""
+        if not self.training or len(steps) > 1:
+            return super().forward(steps)
+        return functional.batch_norm(
+            steps, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
 
 
 class NoNorm(nn.Module):
