@@ -56,7 +56,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         How the features of all steps become those of the sequence.
     dropout : float, default=0.1
         Probability that a feature is left out of a training step, from 0 up to but not 1.
-    norm : {"layer", "batch"} or None, default="batch"
+    norm : {"layer", "batch"} or None, default="layer"
         Normalization within the blocks: over the features of a step, or of each feature over the
         real steps of the batch (in prediction: running statistics).
     prenorm : bool, default=True
@@ -195,7 +195,6 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     array(['slow'], dtype='<U4')
     """
 
-    norm: str | None = "batch"
     class_weight: dict | str | None = None
     label_smoothing: float = 0.0
     mixup: float = 0.0

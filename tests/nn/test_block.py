@@ -67,6 +67,16 @@ def test_batch_norm_uses_the_statistics_of_real_steps_alone():
     torch.testing.assert_close(norm.running_var, 1 - momentum + momentum * real.var(0))
 
 
+@pytest.mark.parametrize("lengths", [None, torch.tensor([1])])
+def test_batch_norm_of_a_single_step_takes_the_running_statistics(lengths):
+    norm = make_norm("batch", 2)
+    x = torch.tensor([[[3.0, -1.0]]])
+    norm.running_mean[0], norm.running_var[1] = 1.0, 4.0
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    torch.testing.assert_close(norm(x, lengths), torch.tensor([[[2.0, -0.5]]]))
+    torch.testing.assert_close(dict(norm.state_dict()), before)
+
+
 def test_batch_norm_takes_the_running_statistics_in_evaluation():
     norm, x = RealStepBatchNorm(3).double(), noise(2, 10, 3)
     norm(x)
