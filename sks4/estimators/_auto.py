@@ -37,9 +37,7 @@ _LARGEST_PATCH = 16
 _TELLING = 0.05
 # ... if they differ by more than this share of a standard deviation, else all is the same.
 _VARYING = 0.25
-# Else classes are told from shape, level and scale apart, but values may well be on the scale of
-# the sequence, which one unit for all leaves to a linear map. That unit hides the shape of sequences
-# that vary by less than this share of it, ...
+# Else a unit for all hides the shape of sequences that vary by less than this share of it, ...
 _HIDDEN = 0.3
 # ... if they are so many.
 _SHARE_HIDDEN = 0.1
@@ -96,8 +94,8 @@ def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | No
         As given to the estimator. "auto": "series" where the levels or the scales of the sequences
         differ and the share of their variance between the targets' classes (for values, between
         tenths of them) is below 0.05 in each channel, so that nothing is lost without them; "split"
-        where it is not, for values only if a tenth of the sequences would vary little in the unit
-        of all; else, and for sequences of less than 100 time points, "global".
+        where it is not, and a tenth of the sequences would vary little in the unit of all; else,
+        and for sequences of less than 100 time points, "global".
 
     Returns
     -------
@@ -120,9 +118,8 @@ def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | No
         return "global"
     if not any((_share_between(traits, c) > _TELLING).any() for c in _target_classes(targets)):
         return "series"
-    are_classes = targets.ndim == 1
     hides = (np.quantile(spread / unit, _SHARE_HIDDEN, axis=0) < _HIDDEN).any()
-    return "split" if are_classes or hides else "global"
+    return "split" if hides else "global"
 
 
 def _target_classes(targets: np.ndarray) -> list[np.ndarray]:

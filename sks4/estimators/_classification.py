@@ -93,9 +93,9 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         Scale each channel to mean 0 and standard deviation 1: over all training data, or each
         sequence by itself; with "split", level and scale of the sequence are then inputs of their
         own. "auto": "series" where level and scale differ but say next to nothing about the
-        classes, as the loudness of a recording (below 5 % of their variance in any channel);
-        "split" where they say more; "global" where they do not differ, and for sequences of less
-        than 100 time points. None: values stay as they are.
+        targets, as the loudness of a recording (below 5 % of their variance in any channel);
+        "split" where they do, and differ so much that one unit hides what some sequences look
+        like; else "global". None: values stay as they are.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to NaN before the end of a sequence: filled by the last value before it, and
         with "mask" also marked in an additional channel; or an error.

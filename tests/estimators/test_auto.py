@@ -114,11 +114,18 @@ CHANCE = np.random.default_rng(1).standard_normal((200, 2, 1))
         pytest.param(NOISE * np.exp(CHANCE / 8), "global", id="nearly alike"),
         pytest.param(NOISE * np.exp(CHANCE), "series", id="scale by chance"),
         pytest.param(NOISE + CHANCE, "series", id="level by chance"),
+        pytest.param(NOISE * (1 + CLASSES)[:, None, None], "global", id="scale tells"),
+        pytest.param(
+            np.exp(CHANCE / 3) * (NOISE + [[0], [0.4]] * (CLASSES == 2)[:, None, None]),
+            "global",
+            id="level of one channel tells",
+        ),
         pytest.param(
             NOISE * np.exp(2.0 * CLASSES)[:, None, None], "split", id="scale tells and hides"
         ),
         pytest.param(NOISE + 9.0 * CLASSES[:, None, None], "split", id="level tells and hides"),
         pytest.param((NOISE * np.exp(CHANCE))[..., :60], "global", id="too short"),
+        pytest.param((NOISE * np.exp(CHANCE / 3))[:20], "global", id="too few to tell"),
         pytest.param(np.zeros_like(NOISE), "global", id="constant"),
         pytest.param(NOISE * 1e160, "global", id="too large to scale"),
         pytest.param(
@@ -134,23 +141,6 @@ def test_scaling_is_of_each_sequence_where_level_and_scale_do_not_tell(X, expect
     assert resolve_standardize(panel, targets, "auto") == expected
     assert resolve_standardize(panel, targets, "global") == "global"
     assert resolve_standardize(panel, targets, None) is None
-
-
-@pytest.mark.parametrize(
-    "X",
-    [
-        pytest.param(NOISE * (1 + CLASSES)[:, None, None], id="scale tells"),
-        pytest.param(
-            np.exp(CHANCE / 3) * (NOISE + [[0], [0.4]] * (CLASSES == 2)[:, None, None]),
-            id="level of one channel tells",
-        ),
-        pytest.param((NOISE * np.exp(CHANCE / 3))[:20], id="too few to know"),
-    ],
-)
-def test_level_and_scale_that_tell_are_split_for_classes_and_left_for_values(X):
-    panel, classes = as_panel(X), CLASSES[: len(X)]
-    assert resolve_standardize(panel, classes, "auto") == "split"
-    assert resolve_standardize(panel, classes[:, None].astype(float), "auto") == "global"
 
 
 def test_scaling_looks_at_every_target():
