@@ -242,13 +242,14 @@ class Scan(torch.autograd.Function):
             for s in segments:
                 tiles = _Tiles.of(s, u[..., h], N, None if keeps else "inputs")
                 last = _run(s, u[..., h], last, matrix[h], tiles, y[..., h])
-                kept.append(tiles.memory)
+                if keeps:
+                    kept.append(tiles.memory)
                 if stop is not None:
                     inside, place = s.find(stop)
                     states[h] += torch.where(inside, tiles.entering[:, *place], 0)
             if stop is not None:
                 states[h] += torch.where((stop == segments[-1].last)[:, None], last, 0)
-        ctx.save_for_backward(matrix, stop, *(kept if keeps else ()))
+        ctx.save_for_backward(matrix, stop, *kept)
         ctx.shape, ctx.N = u.shape, N
         ctx.set_materialize_grads(False)
         return y, None if stop is None else states
@@ -271,8 +272,8 @@ class Scan(torch.autograd.Function):
                 UX = _Tiles(of_forward, batch, len(gx[h]), N, s.b)
                 # the gradients of all blocks of the operator are one product
                 g_matrix[h].baddbmm_(UX.matrices.mT, G.matrices, beta=0 if s is segments[-1] else 1)
-                gU = _Tiles.of(s, gy[..., h], N, "inputs")
-                torch.bmm(G.matrices, matrix[h, :-N].mT, out=gU.matrices[..., :-N])
+                gU = _Tiles.of(s, gy[..., h], 0, "inputs")
+                torch.bmm(G.matrices, matrix[h, :-N].mT, out=gU.matrices)
                 s.store(gU.samples, gu[..., h])
         return gu, gx, g_matrix, None
 
