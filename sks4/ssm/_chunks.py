@@ -163,40 +163,31 @@ def _run_states(tiles: _Tiles, x: Tensor, T: Tensor, *, backward: bool = False) 
         if S.is_cuda or S.shape[1] < IN_ORDER:
             X[:], last[h] = _states_by_pairs(S, x[h], _without_tiny(T[h]), backward=backward)
         else:
-            last[h] = _states_in_place(X, S, x[h], T[h], backward=backward)
+            last[h] = _states_in_order(S, x[h], T[h], X, backward=backward)
     return last
 
 
-def _states_in_place(X: Tensor, S: Tensor, x: Tensor, T: Tensor, *, backward: bool) -> Tensor:
-    """Visit one chunk after the other, where `S` of each stands in `X` of the next."""
-    first, *others = _order(S.shape[2], backward=backward)
-    last = S[:, :, [first, *others][-1]].clone()
-    X[:, :, first] = x
+def _states_in_order(S: Tensor, x: Tensor, T: Tensor, out: Tensor, *, backward: bool) -> Tensor:
+    """Visit one chunk after the other.
+
+    `S` of a chunk may stand in `out` of the next, and that of the last chunk anywhere in `out`.
+    """
+    chunks = range(S.shape[2])
+    *others, end = reversed(chunks) if backward else chunks
+    last = S[:, :, end].clone()
     for c in others:
-        x = torch.baddbmm(X[:, :, c], x, T)
-        X[:, :, c] = x
-    return last.baddbmm_(x, T)
-
-
-def _states_in_order(S: Tensor, x: Tensor, T: Tensor, *, backward: bool) -> tuple[Tensor, Tensor]:
-    """Visit one chunk after the other."""
-    X = torch.empty_like(S, memory_format=torch.contiguous_format)
-    for c in _order(S.shape[2], backward=backward):
-        X[:, :, c] = x
+        out[:, :, c] = x
         x = torch.baddbmm(S[:, :, c], x, T)
-    return X, x
-
-
-def _order(n: int, *, backward: bool) -> range:
-    """Return the chunks as they are visited."""
-    return range(n - 1, -1, -1) if backward else range(n)
+    out[:, :, end] = x
+    return last.baddbmm_(x, T)
 
 
 def _states_by_pairs(S: Tensor, x: Tensor, T: Tensor, *, backward: bool) -> tuple[Tensor, Tensor]:
     """Combine chunks to pairs and recurse: logarithmic depth, twice the work."""
     _, batch, chunks, _ = S.shape
     if chunks <= _FEW_CHUNKS:
-        return _states_in_order(S, x, T, backward=backward)
+        X = torch.empty_like(S, memory_format=torch.contiguous_format)
+        return X, _states_in_order(S, x, T, X, backward=backward)
     if chunks % 2:  # the odd one out is the last visited
         odd, rest = (0, S[:, :, 1:]) if backward else (chunks - 1, S[:, :, :-1])
         X, x = _states_by_pairs(rest, x, T, backward=backward)
@@ -269,7 +260,7 @@ class Scan(torch.autograd.Function):
             for s, of_forward in reversed([*zip(segments, memory, strict=False)]):
                 at_stop = None if g_stop is None else (stop, g_stop[h])
                 G, gx[h] = _run_back(s, gy[..., h], gx[h], matrix[h], at_stop)
-                UX = _Tiles(of_forward, batch, len(gx[h]), N, s.b)
+                UX = _Tiles(of_forward, batch, len(matrix[h]), N, s.b)
                 # the gradients of all blocks of the operator are one product
                 g_matrix[h].baddbmm_(UX.matrices.mT, G.matrices, beta=0 if s is segments[-1] else 1)
                 gU = _Tiles.of(s, gy[..., h], 0, "inputs")
