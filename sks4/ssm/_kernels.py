@@ -1,11 +1,14 @@
 """Convolution kernels: the truncated generating function (S4) and the Vandermonde product (S4D)."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
-from ._convolution import fast_length
+from ._convolution import fast_length, real_fft
 from ._discretization import check_step, discretize_diagonal
 
 # Points a sample and r^M of the damped circle, by dtype. The aliasing error is about r^M, the
@@ -77,13 +80,45 @@ def vandermonde(w: Tensor, a: Tensor, length: int, dtype: torch.dtype) -> Tensor
     Tensor of shape (H, rows, length)
         The sums.
     """
-    H, rows, _ = w.shape
-    m = 1 << ((length - 1).bit_length() + 1) // 2
-    inner = _powers(a, m)  # (H, N/2, m)
-    outer = _powers(inner[..., -1] * a, -(-length // m))  # (H, N/2, length/m)
-    coarse = 2 * w[..., None] * outer[:, None]  # (H, rows, N/2, length/m)
-    left = _real_pairs(coarse.conj()).mT.flatten(1, 2).to(dtype)  # (H, rows length/m, N)
-    return (left @ _real_pairs(inner).to(dtype)).view(H, rows, -1)[..., :length]
+    sums: Tensor = _Vandermonde.apply(w, a, length, dtype)
+    return sums
+
+
+class _Vandermonde(torch.autograd.Function):
+    """:func:`vandermonde` and its backward pass, products with two small tables as well.
+
+    The gradients are ``2 conj(sum_l g_l a_n^l)``, and by ``a`` the same with ``l w_n a_n^(l - 1)``.
+    With ``l = i m + j`` the latter is ``(i m a^(i m - 1)) a^j + a^(i m) (j a^(j - 1))``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, w: Tensor, a: Tensor, length: int, dtype: torch.dtype) -> Tensor:
+        H, rows, _ = w.shape
+        m = 1 << ((length - 1).bit_length() + 1) // 2
+        inner = _powers(a, m)  # (H, N/2, m)
+        outer = _powers(inner[..., -1] * a, -(-length // m))  # (H, N/2, length/m)
+        coarse = 2 * w[..., None] * outer[:, None]  # (H, rows, N/2, length/m)
+        left = _real_pairs(coarse.conj()).mT.flatten(1, 2).to(dtype)  # (H, rows length/m, N)
+        ctx.save_for_backward(w, inner, outer)
+        return (left @ _real_pairs(inner).to(dtype)).view(H, rows, -1)[..., :length]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        w, inner, outer = ctx.saved_tensors
+        (H, rows, n), m, blocks = w.shape, inner.shape[-1], outer.shape[-1]
+        j = torch.arange(1, m, dtype=torch.float64, device=w.device)
+        inner_slope = pad(j * inner[..., :-1], (1, 0))  # of a^j
+        i = torch.arange(1, blocks, dtype=torch.float64, device=w.device)
+        outer_slope = pad(m * i * outer[..., :-1] * inner[..., -1:], (1, 0))  # of a^(i m)
+        table = torch.cat([_real_pairs(inner), _real_pairs(inner_slope)], 1).to(grad.dtype)
+        grad = pad(grad, (0, blocks * m - grad.shape[-1])).reshape(H, -1, m)
+        products = (grad @ table.mT).view(H, rows, blocks, 4, n)
+        by_inner, by_slope = torch.complex(products[..., ::2, :], products[..., 1::2, :]).unbind(3)
+        outer, outer_slope = (x.mT[:, None].to(by_inner.dtype) for x in (outer, outer_slope))
+        gw = (by_inner * outer).sum(2)
+        ga = (w * (by_inner * outer_slope + by_slope * outer).sum(2)).sum(1)
+        return 2 * gw.conj().to(w.dtype), 2 * ga.conj(), None, None
 
 
 def diagonal_kernel(
@@ -176,7 +211,7 @@ def dplr_kernel(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, len
     factor, damping = _CIRCLE[dtype]
     M = fast_length(factor * length)
     r = damping ** (1 / M)
-    S = torch.fft.rfft(_cauchy_sums(Lambda, P, B, C, dt, M, r, dtype))  # (H, 1+rank, 1+rank, M/2+1)
+    S = real_fft(_cauchy_sums(Lambda, P, B, C, dt, M, r, dtype), M)  # (H, 1+rank, 1+rank, M/2+1)
     angles = 2 * math.pi / M * torch.arange(M // 2 + 1, dtype=torch.float64, device=S.device)
     z = (r * torch.polar(torch.ones_like(angles), -angles)).to(S.dtype)
     spectrum = 2 * (S[:, 0, 0] - (1 + z) * _woodbury(S, z))

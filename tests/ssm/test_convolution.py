@@ -6,7 +6,7 @@ import torch
 
 import oracles
 from sks4 import ssm
-from sks4.ssm._convolution import fast_length
+from sks4.ssm._convolution import fast_length, real_fft
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-14), (torch.float32, 1e-6)])
@@ -26,6 +26,19 @@ def test_fft_conv_gradient_matches_finite_differences():
     torch.manual_seed(0)
     u, K = (torch.randn(s, dtype=torch.float64, requires_grad=True) for s in ((2, 2, 5), (2, 7)))
     assert torch.autograd.gradcheck(ssm.fft_conv, (u, K))
+
+
+@pytest.mark.parametrize("length", [1, 5, 8, 11])
+def test_real_fft_and_its_gradient_are_those_of_torch(length):
+    torch.manual_seed(0)
+    x = torch.randn(3, length, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(3, 5, dtype=torch.complex128)
+    gradients = []
+    for transform in (real_fft, torch.fft.rfft):
+        spectrum = transform(x, 8)
+        gradients += torch.autograd.grad((spectrum * weights).real.sum(), x)
+    assert torch.equal(real_fft(x, 8), torch.fft.rfft(x, 8))
+    assert torch.allclose(*gradients, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize(
