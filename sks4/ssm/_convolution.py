@@ -65,11 +65,13 @@ def real_fft(x: Tensor, n: int) -> Tensor:
 
     The one of torch is a complex transform of all `n` points, and takes several times as long.
     """
-    spectrum: Tensor = _RealFFT.apply(x, n)
+    spectrum: Tensor = _RealFFT.apply(x[..., :n], n)
     return spectrum
 
 
 class _RealFFT(torch.autograd.Function):
+    """:func:`real_fft` of at most `n` points."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, n: int) -> Tensor:
         ctx.length, ctx.n = x.shape[-1], n
@@ -80,5 +82,5 @@ class _RealFFT(torch.autograd.Function):
         # the inverse transform counts all frequencies twice, but for the first and the last one
         once = torch.full((grad.shape[-1],), 0.5, dtype=grad.real.dtype, device=grad.device)
         once[[0, -1]] = 1.0
-        gx = torch.fft.irfft(grad * once, n=ctx.n, norm="forward")[..., : ctx.length]
-        return torch.nn.functional.pad(gx, (0, ctx.length - gx.shape[-1])), None
+        gx = torch.fft.irfft(grad * once, n=ctx.n, norm="forward")
+        return gx[..., : ctx.length], None

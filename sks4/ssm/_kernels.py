@@ -112,8 +112,9 @@ class _Vandermonde(torch.autograd.Function):
         i = torch.arange(1, blocks, dtype=torch.float64, device=w.device)
         outer_slope = pad(m * i * outer[..., :-1] * inner[..., -1:], (1, 0))  # of a^(i m)
         table = torch.cat([_real_pairs(inner), _real_pairs(inner_slope)], 1).to(grad.dtype)
-        grad = pad(grad, (0, blocks * m - grad.shape[-1])).reshape(H, -1, m)
-        products = (grad @ table.mT).view(H, rows, blocks, 4, n)
+        if missing := blocks * m - grad.shape[-1]:  # else padding would be a copy
+            grad = pad(grad, (0, missing))
+        products = (grad.reshape(H, -1, m) @ table.mT).view(H, rows, blocks, 4, n)
         by_inner, by_slope = torch.complex(products[..., ::2, :], products[..., 1::2, :]).unbind(3)
         outer, outer_slope = (x.mT[:, None].to(by_inner.dtype) for x in (outer, outer_slope))
         gw = (by_inner * outer).sum(2)
