@@ -27,6 +27,10 @@ _EPOCHS = (8, 300)
 # On smaller data, a tenth of the training data is worth more than the best of the last epochs.
 _MIN_SAMPLES_TO_HOLD_OUT = 5000
 
+# With fewer sequences the last layer is better found by regression, see docs/benchmarks.rst; so
+# many are enough to train it.
+_MANY_SAMPLES = 1000
+
 # Longer sequences are read in patches: what the time for training buys in passes over the data is
 # then worth more than single samples. A patch of 16 samples still fits into 64 features.
 _MANY_STEPS = 2048
@@ -199,6 +203,36 @@ def resolve_early_stopping(
     if early_stopping == "auto":
         return has_validation_data or n_samples >= _MIN_SAMPLES_TO_HOLD_OUT
     return bool(early_stopping)
+
+
+def resolve_readout(readout: str, n_samples: int) -> str:
+    """Tell where the last layer of a classifier comes from.
+
+    Parameters
+    ----------
+    readout : {"auto", "trained", "ridge"}
+        As given to the estimator. "auto": "ridge" on small data.
+    n_samples : int
+        Number of training sequences that count.
+
+    Returns
+    -------
+    {"trained", "ridge"}
+        The readout.
+
+    Raises
+    ------
+    ValueError
+        If a single sequence is left for the regression.
+    """
+    if readout == "auto":
+        return "ridge" if 2 <= n_samples < _MANY_SAMPLES else "trained"
+    if readout == "ridge" and n_samples < 2:
+        raise ValueError(
+            "readout='ridge' must have two sequences at least, with a weight above zero, got "
+            f"{n_samples}. Pass readout='trained'."
+        )
+    return readout
 
 
 def resolve_device(device: str) -> str:

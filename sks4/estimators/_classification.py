@@ -15,9 +15,12 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from sks4._validation import unmasked
+from sks4.estimators._auto import resolve_readout
+from sks4.estimators._readout import install_readout
 from sks4.estimators._streaming import ClassifierStream
 from sks4.estimators._supervised import LabeledSequences, SupervisedS4
-from sks4.training import CrossEntropy
+from sks4.nn import SummaryHead
+from sks4.training import CrossEntropy, S4Net
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -130,6 +133,12 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     mixup : float, default=0.0
         Train on averages of two sequences of a batch and of their classes, with a share drawn from
         the beta distribution with this parameter, twice; 0 for the sequences themselves.
+    readout : {"auto", "trained", "ridge"}, default="auto"
+        Where the last layer comes from: "trained" with the rest, on the features pooled as
+        `pooling` says; or "ridge", a ridge regression after the training, on a summary of the
+        features of all blocks (mean, maximum, and shares of steps above four limits), with penalty
+        and probabilities by leaving out each sequence in turn. "auto": "ridge" for fewer than
+        1,000 sequences. `partial_fit` trains, and so goes back to the trained one.
 
     Attributes
     ----------
@@ -144,7 +153,9 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     best_epoch_ : int
         Epoch of the weights that are kept, from 1; the last one without early stopping.
     n_parameters_ : int
-        Number of parameters of the model.
+        Number of parameters that are trained.
+    readout_ : {"trained", "ridge"}
+        Where the last layer comes from.
     patch_size_ : int
         Number of time points that make one step of the model.
     standardize_ : {"global", "series", "split"} or None
@@ -198,11 +209,13 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     class_weight: dict | str | None = None
     label_smoothing: float = 0.0
     mixup: float = 0.0
+    readout: str = "auto"
 
     _parameter_constraints: ClassVar[dict[str, list]] = SupervisedS4._parameter_constraints | {
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "mixup": [Interval(Real, 0, None, closed="left")],
+        "readout": [StrOptions({"auto", "trained", "ridge"})],
     }
 
     def partial_fit(
@@ -404,6 +417,28 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
 
     def _net_options(self) -> dict[str, Any]:
         return {"mixup": self.mixup}
+
+    def _net(self, *, early_stopping: bool = False) -> S4Net:
+        if self.__sklearn_is_fitted__():
+            head = self.net_.module_.head
+            if isinstance(head, SummaryHead):  # training goes on with the head it had
+                self.net_.module_.head = head.trained
+        self.readout_ = "trained"
+        return super()._net(early_stopping=early_stopping)
+
+    def _complete(self, net: S4Net, samples: LabeledSequences, rate: float) -> None:
+        weights = self._loss_weights(samples)
+        if resolve_readout(self.readout, int((weights > 0).sum())) == "trained":
+            return
+        install_readout(
+            net,
+            self._dataset(samples, rate),
+            self._evaluation_sampler(samples.panel),
+            samples.targets,
+            weights,
+            len(self.classes_),
+        )
+        self.readout_ = "ridge"
 
     def _loss_targets(self, targets: np.ndarray) -> np.ndarray:
         return targets

@@ -131,6 +131,7 @@ class SupervisedS4(SequenceS4):
         self._announce(len(samples.panel))
         with self._keeping(net):
             net.fit(batches, valid=None if valid is None else self._batches(valid, rate))
+            self._complete(net, samples, rate)
         return self
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
@@ -168,6 +169,9 @@ class SupervisedS4(SequenceS4):
     def _loss_weights(self, samples: LabeledSequences) -> np.ndarray:
         """Return the weights as the loss takes them."""
         return samples.weights
+
+    def _complete(self, net: S4Net, samples: LabeledSequences, rate: float) -> None:
+        """Do what remains after the training of a whole run, on its samples."""
 
     def _strata(self, targets: np.ndarray) -> np.ndarray | None:
         """Return the classes whose shares a random split keeps."""

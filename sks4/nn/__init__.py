@@ -3,7 +3,7 @@
 from ._backbone import BackboneState, S4Backbone
 from ._block import S4Block
 from ._forecast import S4ForecastModel
-from ._heads import HorizonHead, PooledHead, Pooling, PoolState, StepHead
+from ._heads import HorizonHead, PooledHead, Pooling, PoolState, StepHead, Summary, SummaryHead
 from ._layer import S4Layer
 from ._model import ModelState, S4Model
 from ._stepper import ModelStepper, S4Stepper, StepperState
@@ -24,4 +24,6 @@ __all__ = [
     "S4Stepper",
     "StepHead",
     "StepperState",
+    "Summary",
+    "SummaryHead",
 ]

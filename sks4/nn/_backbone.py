@@ -97,7 +97,12 @@ class S4Backbone(nn.Module):
         self.norm = make_norm(norm, d_model) if prenorm else NoNorm(d_model)
 
     def forward(
-        self, u: Tensor, lengths: Tensor | None = None, rate: float = 1.0
+        self,
+        u: Tensor,
+        lengths: Tensor | None = None,
+        rate: float = 1.0,
+        *,
+        every_block: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Map whole sequences to features.
 
@@ -109,6 +114,8 @@ class S4Backbone(nn.Module):
             Number of real samples of each sequence; all of them if omitted.
         rate : float, default=1.0
             Sampling interval now over the one in training.
+        every_block : bool, default=False
+            Whether to return the features of all blocks side by side, ``n_layers * d_model``.
 
         Returns
         -------
@@ -124,10 +131,18 @@ class S4Backbone(nn.Module):
             real = torch.arange(u.shape[1], device=u.device) < lengths[:, None]
             u = torch.where(real if u.dim() == 2 else real[..., None], u, 0)
             lengths = -(-lengths // self.patch_size)
-        return self._blocks(self._patches(u), None, lengths, rate, return_state=False)[0], lengths
+        x, _ = self._blocks(
+            self._patches(u), None, lengths, rate, return_state=False, every_block=every_block
+        )
+        return x, lengths
 
     def advance(
-        self, u: Tensor, state: BackboneState | None = None, rate: float = 1.0
+        self,
+        u: Tensor,
+        state: BackboneState | None = None,
+        rate: float = 1.0,
+        *,
+        every_block: bool = False,
     ) -> tuple[Tensor, BackboneState]:
         """Go on with sequences of which a part has been seen.
 
@@ -139,6 +154,8 @@ class S4Backbone(nn.Module):
             From the call before; a new sequence starts if omitted.
         rate : float, default=1.0
             Sampling interval now over the one in training.
+        every_block : bool, default=False
+            As for :meth:`forward`.
 
         Returns
         -------
@@ -156,20 +173,26 @@ class S4Backbone(nn.Module):
         whole = u.shape[1] // self.patch_size * self.patch_size
         pending = u[:, whole:]
         if whole == 0:
-            empty = u.new_empty(u.shape[0], 0, self.d_model)
+            n_features = self.d_model * (len(self.blocks) if every_block else 1)
+            empty = u.new_empty(u.shape[0], 0, n_features)
             return empty, BackboneState(state.blocks, pending)
         patches = self._patches(u[:, :whole])
-        x, states = self._blocks(patches, state.blocks, None, rate, return_state=True)
+        x, states = self._blocks(
+            patches, state.blocks, None, rate, return_state=True, every_block=every_block
+        )
         return x, BackboneState(states, pending)
 
-    def finish(self, state: BackboneState, rate: float = 1.0) -> Tensor:
+    def finish(
+        self, state: BackboneState, rate: float = 1.0, *, every_block: bool = False
+    ) -> Tensor:
         """Return the features of the pending samples, of which there must be one at least.
 
         They are filled to a patch of shape ``(batch, 1, d_model)``; the state stays as it is.
         """
         missing = -state.pending.shape[1] % self.patch_size
         filled = functional.pad(state.pending, (0, 0, 0, missing))
-        return self.advance(filled, state._replace(pending=filled[:, :0]), rate)[0]
+        state = state._replace(pending=filled[:, :0])
+        return self.advance(filled, state, rate, every_block=every_block)[0]
 
     def _patches(self, u: Tensor) -> Tensor:
         """Return ``(batch, length, n_inputs)`` as ``(batch, n_patches, patch_size * n_inputs)``."""
@@ -186,14 +209,19 @@ class S4Backbone(nn.Module):
         rate: float,
         *,
         return_state: bool,
+        every_block: bool = False,
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """Pass patches through the projection, the blocks and the last norm."""
         x = self.projection(patches)
-        new_states = []
+        before: list[Tensor] = []
+        new_states: list[Tensor | None] = []
         for block, state in zip(self.blocks, states or (None,) * len(self.blocks), strict=True):
+            if every_block and new_states:
+                before.append(x)
             x, new_state = block(x, state, lengths, rate, return_state=return_state)
             new_states.append(new_state)
-        return self.norm(x, lengths), tuple(new_states)
+        x = self.norm(x, lengths)
+        return torch.cat([*before, x], -1) if before else x, tuple(new_states)
 
     def _check_input(self, u: Tensor) -> None:
         """Raise if the input does not fit."""

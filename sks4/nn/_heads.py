@@ -1,6 +1,7 @@
 """Heads: from features at every step to what a task asks for, at once or as samples come in."""
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +12,51 @@ POOLINGS = ("mean", "last", "max")
 
 
 class PoolState(NamedTuple):
-    """Features pooled so far ``(batch, d_model)``, a sum for the mean, and the number of steps."""
+    """What a pooling remembers of the steps so far ``(batch, n)``, and the number of steps."""
 
     value: Tensor
     n_steps: int
 
 
-class Pooling(nn.Module):
-    """Reduce features over the real steps of each sequence.
+class Reduction(nn.Module, ABC):
+    """What reduces features over time: at once, or as the steps come.
+
+    Attributes
+    ----------
+    is_sum : bool
+        Whether what is remembered grows with the number of steps, and so needs more digits.
+    """
+
+    is_sum: bool
+
+    @abstractmethod
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Map ``x (batch, length, d_model)`` to ``(batch, n)``, from real steps only."""
+
+    @abstractmethod
+    def summarize(self, x: Tensor) -> Tensor:
+        """Return what is remembered of steps ``x (batch, length, d_model)``, in new memory."""
+
+    @abstractmethod
+    def combine(self, before: Tensor, after: Tensor) -> Tensor:
+        """Return what is remembered of both."""
+
+    @abstractmethod
+    def result(self, state: PoolState) -> Tensor:
+        """Return what has been pooled, ``(batch, n)``."""
+
+    def update(self, x: Tensor, state: PoolState | None) -> PoolState | None:
+        """Add the features of new steps ``x (batch, length, d_model)``, possibly none."""
+        if x.shape[1] == 0:
+            return state
+        value = self.summarize(x)
+        if state is None:
+            return PoolState(value, x.shape[1])
+        return PoolState(self.combine(state.value, value), state.n_steps + x.shape[1])
+
+
+class Pooling(Reduction):
+    """Reduce each feature over the real steps of each sequence.
 
     Parameters
     ----------
@@ -29,6 +67,7 @@ class Pooling(nn.Module):
     def __init__(self, pooling: str) -> None:
         super().__init__()
         self.pooling = check_choice("pooling", pooling, POOLINGS)
+        self.is_sum = pooling == "mean"
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Map ``x (batch, length, d_model)`` to ``(batch, d_model)``."""
@@ -38,25 +77,22 @@ class Pooling(nn.Module):
             return x[torch.arange(len(x), device=x.device), lengths - 1]
         if lengths is None:
             return x.mean(1) if self.pooling == "mean" else x.amax(1)
-        real = (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[..., None]
+        real = real_steps(x, lengths)
         if self.pooling == "max":
             return torch.where(real, x, -torch.inf).amax(1)
         return torch.where(real, x, 0.0).sum(1) / lengths[:, None]
 
-    def update(self, x: Tensor, state: PoolState | None) -> PoolState | None:
-        """Add the features of new steps ``x (batch, length, d_model)``, possibly none."""
-        if x.shape[1] == 0:
-            return state
-        value = {"mean": lambda: x.sum(1), "last": lambda: x[:, -1], "max": lambda: x.amax(1)}[
-            self.pooling
-        ]()
-        if state is None:
-            return PoolState(value, x.shape[1])
-        if self.pooling == "mean":
-            value = state.value + value
-        elif self.pooling == "max":
-            value = torch.maximum(state.value, value)
-        return PoolState(value, state.n_steps + x.shape[1])
+    def summarize(self, x: Tensor) -> Tensor:
+        """Return the sum, the last or the maximum of ``x (batch, length, d_model)``."""
+        if self.pooling == "last":
+            return x[:, -1].clone()
+        return x.sum(1) if self.pooling == "mean" else x.amax(1)
+
+    def combine(self, before: Tensor, after: Tensor) -> Tensor:
+        """Return what is remembered of both."""
+        if self.pooling == "last":
+            return after
+        return before + after if self.pooling == "mean" else torch.maximum(before, after)
 
     def result(self, state: PoolState) -> Tensor:
         """Return what has been pooled, ``(batch, d_model)``."""
@@ -65,6 +101,74 @@ class Pooling(nn.Module):
     def extra_repr(self) -> str:
         """Show the kind."""
         return repr(self.pooling)
+
+
+class Summary(Reduction):
+    """Describe the values that each feature takes in a sequence, whatever their order.
+
+    Of each feature, centered and scaled: mean, maximum, and the shares of steps above -0.9, -0.15,
+    0.15 and 0.9, where a step counts in part within 0.125 of the limit, so that rounding has little
+    effect. Shares of steps above a limit are what the random convolutions of MiniRocket are
+    pooled by (Dempster et al. 2021, arXiv:2012.08791, section 3.3).
+
+    Parameters
+    ----------
+    center, scale : Tensor of shape (d_model,)
+        What is taken for 0 and 1 of each feature.
+    """
+
+    LIMITS = (-0.9, -0.15, 0.15, 0.9)
+    SLOPE = 4.0
+    PER_FEATURE = 2 + len(LIMITS)
+
+    is_sum = True
+
+    def __init__(self, center: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.center: Tensor
+        self.scale: Tensor
+        self.register_buffer("center", center)
+        self.register_buffer("scale", scale)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Map ``x (batch, length, d_model)`` to ``(batch, 6 * d_model)``."""
+        value = self._values(x, None if lengths is None else real_steps(x, lengths))
+        return self._averages(value, x.shape[1] if lengths is None else lengths[:, None])
+
+    def summarize(self, x: Tensor) -> Tensor:
+        """Return sums and maxima of ``x (batch, length, d_model)``."""
+        return self._values(x, None)
+
+    def combine(self, before: Tensor, after: Tensor) -> Tensor:
+        """Return what is remembered of both."""
+        n_sums = self._n_sums
+        largest = torch.maximum(before[:, n_sums:], after[:, n_sums:])
+        return torch.cat([before[:, :n_sums] + after[:, :n_sums], largest], -1)
+
+    def result(self, state: PoolState) -> Tensor:
+        """Return what has been pooled, ``(batch, 6 * d_model)``."""
+        return self._averages(state.value, state.n_steps)
+
+    @property
+    def _n_sums(self) -> int:
+        return (self.PER_FEATURE - 1) * len(self.center)
+
+    def _values(self, x: Tensor, real: Tensor | None) -> Tensor:
+        """Return sums of the values and of the steps above each limit, then the maxima."""
+        z = (x - self.center) / self.scale
+        total = (z if real is None else torch.where(real, z, 0.0)).sum(1)
+        if real is not None:
+            z = torch.where(real, z, -torch.inf)
+        above = [
+            torch.add(0.5 - self.SLOPE * limit, z, alpha=self.SLOPE).clamp_(0, 1).sum(1)
+            for limit in self.LIMITS
+        ]
+        return torch.cat([total, *above, z.amax(1)], -1)
+
+    def _averages(self, value: Tensor, n_steps: int | Tensor) -> Tensor:
+        """Divide the sums by the number of steps."""
+        n_sums = self._n_sums
+        return torch.cat([value[:, :n_sums] / n_steps, value[:, n_sums:]], -1)
 
 
 class PooledHead(nn.Module):
@@ -80,9 +184,11 @@ class PooledHead(nn.Module):
         How the features are reduced over time.
     """
 
+    every_block: ClassVar[bool] = False
+
     def __init__(self, d_model: int, n_outputs: int, pooling: str = "mean") -> None:
         super().__init__()
-        self.pool = Pooling(pooling)
+        self.pool: Reduction = Pooling(pooling)
         self.linear = nn.Linear(d_model, check_integer("n_outputs", n_outputs))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -118,6 +224,35 @@ class HorizonHead(PooledHead):
         return self.linear(pooled).unflatten(-1, (self.horizon, -1))
 
 
+class SummaryHead(PooledHead):
+    """One vector of scores for each sequence, from a summary of the features of all blocks.
+
+    Its weights are not found by the gradient, but by a regression on the summaries.
+
+    Parameters
+    ----------
+    trained : PooledHead
+        The head that the backbone was trained with; training goes on with it.
+    pool : Summary
+        Of the features of all blocks side by side.
+    weight : Tensor of shape (n_outputs, 6 * n_layers * d_model)
+        Weights of the summaries.
+    bias : Tensor of shape (n_outputs,)
+        What is added.
+    """
+
+    every_block = True
+
+    def __init__(self, trained: PooledHead, pool: Summary, weight: Tensor, bias: Tensor) -> None:
+        nn.Module.__init__(self)
+        self.trained = trained
+        self.pool = pool
+        # without memory there are no initial weights, which would be drawn at random
+        self.linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+        self.linear.weight = nn.Parameter(weight)
+        self.linear.bias = nn.Parameter(bias)
+
+
 class StepHead(nn.Module):
     """One vector for each step, for the prediction of the next one.
 
@@ -129,6 +264,8 @@ class StepHead(nn.Module):
         Number of parameters of the next step's distribution.
     """
 
+    every_block: ClassVar[bool] = False
+
     def __init__(self, d_model: int, n_outputs: int) -> None:
         super().__init__()
         self.linear = nn.Linear(d_model, check_integer("n_outputs", n_outputs))
@@ -136,3 +273,8 @@ class StepHead(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Map ``x (batch, length, d_model)`` to ``(batch, length, n_outputs)``."""
         return self.linear(x)
+
+
+def real_steps(x: Tensor, lengths: Tensor) -> Tensor:
+    """Return which steps of ``x (batch, length, d)`` are real, ``(batch, length, 1)``."""
+    return (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[..., None]

@@ -17,7 +17,7 @@ from sks4._validation import check_integer, check_positive
 
 from ._backbone import BackboneState, S4Backbone
 from ._block import NoNorm, RealStepBatchNorm, S4Block
-from ._heads import PooledHead
+from ._heads import PooledHead, PoolState
 from ._model import S4Model
 
 _SCAN_FROM = 64
@@ -115,6 +115,8 @@ class S4Stepper:
         Number of sequences side by side.
     rate : float, default=1.0
         Sampling interval now over the one in training.
+    every_block : bool, default=False
+        Whether a step gives the features of all blocks side by side.
 
     Raises
     ------
@@ -134,7 +136,14 @@ class S4Stepper:
     """
 
     @torch.inference_mode()
-    def __init__(self, backbone: S4Backbone, batch: int = 1, rate: float = 1.0) -> None:
+    def __init__(
+        self,
+        backbone: S4Backbone,
+        batch: int = 1,
+        rate: float = 1.0,
+        *,
+        every_block: bool = False,
+    ) -> None:
         check_integer("batch", batch)
         check_positive("rate", rate)
         backbone.check_rate(rate)
@@ -151,6 +160,8 @@ class S4Stepper:
         self._weight = weight  # (inputs, H)
         self._norm = _prepared_norm(backbone.norm, dtype)
         self._x = weight.new_empty(batch, backbone.d_model)
+        n_kept = len(blocks) if every_block else 0
+        self._features = weight.new_empty(batch, n_kept, backbone.d_model)
 
     @torch.inference_mode()
     def step(self, patch: Tensor) -> Tensor:
@@ -163,16 +174,22 @@ class S4Stepper:
 
         Returns
         -------
-        Tensor of shape (batch, d_model)
+        Tensor of shape (batch, d_model) or (batch, n_layers * d_model)
             Features; the memory may be used again by the next call.
         """
         if self._bias is None:
             x = torch.index_select(self._weight, 0, patch, out=self._x)
         else:
             x = torch.addmm(self._bias, patch, self._weight, out=self._x)
-        for block in self._blocks:
+        if not self._features.shape[1]:
+            for block in self._blocks:
+                x = block.step(x)
+            return self._norm(x)
+        for i, block in enumerate(self._blocks):
             x = block.step(x)
-        return self._norm(x)
+            self._features[:, i] = x
+        self._features[:, -1] = self._norm(x)
+        return self._features.flatten(1)
 
     @property
     @torch.inference_mode()
@@ -205,8 +222,8 @@ class StepperState(NamedTuple):
         The patch that is being filled, zero behind `n_pending`.
     n_pending : int
         Number of samples in it.
-    pooled : Tensor of shape (batch, d_model)
-        Features pooled over the whole patches; a sum for the mean.
+    pooled : Tensor of shape (batch, n)
+        What the pooling remembers of the whole patches, such as a sum for the mean.
     n_steps : int
         Number of whole patches.
     """
@@ -260,15 +277,17 @@ class ModelStepper:
             )
         self.model, self.rate = model, rate
         self._head, self._backbone = model.head, model.backbone
-        self._stepper = S4Stepper(model.backbone, batch, rate)
+        self._stepper = S4Stepper(model.backbone, batch, rate, every_block=model.head.every_block)
         self._allocate(batch)
 
     @torch.inference_mode()
     def _allocate(self, batch: int) -> None:
-        like = self._stepper._x
+        like, n_features = self._stepper._x, self._backbone.d_model
+        if self._head.every_block:
+            n_features *= len(self._backbone.blocks)
+        pooled = self._head.pool.summarize(like.new_zeros(batch, 1, n_features))
         # a sum over millions of steps needs more digits than each of them
-        is_sum = self._head.pool.pooling == "mean"
-        self._pooled = torch.zeros_like(ops.wide(like) if is_sum else like)
+        self._pooled = torch.zeros_like(ops.wide(pooled) if self._head.pool.is_sum else pooled)
         size = self._backbone.patch_size, self._backbone.n_inputs
         self._patch = like.new_zeros(batch, *size)
         self._n_pending = self._n_steps = 0
@@ -278,7 +297,7 @@ class ModelStepper:
         """Go on by samples ``u (batch, length, n_inputs)``, any number of them."""
         size, length = self._backbone.patch_size, u.shape[1]
         if size == 1 and length == 1:  # nothing to collect
-            return self._pool(self._stepper.step(u[:, 0]))
+            return self._pool(self._stepper.step(u[:, 0])[:, None])
         start = 0
         if self._n_pending:
             start = min(size - self._n_pending, length)
@@ -289,7 +308,7 @@ class ModelStepper:
                 self._scan(piece)
         else:
             for k in range(start, start + whole * size, size):
-                self._pool(self._stepper.step(u[:, k : k + size].flatten(1)))
+                self._pool(self._stepper.step(u[:, k : k + size].flatten(1))[:, None])
         self._collect(u[:, start + whole * size :])
 
     @torch.inference_mode()
@@ -298,12 +317,13 @@ class ModelStepper:
 
         A patch that is not whole is filled with zeros, and evaluated on a copy of the state.
         """
+        pool, before = self._head.pool, PoolState(self._pooled, self._n_steps)
         if not self._n_pending:
-            return self._averaged(self._pooled.clone(), self._n_steps)
-        states, pooled, n_steps = self._stepper.state, self._pooled.clone(), self._n_steps
-        self._pool(self._stepper.step(self._patch.flatten(1)))
-        complete = self._averaged(self._pooled, self._n_steps)
-        self._stepper.state, self._pooled, self._n_steps = states, pooled, n_steps
+            return pool.result(before).clone()
+        states = self._stepper.state
+        self._pool(self._stepper.step(self._patch.flatten(1))[:, None])
+        complete = pool.result(PoolState(self._pooled, self._n_steps))
+        self._stepper.state, (self._pooled, self._n_steps) = states, before
         return complete
 
     @torch.inference_mode()
@@ -352,32 +372,24 @@ class ModelStepper:
         self._patch[:, n : n + length] = u
         self._n_pending = n + length
         if self._n_pending == self._backbone.patch_size:
-            self._pool(self._stepper.step(self._patch.flatten(1)))
+            self._pool(self._stepper.step(self._patch.flatten(1))[:, None])
             self._patch.zero_()
             self._n_pending = 0
 
     def _scan(self, u: Tensor) -> None:
         """Go on by many whole patches."""
         before = BackboneState(self._stepper.state, u[:, :0])
-        x, after = self._backbone.advance(u, before, self.rate)
+        every_block = self._head.every_block
+        x, after = self._backbone.advance(u, before, self.rate, every_block=every_block)
         self._stepper.state = cast(tuple[Tensor, ...], after.blocks)
-        pooling, n_steps = self._head.pool.pooling, x.shape[1]
-        summary = {"mean": x.sum(1), "last": x[:, -1], "max": x.amax(1)}[pooling]
-        self._pool(summary, n_steps)
+        self._pool(x)
 
-    def _pool(self, x: Tensor, n_steps: int = 1) -> None:
-        """Pool the features ``x (batch, d_model)`` of new steps with those before."""
-        pooling = self._head.pool.pooling
-        if pooling == "last" or self._n_steps == 0:
-            self._pooled.copy_(x)
-        elif pooling == "mean":
-            self._pooled.add_(x)
-        else:
-            torch.maximum(self._pooled, x, out=self._pooled)
-        self._n_steps += n_steps
-
-    def _averaged(self, pooled: Tensor, n_steps: int) -> Tensor:
-        return pooled / n_steps if self._head.pool.pooling == "mean" else pooled
+    def _pool(self, x: Tensor) -> None:
+        """Pool the features ``x (batch, length, d)`` of new steps with those before."""
+        pool = self._head.pool
+        value = pool.summarize(x).to(self._pooled.dtype)
+        self._pooled = pool.combine(self._pooled, value) if self._n_steps else value
+        self._n_steps += x.shape[1]
 
 
 def _interleaved(vector: Tensor) -> Tensor:

@@ -1,0 +1,199 @@
+"""The last layer found by regression, against scikit-learn's on data left out, and its place."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax
+from sklearn.linear_model import Ridge
+from sklearn.metrics import log_loss
+
+from sks4 import S4Classifier
+from sks4.estimators._auto import resolve_readout
+from sks4.estimators._readout import _PENALTIES, ridge_readout
+from sks4.nn import PooledHead, SummaryHead
+
+SMALL = {"d_model": 4, "n_layers": 2, "d_state": 4, "max_epochs": 3, "random_state": 0}
+
+
+@pytest.fixture
+def summaries():
+    """Summaries of 30 sequences of three classes, their classes and weights."""
+    rng = np.random.default_rng(0)
+    targets = np.arange(30) % 3
+    X = rng.normal(size=(30, 8)) * 10.0 ** rng.integers(-2, 3, 8) + 5
+    X[:, 0] += 0.02 * targets
+    return X, targets, rng.uniform(0.5, 2, 30)
+
+
+@pytest.fixture
+def waves():
+    """Slow and fast waves of random length, and their names."""
+    rng = np.random.default_rng(0)
+    y = np.array(["slow", "fast", "none"])[np.arange(24) % 3]
+    step = {"slow": 0.1, "fast": 0.5, "none": 0.0}
+    return [np.sin(step[name] * np.arange(rng.integers(40, 60))) for name in y], y
+
+
+def left_out(X, targets, weights, penalty):
+    """Return scores of each sample by the regression on all others, with the scaling of all."""
+    mean = np.average(X, axis=0, weights=weights)
+    Z = (X - mean) / np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weights))
+    Y = 2.0 * (targets[:, None] == np.arange(3)) - 1
+    keep = ~np.eye(len(Z), dtype=bool)
+    w = weights / weights.mean()
+    return np.array(
+        [
+            Ridge(penalty).fit(Z[k], Y[k], sample_weight=w[k]).predict(Z[i : i + 1])[0]
+            for i, k in enumerate(keep)
+        ]
+    )
+
+
+def test_penalty_and_sharpness_are_the_best_for_samples_left_out(summaries):
+    X, targets, weights = summaries
+    weight, bias = ridge_readout(X, targets, weights, 3)
+    Y = 2.0 * (targets[:, None] == np.arange(3)) - 1
+    scores = {p: left_out(X, targets, weights, p) for p in _PENALTIES}
+    errors = {p: np.average(((s - Y) ** 2).mean(1), weights=weights) for p, s in scores.items()}
+    best = min(errors, key=errors.get)
+    factors = np.geomspace(0.1, 100, 4001)
+    losses = [
+        -np.average(log_softmax(f * scores[best], 1)[np.arange(30), targets], weights=weights)
+        for f in factors
+    ]
+    factor = factors[np.argmin(losses)]
+    mean = np.average(X, axis=0, weights=weights)
+    deviation = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weights))
+    ridge = Ridge(best).fit((X - mean) / deviation, Y, sample_weight=weights / weights.mean())
+    expected = factor * ridge.predict((X - mean) / deviation)
+    np.testing.assert_allclose(X @ weight.T + bias, expected, rtol=1e-2)
+
+
+def test_the_unit_of_the_weights_has_no_effect(summaries):
+    X, targets, weights = summaries
+    expected = ridge_readout(X, targets, weights, 3)
+    for found, wanted in zip(ridge_readout(X, targets, 1e3 * weights, 3), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def test_constant_summaries_are_not_blown_up(summaries):
+    X, targets, weights = summaries
+    X[:, 3] = 1 + 1e-9 * np.random.default_rng(1).normal(size=30)
+    weight, _ = ridge_readout(X, targets, weights, 3)
+    assert np.abs(weight[:, 3]).max() * 1e-6 < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("readout", "n_samples", "expected"),
+    [
+        ("auto", 1, "trained"),
+        ("auto", 2, "ridge"),
+        ("auto", 999, "ridge"),
+        ("auto", 1000, "trained"),
+        ("ridge", 5000, "ridge"),
+        ("trained", 10, "trained"),
+    ],
+)
+def test_small_data_has_the_ridge(readout, n_samples, expected):
+    assert resolve_readout(readout, n_samples) == expected
+
+
+def test_one_sequence_is_too_few_for_a_regression():
+    X = np.random.default_rng(0).normal(size=(3, 1, 20))
+    with pytest.raises(ValueError, match=r"two sequences at least, with a weight above zero, got"):
+        S4Classifier(**SMALL, readout="ridge").fit(X, [0, 1, 0], sample_weight=[0, 1, 0])
+
+
+def test_predictions_are_those_of_the_module(waves):
+    X, y = waves
+    classifier = S4Classifier(**SMALL, dtype="float64").fit(X, y)
+    assert classifier.readout_ == "ridge"
+    assert isinstance(classifier.net_.module_.head, SummaryHead)
+    # one by one, without padding
+    alone = np.vstack([classifier.decision_function([x]) for x in X])
+    np.testing.assert_allclose(classifier.decision_function(X), alone, rtol=1e-9, atol=1e-9)
+
+
+def test_probabilities_are_those_of_sequences_left_out(waves):
+    """On the training data, which the regression has seen, they may not be overconfident."""
+    X, y = waves
+    rng = np.random.default_rng(1)
+    noise = [rng.normal(size=50) for _ in range(24)]
+    classifier = S4Classifier(**SMALL).fit(noise, y)  # nothing to learn
+    assert log_loss(y, classifier.predict_proba([rng.normal(size=50) for _ in y])) < 1.5
+    classifier = S4Classifier(**SMALL).fit(X, y)
+    assert classifier.score(X, y) == 1
+    assert classifier.predict_proba(X).max(axis=1).mean() > 0.9
+
+
+def test_both_readouts_train_the_same_network(waves):
+    X, y = waves
+    ridge = S4Classifier(**SMALL, readout="ridge").fit(X, y)
+    trained = S4Classifier(**SMALL, readout="trained").fit(X, y)
+    assert trained.readout_ == "trained"
+    head = ridge.net_.module_.head.trained
+    assert type(head) is PooledHead
+    torch.testing.assert_close(head.linear.weight, trained.net_.module_.head.linear.weight)
+    assert ridge.history_[:, "train_loss"] == trained.history_[:, "train_loss"]
+
+
+def test_training_goes_on_with_the_head_it_had(waves):
+    X, y = waves
+    ridge = S4Classifier(**SMALL, readout="ridge", warm_start=True).fit(X, y).fit(X, y)
+    trained = S4Classifier(**SMALL, readout="trained", warm_start=True).fit(X, y).fit(X, y)
+    assert ridge.history_[:, "train_loss"] == trained.history_[:, "train_loss"]
+    assert ridge.readout_ == "ridge"
+    for classifier in (ridge, trained):
+        classifier.partial_fit(X, y)
+        assert classifier.readout_ == "trained"
+    np.testing.assert_array_equal(ridge.predict_proba(X), trained.predict_proba(X))
+
+
+def test_sequences_without_weight_have_no_effect(waves):
+    X, y = waves
+    classifier = S4Classifier(**SMALL, dtype="float64", readout="ridge", standardize=None)
+    weights = np.ones(24)
+    weights[:3] = 0
+    fitted = classifier.fit(X, y, sample_weight=weights)
+    before = fitted.decision_function(X)
+    others = [100 * X[0], X[1][::-1], X[2] + 5, *X[3:]]
+    classifier.fit(others, y, sample_weight=weights)
+    np.testing.assert_allclose(classifier.decision_function(X), before, rtol=1e-6, atol=1e-6)
+
+
+def test_an_interrupted_regression_leaves_the_trained_head(waves, monkeypatch):
+    X, y = waves
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sks4.estimators._readout.ridge_readout", interrupt)
+    classifier = S4Classifier(**SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(X, y)
+    assert classifier.readout_ == "trained"
+    assert type(classifier.net_.module_.head) is PooledHead
+    assert classifier.predict(X).shape == y.shape
+
+
+@pytest.mark.parametrize("options", [{}, {"prenorm": False}, {"patch_size": 4}, {"n_layers": 1}])
+def test_streams_and_pickles_read_the_summary(waves, options):
+    X, y = waves
+    classifier = S4Classifier(**SMALL | options, readout="ridge", standardize="global").fit(X, y)
+    stream = pickle.loads(pickle.dumps(classifier)).stream()
+    for x in (X[0][:7], X[0][7:8], X[0][8:]):
+        stream.push(x[np.newaxis])
+    np.testing.assert_allclose(
+        stream.predict_proba(), classifier.predict_proba(X[:1]), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("options", [{"bidirectional": True}, {"norm": "batch"}, {"ssm": "s4d"}])
+def test_all_models_have_summaries(waves, options):
+    X, y = waves
+    classifier = S4Classifier(**SMALL, **options).fit(X, y)
+    assert np.isfinite(classifier.decision_function(X)).all()
+    n_summaries = 6 * SMALL["d_model"] * SMALL["n_layers"]
+    assert classifier.net_.module_.head.linear.weight.shape == (3, n_summaries)
