@@ -83,6 +83,7 @@ def estimator(size: Size, max_time: float | None = None) -> S4Classifier:
         max_time=max_time,
         early_stopping=False,
         patch_size=1,  # as the loop's model
+        readout="trained",  # as the loop's head
         random_state=SEED,
     )
 

@@ -41,6 +41,7 @@ class Size:
     n_layers: int = 4
     ssm: str = "s4"
     n_streams: int = 1
+    readout: str = "trained"
 
 
 DEFAULT = Size()
@@ -52,6 +53,7 @@ SIZES = (
     *(replace(DEFAULT, n_streams=n_streams) for n_streams in (8, 64)),
     replace(DEFAULT, ssm="s4d"),
     replace(DEFAULT, ssm="s4d", n_streams=64),
+    replace(DEFAULT, readout="ridge"),
 )
 WINDOWS = (64, 256, 1_024, 4_096, 16_384)
 

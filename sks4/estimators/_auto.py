@@ -18,8 +18,9 @@ from sks4.exceptions import MemoryLengthWarning
 # below 1 GB; the matrix products gain nothing from larger ones.
 MAX_TOKENS = 2**16
 
-# A cosine schedule needs about so many optimizer steps to come to rest on small data ...
-_OPTIMIZER_STEPS = 1000
+# A cosine schedule needs about so many optimizer steps to come to rest on small data, half of them
+# where the last layer is found by regression ...
+OPTIMIZER_STEPS = {"trained": 1000, "ridge": 500}
 # ... and on large data more passes than these gain little for the time they take.
 _TOTAL_TOKENS = 10**8
 _EPOCHS = (8, 300)
@@ -188,10 +189,12 @@ def resolve_batch_size(lengths: np.ndarray) -> int:
     return max(1, min(max(8, wanted), 64, fitting))
 
 
-def resolve_max_epochs(lengths: np.ndarray, n_batches: int) -> int:
+def resolve_max_epochs(
+    lengths: np.ndarray, n_batches: int, n_steps: int = OPTIMIZER_STEPS["trained"]
+) -> int:
     """Return enough epochs for the schedule on small data, and a bearable time on large data."""
     low, high = _EPOCHS
-    enough = math.ceil(_OPTIMIZER_STEPS / n_batches)
+    enough = math.ceil(n_steps / n_batches)
     bearable = _TOTAL_TOKENS // int(lengths.sum())
     return min(max(low, min(enough, bearable)), high)
 
@@ -205,15 +208,18 @@ def resolve_early_stopping(
     return bool(early_stopping)
 
 
-def resolve_readout(readout: str, n_samples: int) -> str:
+def resolve_readout(readout: str, n_samples: int, pooling: str) -> str:
     """Tell where the last layer of a classifier comes from.
 
     Parameters
     ----------
     readout : {"auto", "trained", "ridge"}
-        As given to the estimator. "auto": "ridge" on small data.
+        As given to the estimator. "auto": "ridge" on small data, unless another pooling than the
+        mean was asked for.
     n_samples : int
-        Number of training sequences that count.
+        Number of different training sequences that count.
+    pooling : {"mean", "last", "max"}
+        As given to the estimator.
 
     Returns
     -------
@@ -226,11 +232,12 @@ def resolve_readout(readout: str, n_samples: int) -> str:
         If a single sequence is left for the regression.
     """
     if readout == "auto":
-        return "ridge" if 2 <= n_samples < _MANY_SAMPLES else "trained"
+        is_small = 2 <= n_samples < _MANY_SAMPLES
+        return "ridge" if is_small and pooling == "mean" else "trained"
     if readout == "ridge" and n_samples < 2:
         raise ValueError(
-            "readout='ridge' must have two sequences at least, with a weight above zero, got "
-            f"{n_samples}. Pass readout='trained'."
+            "readout='ridge' must have two different sequences at least, of a weight above "
+            f"zero, got {n_samples}. Pass readout='trained'."
         )
     return readout
 

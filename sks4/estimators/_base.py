@@ -20,6 +20,7 @@ from sklearn.utils._param_validation import (
 )
 
 from sks4.estimators._auto import (
+    OPTIMIZER_STEPS,
     resolve_batch_size,
     resolve_device,
     resolve_dt_range,
@@ -175,10 +176,12 @@ class S4Estimator(BaseEstimator, ABC):
             resolve_batch_size(lengths) if self.batch_size == "auto" else int(self.batch_size)
         )
 
-    def _resolve_max_epochs(self, lengths: np.ndarray, n_batches: int) -> None:
+    def _resolve_max_epochs(
+        self, lengths: np.ndarray, n_batches: int, readout: str = "trained"
+    ) -> None:
         """Choose the number of epochs of a run."""
         self.max_epochs_ = (
-            resolve_max_epochs(lengths, n_batches)
+            resolve_max_epochs(lengths, n_batches, OPTIMIZER_STEPS[readout])
             if self.max_epochs == "auto"
             else int(self.max_epochs)
         )
@@ -203,7 +206,7 @@ class S4Estimator(BaseEstimator, ABC):
         self._built_with_ = {
             name: getattr(self, name) for name in self._model_parameters + self._data_parameters
         }
-        self.n_parameters_ = sum(parameter.numel() for parameter in model.parameters())
+        self.n_parameters_ = _n_parameters(model)
         return model.to(getattr(torch, self.dtype))
 
     def _build_net(self, model: torch.nn.Module, *, early_stopping: bool = False) -> S4Net:
@@ -289,8 +292,13 @@ class S4Estimator(BaseEstimator, ABC):
     def _keep(self, net: S4Net) -> None:
         """Make the trained net, and what it says about its training, attributes."""
         self.net_ = net
+        self.n_parameters_ = _n_parameters(net.module_)
         self.history_ = net.history
         self.n_epochs_ = len(net.history)
         stopper = dict(net.callbacks_).get("early_stopping")
         best = None if stopper is None else stopper.best_epoch_
         self.best_epoch_ = self.n_epochs_ if best is None else best
+
+
+def _n_parameters(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,6 +1,6 @@
 """Classification of whole sequences."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -65,8 +65,8 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     prenorm : bool, default=True
         Whether blocks normalize their input, except for the first one, or else their output.
     max_epochs : int or "auto", default="auto"
-        Number of passes over the training data. "auto": enough for about 1,000 optimizer steps,
-        fewer on data of many million time points.
+        Number of passes over the training data. "auto": enough for about 1,000 optimizer steps, or
+        500 where `readout_` is "ridge", fewer on data of many million time points.
     batch_size : int or "auto", default="auto"
         Sequences in a training batch. "auto": 8 to 64 by the number of sequences, fewer where
         they are so long that a batch would have more than 65,536 steps.
@@ -129,7 +129,8 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         What each class counts in the loss: numbers by label, or "balanced" for the inverse of its
         frequency. None: all the same.
     label_smoothing : float, default=0.0
-        Share of the target probability that goes evenly to all classes, from 0 up to but not 1.
+        Share of the target probability that goes evenly to all classes, from 0 up to but not 1,
+        in the loss and in the probabilities of the ridge regression.
     mixup : float, default=0.0
         Train on averages of two sequences of a batch and of their classes, with a share drawn from
         the beta distribution with this parameter, twice; 0 for the sequences themselves.
@@ -138,7 +139,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         `pooling` says; or "ridge", a ridge regression after the training, on a summary of the
         features of all blocks (mean, maximum, and shares of steps above four limits), with penalty
         and probabilities by leaving out each sequence in turn. "auto": "ridge" for fewer than
-        1,000 sequences. `partial_fit` trains, and so goes back to the trained one.
+        1,000 sequences, with `pooling="mean"`. `partial_fit` goes back to the trained one.
 
     Attributes
     ----------
@@ -426,17 +427,21 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         self.readout_ = "trained"
         return super()._net(early_stopping=early_stopping)
 
+    def _readout(self, samples: LabeledSequences) -> str:
+        counted = replace(samples, weights=self._loss_weights(samples))
+        return resolve_readout(self.readout, len(counted.distinct().panel), self.pooling)
+
     def _complete(self, net: S4Net, samples: LabeledSequences, rate: float) -> None:
-        weights = self._loss_weights(samples)
-        if resolve_readout(self.readout, int((weights > 0).sum())) == "trained":
+        if self._readout(samples) == "trained":
             return
+        samples = replace(samples, weights=self._loss_weights(samples)).distinct()
         install_readout(
             net,
-            self._dataset(samples, rate),
-            self._evaluation_sampler(samples.panel),
+            self._batches(samples, rate),
             samples.targets,
-            weights,
-            len(self.classes_),
+            samples.weights,
+            n_classes=len(self.classes_),
+            label_smoothing=self.label_smoothing,
         )
         self.readout_ = "ridge"
 

@@ -9,18 +9,20 @@ in turn, which costs nothing more (generalized cross-validation).
 from typing import ClassVar, cast
 
 import numpy as np
+import sklearn
 import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.linear_model import RidgeCV
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from sks4.data import SequenceDataset
 from sks4.nn import PooledHead, Pooling, S4Model, Summary, SummaryHead
-from sks4.training import BatchSampler, S4Net
+from sks4.training import Batches, S4Net
 
-_PENALTIES = np.logspace(-3, 5, 17)
+_PENALTIES = np.geomspace(2**-18, 2**-4, 15)
+"""Penalties, as shares of the squared norm of a typical sample. Of a class with one or two members,
+none or half is left when one is left out, which would always ask for a larger penalty."""
+
 _SHARPNESS = (0.1, 100.0)
 """Bounds of the factor that makes log-probabilities of regression scores."""
 
@@ -58,11 +60,12 @@ class _SummaryOnly(nn.Module):
 
 def install_readout(
     net: S4Net,
-    dataset: SequenceDataset,
-    batch_sampler: BatchSampler,
+    batches: Batches,
     targets: np.ndarray,
     weights: np.ndarray,
+    *,
     n_classes: int,
+    label_smoothing: float,
 ) -> None:
     """Put a head found by ridge regression in the place of the one that was trained.
 
@@ -70,39 +73,45 @@ def install_readout(
     ----------
     net : S4Net
         Trained, with an :class:`S4Model` that has a pooled head.
-    dataset : SequenceDataset
-        Training sequences.
-    batch_sampler : BatchSampler
-        Batches of all of them, once.
-    targets : ndarray of shape (n_samples,), int
-        Class indices.
-    weights : ndarray of shape (n_samples,), float64
-        What each counts; those of no weight have no effect.
-    n_classes : int
-        Number of classes.
+    batches : Batches
+        Training sequences, different from each other, each of them in one batch.
+    targets, weights, n_classes, label_smoothing
+        See :func:`ridge_readout`.
     """
     model = cast(S4Model, net.module_)
     trained = cast(PooledHead, model.head)
     like = trained.linear.weight.detach()
-    model.head = _Moments()  # type: ignore[assignment]
     try:
-        counted = weights > 0
-        moments = net.predict_dataset(dataset, batch_sampler)[counted].astype(np.float64)
-        center, square = np.average(moments, axis=0, weights=weights[counted]).reshape(2, -1)
+        moments = _outputs(net, _Moments(), batches)
+        center, square = np.average(moments, axis=0, weights=weights).reshape(2, -1)
         # what hardly varies shall not be blown up to the size of the rest
         deviation = np.sqrt(np.maximum(square - center**2, 1e-6 * (1 + square)))
         pool = Summary(like.new_tensor(center), like.new_tensor(deviation))
-        model.head = _SummaryOnly(pool)  # type: ignore[assignment]
-        summaries = net.predict_dataset(dataset, batch_sampler)[counted].astype(np.float64)
-        weight, bias = ridge_readout(summaries, targets[counted], weights[counted], n_classes)
-    except BaseException:
+        weight, bias = ridge_readout(
+            _outputs(net, _SummaryOnly(pool), batches),
+            targets,
+            weights,
+            n_classes=n_classes,
+            label_smoothing=label_smoothing,
+        )
+    finally:
         model.head = trained
-        raise
     model.head = SummaryHead(trained, pool, like.new_tensor(weight), like.new_tensor(bias))
 
 
+def _outputs(net: S4Net, head: nn.Module, batches: Batches) -> np.ndarray:
+    """Return in float64 what another head makes of the features."""
+    net.module_.head = head
+    return net.predict_dataset(batches.dataset, batches.batch_sampler).astype(np.float64)
+
+
 def ridge_readout(
-    summaries: np.ndarray, targets: np.ndarray, weights: np.ndarray, n_classes: int
+    summaries: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    *,
+    n_classes: int,
+    label_smoothing: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the last layer of a classifier, by ridge regression on indicators of the classes.
 
@@ -119,6 +128,8 @@ def ridge_readout(
         What each counts, above zero.
     n_classes : int
         Number of classes.
+    label_smoothing : float, default=0.0
+        Share of the target probability that goes evenly to all classes.
 
     Returns
     -------
@@ -128,26 +139,41 @@ def ridge_readout(
         What is added.
     """
     weights = weights / weights.mean()  # the penalty shall not depend on their unit
-    scaler = StandardScaler().fit(summaries, sample_weight=weights)
-    spread = np.maximum(scaler.scale_, _LEAST_SPREAD)
     indicators = 2.0 * (targets[:, None] == np.arange(n_classes)) - 1
     # with a scorer, the predictions of samples left out are kept, not their errors
-    ridge = RidgeCV(_PENALTIES, scoring="neg_mean_squared_error", store_cv_results=True)
-    ridge.fit((summaries - scaler.mean_) / spread, indicators, sample_weight=weights)
+    penalties = summaries.shape[1] * _PENALTIES
+    ridge = RidgeCV(penalties, scoring="neg_mean_squared_error", store_cv_results=True)
+    mean = np.average(summaries, axis=0, weights=weights)
+    variance = np.average((summaries - mean) ** 2, axis=0, weights=weights)
+    spread = np.maximum(np.sqrt(variance), _LEAST_SPREAD)
+    with sklearn.config_context(enable_metadata_routing=False):  # weights go where they always do
+        ridge.fit((summaries - mean) / spread, indicators, sample_weight=weights)
     left_out = ridge.cv_results_.reshape(*indicators.shape, -1)
-    left_out = left_out[..., np.flatnonzero(ridge.alpha_ == _PENALTIES)[0]]
-    sharpness = _sharpness(left_out, targets, weights)
+    left_out = left_out[..., np.flatnonzero(ridge.alpha_ == penalties)[0]]
+    sharpness = _sharpness(left_out, _hedged(targets, n_classes, label_smoothing), weights)
     weight = ridge.coef_.reshape(n_classes, -1) / spread
-    bias = np.reshape(ridge.intercept_, n_classes) - weight @ scaler.mean_
-    return sharpness * weight, sharpness * bias
+    bias = np.reshape(ridge.intercept_, n_classes) - weight @ mean
+    return np.ascontiguousarray(sharpness * weight), sharpness * bias
 
 
-def _sharpness(scores: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
+def _hedged(targets: np.ndarray, n_classes: int, label_smoothing: float) -> np.ndarray:
+    """Return target probabilities (n_samples, n_classes) that are never quite sure.
+
+    After n samples, were they all told rightly, the next one is with probability (n + 1) / (n + 2)
+    by the rule of succession; Platt 1999 (Probabilistic outputs for support vector machines)
+    hedges each class so.
+    """
+    n_samples, n_others = len(targets), max(1, n_classes - 1)
+    is_own = targets[:, None] == np.arange(n_classes)
+    hedged = np.where(is_own, n_samples + 1, 1 / n_others) / (n_samples + 2)
+    return (1 - label_smoothing) * hedged + label_smoothing / n_classes
+
+
+def _sharpness(scores: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> float:
     """Return the factor of the scores with the least log loss (Guo et al. 2017, section 4.2)."""
-    rows = np.arange(len(scores))
 
     def log_loss(log_factor: float) -> float:
         log_probabilities = log_softmax(np.exp(log_factor) * scores, axis=1)
-        return -float(np.average(log_probabilities[rows, targets], weights=weights))
+        return -float(np.average((probabilities * log_probabilities).sum(1), weights=weights))
 
     return float(np.exp(minimize_scalar(log_loss, bounds=np.log(_SHARPNESS)).x))

@@ -1,7 +1,8 @@
 """What the classifier and the regressor share: sequences with a target each, in and out."""
 
+import hashlib
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -43,6 +44,26 @@ class LabeledSequences:
     def take(self, rows: np.ndarray) -> "LabeledSequences":
         """Return some of the samples."""
         return LabeledSequences(self.panel.take(rows), self.targets[rows], self.weights[rows])
+
+    def distinct(self) -> "LabeledSequences":
+        """Return the samples that count, equal ones as a single one with all their weight.
+
+        So a sample that is left out has no copy among the others.
+        """
+        rows: list[int] = []
+        weights: list[float] = []
+        known: dict[tuple[bytes, bytes], int] = {}
+        for row in np.flatnonzero(self.weights).tolist():
+            values = np.ascontiguousarray(self.panel[row])
+            key = hashlib.blake2b(values.tobytes()).digest(), self.targets[row].tobytes()
+            if key in known:
+                weights[known[key]] += self.weights[row]
+            else:
+                known[key] = len(rows)
+                rows.append(row)
+                weights.append(float(self.weights[row]))
+        taken = self.take(np.array(rows, dtype=np.int64))
+        return replace(taken, weights=np.array(weights))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -126,7 +147,9 @@ class SupervisedS4(SequenceS4):
         if not goes_on:
             self._set_up(samples)
         batches = self._training_batches(samples, rate)
-        self._resolve_max_epochs(self._steps(samples.panel), len(batches.batch_sampler))
+        self._resolve_max_epochs(
+            self._steps(samples.panel), len(batches.batch_sampler), self._readout(samples)
+        )
         net = self._net(early_stopping=stops_early)
         self._announce(len(samples.panel))
         with self._keeping(net):
@@ -169,6 +192,10 @@ class SupervisedS4(SequenceS4):
     def _loss_weights(self, samples: LabeledSequences) -> np.ndarray:
         """Return the weights as the loss takes them."""
         return samples.weights
+
+    def _readout(self, samples: LabeledSequences) -> str:
+        """Tell where the last layer will come from."""
+        return "trained"
 
     def _complete(self, net: S4Net, samples: LabeledSequences, rate: float) -> None:
         """Do what remains after the training of a whole run, on its samples."""

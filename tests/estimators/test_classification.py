@@ -105,8 +105,9 @@ def test_class_with_one_member_trains(make_classifier, waves):
 def test_class_weights_shift_the_prediction(make_classifier, waves, class_weight):
     X, _ = waves
     y = (np.arange(24) % 4 == 0).astype(int)  # cannot be told from the waves
-    plain = make_classifier(max_epochs=20).fit(X, y)
-    weighted = make_classifier(max_epochs=20, class_weight=class_weight).fit(X, y)
+    parameters = {"max_epochs": 20, "readout": "trained"}
+    plain = make_classifier(**parameters).fit(X, y)
+    weighted = make_classifier(**parameters, class_weight=class_weight).fit(X, y)
     shift = weighted.predict_proba(X)[:, 1].mean() - plain.predict_proba(X)[:, 1].mean()
     assert shift > 0.1
 
@@ -133,7 +134,7 @@ def test_label_smoothing_takes_from_certainty(make_classifier, waves):
 
 
 def test_mixup_takes_from_certainty(make_classifier, waves):
-    parameters = {"d_model": 8, "max_epochs": 20, "lr": 0.05}
+    parameters = {"d_model": 8, "max_epochs": 20, "lr": 0.05, "readout": "trained"}
     mixed = make_classifier(mixup=1.0, **parameters).fit(*waves)
     plain = make_classifier(**parameters).fit(*waves)
     assert mixed.score(*waves) == plain.score(*waves) == 1

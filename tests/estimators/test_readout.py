@@ -53,14 +53,15 @@ def left_out(X, targets, weights, penalty):
 
 def test_penalty_and_sharpness_are_the_best_for_samples_left_out(summaries):
     X, targets, weights = summaries
-    weight, bias = ridge_readout(X, targets, weights, 3)
+    weight, bias = ridge_readout(X, targets, weights, n_classes=3)
     Y = 2.0 * (targets[:, None] == np.arange(3)) - 1
-    scores = {p: left_out(X, targets, weights, p) for p in _PENALTIES}
+    scores = {p: left_out(X, targets, weights, p) for p in 8 * _PENALTIES}
     errors = {p: np.average(((s - Y) ** 2).mean(1), weights=weights) for p, s in scores.items()}
     best = min(errors, key=errors.get)
     factors = np.geomspace(0.1, 100, 4001)
+    likely = np.where(Y > 0, 31 / 32, 1 / 64)  # were all right, the next of 32 may be wrong
     losses = [
-        -np.average(log_softmax(f * scores[best], 1)[np.arange(30), targets], weights=weights)
+        -np.average((likely * log_softmax(f * scores[best], 1)).sum(1), weights=weights)
         for f in factors
     ]
     factor = factors[np.argmin(losses)]
@@ -73,36 +74,41 @@ def test_penalty_and_sharpness_are_the_best_for_samples_left_out(summaries):
 
 def test_the_unit_of_the_weights_has_no_effect(summaries):
     X, targets, weights = summaries
-    expected = ridge_readout(X, targets, weights, 3)
-    for found, wanted in zip(ridge_readout(X, targets, 1e3 * weights, 3), expected, strict=True):
+    expected = ridge_readout(X, targets, weights, n_classes=3)
+    for found, wanted in zip(
+        ridge_readout(X, targets, 1e3 * weights, n_classes=3), expected, strict=True
+    ):
         np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
 def test_constant_summaries_are_not_blown_up(summaries):
     X, targets, weights = summaries
     X[:, 3] = 1 + 1e-9 * np.random.default_rng(1).normal(size=30)
-    weight, _ = ridge_readout(X, targets, weights, 3)
+    weight, _ = ridge_readout(X, targets, weights, n_classes=3)
     assert np.abs(weight[:, 3]).max() * 1e-6 < 1e-3
 
 
 @pytest.mark.parametrize(
-    ("readout", "n_samples", "expected"),
+    ("readout", "n_samples", "pooling", "expected"),
     [
-        ("auto", 1, "trained"),
-        ("auto", 2, "ridge"),
-        ("auto", 999, "ridge"),
-        ("auto", 1000, "trained"),
-        ("ridge", 5000, "ridge"),
-        ("trained", 10, "trained"),
+        ("auto", 1, "mean", "trained"),
+        ("auto", 2, "mean", "ridge"),
+        ("auto", 999, "mean", "ridge"),
+        ("auto", 1000, "mean", "trained"),
+        ("auto", 999, "last", "trained"),
+        ("ridge", 5000, "max", "ridge"),
+        ("trained", 10, "mean", "trained"),
     ],
 )
-def test_small_data_has_the_ridge(readout, n_samples, expected):
-    assert resolve_readout(readout, n_samples) == expected
+def test_small_data_has_the_ridge(readout, n_samples, pooling, expected):
+    assert resolve_readout(readout, n_samples, pooling) == expected
 
 
 def test_one_sequence_is_too_few_for_a_regression():
     X = np.random.default_rng(0).normal(size=(3, 1, 20))
-    with pytest.raises(ValueError, match=r"two sequences at least, with a weight above zero, got"):
+    with pytest.raises(
+        ValueError, match=r"two different sequences at least, of a weight above zero, got"
+    ):
         S4Classifier(**SMALL, readout="ridge").fit(X, [0, 1, 0], sample_weight=[0, 1, 0])
 
 
@@ -126,6 +132,24 @@ def test_probabilities_are_those_of_sequences_left_out(waves):
     classifier = S4Classifier(**SMALL).fit(X, y)
     assert classifier.score(X, y) == 1
     assert classifier.predict_proba(X).max(axis=1).mean() > 0.9
+
+
+def test_class_weights_count_in_the_regression():
+    X, y = np.random.default_rng(0).normal(size=(2, 80, 1, 20)), np.arange(80) % 4 == 0
+    parameters = SMALL | {"max_epochs": 1, "readout": "ridge"}
+    shares = [
+        S4Classifier(**parameters, class_weight=weight).fit(X[0], y).predict_proba(X[1])[:, 1]
+        for weight in (None, "balanced")
+    ]
+    assert abs(shares[0].mean() - 0.25) < 0.1
+    assert abs(shares[1].mean() - 0.5) < 0.1
+
+
+def test_label_smoothing_counts_in_the_probabilities(waves):
+    X, y = waves
+    classifier = S4Classifier(**SMALL, readout="ridge", label_smoothing=0.5).fit(X, y)
+    assert classifier.score(X, y) == 1
+    assert abs(classifier.predict_proba(X).max(axis=1).mean() - (0.5 + 0.5 / 3)) < 0.05
 
 
 def test_both_readouts_train_the_same_network(waves):
@@ -163,10 +187,21 @@ def test_sequences_without_weight_have_no_effect(waves):
     np.testing.assert_allclose(classifier.decision_function(X), before, rtol=1e-6, atol=1e-6)
 
 
+def test_copies_are_one_sequence_with_all_their_weight(waves):
+    X, y = waves
+    parameters = SMALL | {"dtype": "float64", "readout": "ridge", "lr": 1e-9, "standardize": None}
+    copies = [0, 0, 0, *range(1, 24), 7]
+    repeated = S4Classifier(**parameters).fit([X[i] for i in copies], y[copies])
+    weighted = S4Classifier(**parameters).fit(X, y, sample_weight=np.bincount(copies))
+    np.testing.assert_allclose(
+        repeated.decision_function(X), weighted.decision_function(X), rtol=1e-3
+    )
+
+
 def test_an_interrupted_regression_leaves_the_trained_head(waves, monkeypatch):
     X, y = waves
 
-    def interrupt(*arguments):
+    def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sks4.estimators._readout.ridge_readout", interrupt)
