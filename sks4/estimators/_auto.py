@@ -18,9 +18,8 @@ from sks4.exceptions import MemoryLengthWarning
 # below 1 GB; the matrix products gain nothing from larger ones.
 MAX_TOKENS = 2**16
 
-# A cosine schedule needs about so many optimizer steps to come to rest on small data, half of them
-# where the last layer is found by regression ...
-OPTIMIZER_STEPS = {"trained": 1000, "ridge": 500}
+# A cosine schedule needs about so many optimizer steps to come to rest on small data ...
+_OPTIMIZER_STEPS = 1000
 # ... and on large data more passes than these gain little for the time they take.
 _TOTAL_TOKENS = 10**8
 _EPOCHS = (8, 300)
@@ -189,12 +188,10 @@ def resolve_batch_size(lengths: np.ndarray) -> int:
     return max(1, min(max(8, wanted), 64, fitting))
 
 
-def resolve_max_epochs(
-    lengths: np.ndarray, n_batches: int, n_steps: int = OPTIMIZER_STEPS["trained"]
-) -> int:
+def resolve_max_epochs(lengths: np.ndarray, n_batches: int) -> int:
     """Return enough epochs for the schedule on small data, and a bearable time on large data."""
     low, high = _EPOCHS
-    enough = math.ceil(n_steps / n_batches)
+    enough = math.ceil(_OPTIMIZER_STEPS / n_batches)
     bearable = _TOTAL_TOKENS // int(lengths.sum())
     return min(max(low, min(enough, bearable)), high)
 

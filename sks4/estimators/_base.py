@@ -20,7 +20,6 @@ from sklearn.utils._param_validation import (
 )
 
 from sks4.estimators._auto import (
-    OPTIMIZER_STEPS,
     resolve_batch_size,
     resolve_device,
     resolve_dt_range,
@@ -176,12 +175,10 @@ class S4Estimator(BaseEstimator, ABC):
             resolve_batch_size(lengths) if self.batch_size == "auto" else int(self.batch_size)
         )
 
-    def _resolve_max_epochs(
-        self, lengths: np.ndarray, n_batches: int, readout: str = "trained"
-    ) -> None:
+    def _resolve_max_epochs(self, lengths: np.ndarray, n_batches: int) -> None:
         """Choose the number of epochs of a run."""
         self.max_epochs_ = (
-            resolve_max_epochs(lengths, n_batches, OPTIMIZER_STEPS[readout])
+            resolve_max_epochs(lengths, n_batches)
             if self.max_epochs == "auto"
             else int(self.max_epochs)
         )

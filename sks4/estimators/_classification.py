@@ -65,8 +65,8 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     prenorm : bool, default=True
         Whether blocks normalize their input, except for the first one, or else their output.
     max_epochs : int or "auto", default="auto"
-        Number of passes over the training data. "auto": enough for about 1,000 optimizer steps, or
-        500 where `readout_` is "ridge", fewer on data of many million time points.
+        Number of passes over the training data. "auto": enough for about 1,000 optimizer steps,
+        fewer on data of many million time points.
     batch_size : int or "auto", default="auto"
         Sequences in a training batch. "auto": 8 to 64 by the number of sequences, fewer where
         they are so long that a batch would have more than 65,536 steps.
@@ -427,14 +427,10 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         self.readout_ = "trained"
         return super()._net(early_stopping=early_stopping)
 
-    def _readout(self, samples: LabeledSequences) -> str:
-        counted = replace(samples, weights=self._loss_weights(samples))
-        return resolve_readout(self.readout, len(counted.distinct().panel), self.pooling)
-
     def _complete(self, net: S4Net, samples: LabeledSequences, rate: float) -> None:
-        if self._readout(samples) == "trained":
-            return
         samples = replace(samples, weights=self._loss_weights(samples)).distinct()
+        if resolve_readout(self.readout, len(samples.panel), self.pooling) == "trained":
+            return
         install_readout(
             net,
             self._batches(samples, rate),

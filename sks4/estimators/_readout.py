@@ -6,6 +6,7 @@ summaries of all blocks is solved exactly, and its penalty is chosen by leaving 
 in turn, which costs nothing more (generalized cross-validation).
 """
 
+from collections.abc import Callable
 from typing import ClassVar, cast
 
 import numpy as np
@@ -30,32 +31,18 @@ _LEAST_SPREAD = 1e-3
 """Summaries that vary by less, in units of the steps' standard deviation, are not blown up."""
 
 
-class _Moments(nn.Module):
-    """Means over time of the features of all blocks and of their squares."""
+class _EveryBlock(nn.Module):
+    """A function of the features of all blocks, in the place of a head."""
 
     every_block: ClassVar[bool] = True
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[Tensor, Tensor | None], Tensor]) -> None:
         super().__init__()
-        self.pool = Pooling("mean")
+        self.read = read
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Map ``x (batch, length, d)`` to ``(batch, 2 * d)``."""
-        return self.pool(torch.cat([x, x * x], -1), lengths)
-
-
-class _SummaryOnly(nn.Module):
-    """A summary in the place of a head."""
-
-    every_block: ClassVar[bool] = True
-
-    def __init__(self, pool: Summary) -> None:
-        super().__init__()
-        self.pool = pool
-
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Map ``x (batch, length, d)`` to ``(batch, 6 * d)``."""
-        return self.pool(x, lengths)
+        """Map ``x (batch, length, d)`` to ``(batch, n)``."""
+        return self.read(x, lengths)
 
 
 def install_readout(
@@ -82,13 +69,13 @@ def install_readout(
     trained = cast(PooledHead, model.head)
     like = trained.linear.weight.detach()
     try:
-        moments = _outputs(net, _Moments(), batches)
+        moments = _read(net, _moments, batches)
         center, square = np.average(moments, axis=0, weights=weights).reshape(2, -1)
         # what hardly varies shall not be blown up to the size of the rest
         deviation = np.sqrt(np.maximum(square - center**2, 1e-6 * (1 + square)))
         pool = Summary(like.new_tensor(center), like.new_tensor(deviation))
         weight, bias = ridge_readout(
-            _outputs(net, _SummaryOnly(pool), batches),
+            _read(net, pool, batches),
             targets,
             weights,
             n_classes=n_classes,
@@ -99,10 +86,17 @@ def install_readout(
     model.head = SummaryHead(trained, pool, like.new_tensor(weight), like.new_tensor(bias))
 
 
-def _outputs(net: S4Net, head: nn.Module, batches: Batches) -> np.ndarray:
-    """Return in float64 what another head makes of the features."""
-    net.module_.head = head
+def _read(
+    net: S4Net, read: Callable[[Tensor, Tensor | None], Tensor], batches: Batches
+) -> np.ndarray:
+    """Return in float64 a function of the features of all blocks and the lengths."""
+    net.module_.head = _EveryBlock(read)
     return net.predict_dataset(batches.dataset, batches.batch_sampler).astype(np.float64)
+
+
+def _moments(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return means over time of features ``(batch, length, d)`` and of their squares."""
+    return Pooling("mean")(torch.cat([x, x * x], -1), lengths)
 
 
 def ridge_readout(

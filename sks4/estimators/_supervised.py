@@ -147,9 +147,7 @@ class SupervisedS4(SequenceS4):
         if not goes_on:
             self._set_up(samples)
         batches = self._training_batches(samples, rate)
-        self._resolve_max_epochs(
-            self._steps(samples.panel), len(batches.batch_sampler), self._readout(samples)
-        )
+        self._resolve_max_epochs(self._steps(samples.panel), len(batches.batch_sampler))
         net = self._net(early_stopping=stops_early)
         self._announce(len(samples.panel))
         with self._keeping(net):
@@ -192,10 +190,6 @@ class SupervisedS4(SequenceS4):
     def _loss_weights(self, samples: LabeledSequences) -> np.ndarray:
         """Return the weights as the loss takes them."""
         return samples.weights
-
-    def _readout(self, samples: LabeledSequences) -> str:
-        """Tell where the last layer will come from."""
-        return "trained"
 
     def _complete(self, net: S4Net, samples: LabeledSequences, rate: float) -> None:
         """Do what remains after the training of a whole run, on its samples."""

@@ -141,8 +141,8 @@ def test_class_weights_count_in_the_regression():
         S4Classifier(**parameters, class_weight=weight).fit(X[0], y).predict_proba(X[1])[:, 1]
         for weight in (None, "balanced")
     ]
-    assert abs(shares[0].mean() - 0.25) < 0.1
-    assert abs(shares[1].mean() - 0.5) < 0.1
+    assert shares[0].mean() < 0.45
+    assert abs(shares[1].mean() - 0.5) < 0.05
 
 
 def test_label_smoothing_counts_in_the_probabilities(waves):
