@@ -154,7 +154,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     best_epoch_ : int
         Epoch of the weights that are kept, from 1; the last one without early stopping.
     n_parameters_ : int
-        Number of parameters that are trained.
+        Number of parameters of the model.
     readout_ : {"trained", "ridge"}
         Where the last layer comes from.
     patch_size_ : int

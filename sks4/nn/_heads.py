@@ -1,6 +1,7 @@
 """Heads: from features at every step to what a task asks for, at once or as samples come in."""
 
 from abc import ABC, abstractmethod
+from functools import reduce
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor, nn
 from sks4._validation import check_choice, check_integer
 
 POOLINGS = ("mean", "last", "max")
+
+_AT_ONCE = 1024
+"""Steps that are summarized at once, so that the copies this takes stay small."""
 
 
 class PoolState(NamedTuple):
@@ -155,6 +159,11 @@ class Summary(Reduction):
 
     def _values(self, x: Tensor, real: Tensor | None) -> Tensor:
         """Return sums of the values and of the steps above each limit, then the maxima."""
+        pieces = x.split(_AT_ONCE, 1)
+        marks = [None] * len(pieces) if real is None else real.split(_AT_ONCE, 1)
+        return reduce(self.combine, map(self._values_of_piece, pieces, marks))
+
+    def _values_of_piece(self, x: Tensor, real: Tensor | None) -> Tensor:
         z = (x - self.center) / self.scale
         total = (z if real is None else torch.where(real, z, 0.0)).sum(1)
         if real is not None:

@@ -79,6 +79,15 @@ def test_summary_in_pieces_equals_summary_at_once():
     torch.testing.assert_close(pool.result(state), pool(x))
 
 
+def test_long_summary_equals_that_of_its_steps():
+    """Beyond what is summarized at once, with lengths that end in other pieces."""
+    x, pool, lengths = noise(3, 2500, 2), Summary(*noise(2, 2).abs()), torch.tensor([2500, 1100, 7])
+    expected = [
+        summarized(row[:n], pool.center, pool.scale) for row, n in zip(x, lengths, strict=True)
+    ]
+    torch.testing.assert_close(pool(x, lengths), torch.stack(expected))
+
+
 def test_summary_is_continuous():
     """Values at a limit, as constant features have, must not jump by rounding."""
     x = torch.tensor(Summary.LIMITS).double().expand(1, 50, 4)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sks4.nn import S4Backbone, S4Layer, S4Model
+from summaries import give_summary
 
 N_INPUTS, N_OUTPUTS = 2, 3
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-10}
@@ -26,7 +27,10 @@ def make(*, train=False, **options):
     """Return a small model in float64, with running statistics that are not the initial ones."""
     torch.manual_seed(0)
     sizes = {"d_model": 4, "n_layers": 2, "d_state": 4, "horizon": 5}
+    is_summary = options.get("head") == "summary"
+    options |= {"head": "pooled"} if is_summary else {}
     model = S4Model(N_INPUTS, N_OUTPUTS, **sizes | options).double().requires_grad_(False)
+    model = give_summary(model) if is_summary else model
     with torch.no_grad():
         if model.backbone.inputs == "values":
             model(noise(4, 40, N_INPUTS, seed=3))
@@ -46,6 +50,7 @@ def steps_of(model, lengths):
         *itertools.product(["pooled"], POOLINGS, NORMS),
         ("horizon", "last", "layer"),
         ("step", "mean", "layer"),
+        ("summary", "mean", "layer"),
     ],
 )
 def test_prediction_depends_on_neither_the_batch_nor_the_padding(
@@ -90,7 +95,7 @@ def test_training_loss_does_not_depend_on_the_padding(norm):
     patch_size=st.sampled_from(PATCHES),
     pooling=st.sampled_from(POOLINGS),
     norm=st.sampled_from(NORMS),
-    head=st.sampled_from(["pooled", "horizon"]),
+    head=st.sampled_from(["pooled", "horizon", "summary"]),
     kind=st.sampled_from(["s4", "s4d"]),
 )
 def test_advance_by_pieces_of_any_size_equals_one_pass(
