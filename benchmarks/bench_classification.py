@@ -10,10 +10,11 @@ same code, time limit and number of threads, is not run again, so an interrupted
 where it was; ``--force`` runs it again. The table is printed at the end. Set OMP_NUM_THREADS to
 choose the number of threads of all methods.
 
-Methods: `s4` has nothing but its defaults. The networks beside it end after ``--time-limit``
-seconds, with the learning rate down to zero by then; `stop_reason` in the table tells where it was
-the limit that ended training. Data sets: the UCR sets in their default split; the spoken digits in
-their official split and with one speaker held out, raw samples.
+Methods: `s4` has nothing but its defaults, and `s4_trained` a trained last layer. The networks
+beside them end after ``--time-limit`` seconds, with the learning rate down to zero by then;
+`stop_reason` in the table tells where it was the limit that ended training. Data sets: the UCR sets
+in their default split; the spoken digits in their official split and with one speaker held out, raw
+samples.
 """
 
 import argparse
@@ -63,9 +64,9 @@ MEGABYTE = 1e6
 # ---------------------------------------------------------------------- methods
 
 
-def s4(seed: int, time_limit: float) -> S4Classifier:
+def s4(seed: int, time_limit: float, readout: str = "auto") -> S4Classifier:
     """Return the classifier of sks4, with nothing but its defaults."""
-    return S4Classifier(random_state=seed)
+    return S4Classifier(random_state=seed, readout=readout)
 
 
 def rocket(seed: int, time_limit: float, standardize: str | None = None) -> MiniRocket:
@@ -88,6 +89,7 @@ def lstm(seed: int, time_limit: float) -> NetworkClassifier:
 
 METHODS: dict[str, Callable[[int, float], Any]] = {
     "s4": s4,
+    "s4_trained": partial(s4, readout="trained"),
     "minirocket": rocket,
     "minirocket_standardized": partial(rocket, standardize="series"),
     "inception": inception,
@@ -98,7 +100,7 @@ METHODS: dict[str, Callable[[int, float], Any]] = {
 def fingerprint(method: str) -> str:
     """Return a hash of the code that the results of a method come from."""
     package, peers = Path(sks4.__file__).parent, Path(__file__).parent / "peers"
-    if method == "s4":
+    if method.startswith("s4"):
         files: Iterable[Path] = package.rglob("*.py")
     elif method.startswith("minirocket"):
         files = [peers / "minirocket.py"]
