@@ -15,6 +15,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.linear_model import RidgeCV
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from sks4.nn import PooledHead, Pooling, S4Model, Summary, SummaryHead
@@ -140,7 +141,10 @@ def ridge_readout(
     mean = np.average(summaries, axis=0, weights=weights)
     variance = np.average((summaries - mean) ** 2, axis=0, weights=weights)
     spread = np.maximum(np.sqrt(variance), _LEAST_SPREAD)
-    with sklearn.config_context(enable_metadata_routing=False):  # weights go where they always do
+    with (
+        sklearn.config_context(enable_metadata_routing=False),  # weights go where they always do
+        threadpool_limits(torch.get_num_threads(), user_api="blas"),  # threads are those of torch
+    ):
         ridge.fit((summaries - mean) / spread, indicators, sample_weight=weights)
     left_out = ridge.cv_results_.reshape(*indicators.shape, -1)
     left_out = left_out[..., np.flatnonzero(ridge.alpha_ == penalties)[0]]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import loguniform
 from sklearn.calibration import CalibratedClassifierCV
@@ -80,8 +81,13 @@ def test_grid_search_in_parallel_equals_serial(make_classifier, waves):
         GridSearchCV(make_classifier(), grid, cv=2, n_jobs=n_jobs, scoring="neg_log_loss")
         for n_jobs in (1, 2)
     ]
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        results = [search.fit(X, y).cv_results_["mean_test_score"] for search in searches]
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the workers
+    try:
+        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+            results = [search.fit(X, y).cv_results_["mean_test_score"] for search in searches]
+    finally:
+        torch.set_num_threads(n_threads)
     assert_array_equal(*results)
 
 
