@@ -428,6 +428,8 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         return super()._net(early_stopping=early_stopping)
 
     def _complete(self, net: S4Net, samples: LabeledSequences, rate: float) -> None:
+        if self.readout == "trained":
+            return
         samples = replace(samples, weights=self._loss_weights(samples)).distinct()
         if resolve_readout(self.readout, len(samples.panel), self.pooling) == "trained":
             return

@@ -9,7 +9,7 @@ from torch.nn import functional
 from sks4._validation import check_choice, check_integer
 
 from ._block import NoNorm, S4Block, make_norm
-from ._layer import check_lengths
+from ._lengths import check_lengths, real_steps
 
 INPUTS = ("values", "symbols")
 
@@ -128,7 +128,7 @@ class S4Backbone(nn.Module):
         self.check_rate(rate)
         if lengths is not None:
             check_lengths(lengths, u)
-            real = torch.arange(u.shape[1], device=u.device) < lengths[:, None]
+            real = real_steps(u, lengths)
             u = torch.where(real if u.dim() == 2 else real[..., None], u, 0)
             lengths = -(-lengths // self.patch_size)
         x, _ = self._blocks(
@@ -173,8 +173,7 @@ class S4Backbone(nn.Module):
         whole = u.shape[1] // self.patch_size * self.patch_size
         pending = u[:, whole:]
         if whole == 0:
-            n_features = self.d_model * (len(self.blocks) if every_block else 1)
-            empty = u.new_empty(u.shape[0], 0, n_features)
+            empty = u.new_empty(u.shape[0], 0, self.n_features(every_block))
             return empty, BackboneState(state.blocks, pending)
         patches = self._patches(u[:, :whole])
         x, states = self._blocks(
@@ -193,6 +192,10 @@ class S4Backbone(nn.Module):
         filled = functional.pad(state.pending, (0, 0, 0, missing))
         state = state._replace(pending=filled[:, :0])
         return self.advance(filled, state, rate, every_block=every_block)[0]
+
+    def n_features(self, every_block: bool) -> int:
+        """Return the number of features of the last block, or of all."""
+        return self.d_model * (len(self.blocks) if every_block else 1)
 
     def _patches(self, u: Tensor) -> Tensor:
         """Return ``(batch, length, n_inputs)`` as ``(batch, n_patches, patch_size * n_inputs)``."""

@@ -9,6 +9,7 @@ from torch.nn import functional
 from sks4._validation import check_choice
 
 from ._layer import S4Layer
+from ._lengths import real_steps
 
 NORMS = ("layer", "batch", None)
 
@@ -99,7 +100,7 @@ class RealStepBatchNorm(nn.BatchNorm1d):
         """Normalize ``x (batch, length, d_model)``."""
         if lengths is None or not self.training:
             return self._normalize(x.flatten(0, 1)).view_as(x)
-        real = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        real = real_steps(x, lengths)
         y = torch.zeros_like(x)
         y[real] = self._normalize(x[real])
         return y

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from sks4._validation import check_choice, check_integer
 
+from ._lengths import real_steps
+
 POOLINGS = ("mean", "last", "max")
 
 _AT_ONCE = 1024
@@ -81,7 +83,7 @@ class Pooling(Reduction):
             return x[torch.arange(len(x), device=x.device), lengths - 1]
         if lengths is None:
             return x.mean(1) if self.pooling == "mean" else x.amax(1)
-        real = real_steps(x, lengths)
+        real = real_steps(x, lengths)[..., None]
         if self.pooling == "max":
             return torch.where(real, x, -torch.inf).amax(1)
         return torch.where(real, x, 0.0).sum(1) / lengths[:, None]
@@ -136,8 +138,9 @@ class Summary(Reduction):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Map ``x (batch, length, d_model)`` to ``(batch, 6 * d_model)``."""
-        value = self._values(x, None if lengths is None else real_steps(x, lengths))
-        return self._averages(value, x.shape[1] if lengths is None else lengths[:, None])
+        if lengths is None:
+            return self._averages(self._values(x, None), x.shape[1])
+        return self._averages(self._values(x, real_steps(x, lengths)[..., None]), lengths[:, None])
 
     def summarize(self, x: Tensor) -> Tensor:
         """Return sums and maxima of ``x (batch, length, d_model)``."""
@@ -282,8 +285,3 @@ class StepHead(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Map ``x (batch, length, d_model)`` to ``(batch, length, n_outputs)``."""
         return self.linear(x)
-
-
-def real_steps(x: Tensor, lengths: Tensor) -> Tensor:
-    """Return which steps of ``x (batch, length, d)`` are real, ``(batch, length, 1)``."""
-    return (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[..., None]

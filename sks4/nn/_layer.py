@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from sks4 import ssm as ops
 from sks4._validation import check_choice, check_integer, check_positive
 
+from ._lengths import check_lengths, real_steps
+
 ALGORITHMS = ("auto", "scan", "convolution")
 _SHORT = 128  # samples up to which the convolution is faster, see benchmarks/bench_layer.py
 _MAX_KEPT = (
@@ -423,28 +425,12 @@ class S4Layer(nn.Module):
             check_lengths(lengths, u)
 
 
-def check_lengths(lengths: Tensor, u: Tensor) -> None:
-    """Raise if `lengths` do not fit the padded batch ``u (batch, length, ...)``."""
-    if lengths.shape != u.shape[:1] or lengths.is_floating_point():
-        raise ValueError(
-            f"lengths must be integers of shape ({u.shape[0]},), got {lengths.dtype} of shape "
-            f"{tuple(lengths.shape)}."
-        )
-    if torch.compiler.is_compiling():  # reading values would break the graph
-        return
-    if len(lengths) and not 1 <= int(lengths.min()) <= int(lengths.max()) <= u.shape[1]:
-        raise ValueError(
-            f"lengths must be between 1 and {u.shape[1]}, got values from {int(lengths.min())} to "
-            f"{int(lengths.max())}."
-        )
-
-
 def _reversed(u: Tensor, lengths: Tensor | None) -> Tensor:
     """Reverse each sequence of ``u (batch, length, H)`` within its own length."""
     if lengths is None:
         return u.flip(1)
     steps = torch.arange(u.shape[1], device=u.device)
-    index = torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
+    index = torch.where(real_steps(u, lengths), lengths[:, None] - 1 - steps, steps)
     return u.gather(1, index[..., None].expand_as(u))
 
 

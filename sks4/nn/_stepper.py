@@ -160,8 +160,8 @@ class S4Stepper:
         self._weight = weight  # (inputs, H)
         self._norm = _prepared_norm(backbone.norm, dtype)
         self._x = weight.new_empty(batch, backbone.d_model)
-        n_kept = len(blocks) if every_block else 0
-        self._features = weight.new_empty(batch, n_kept, backbone.d_model)
+        self._every_block = every_block
+        self._features = weight.new_empty(batch, len(blocks), backbone.d_model)
 
     @torch.inference_mode()
     def step(self, patch: Tensor) -> Tensor:
@@ -181,14 +181,14 @@ class S4Stepper:
             x = torch.index_select(self._weight, 0, patch, out=self._x)
         else:
             x = torch.addmm(self._bias, patch, self._weight, out=self._x)
-        if not self._features.shape[1]:
-            for block in self._blocks:
-                x = block.step(x)
-            return self._norm(x)
         for i, block in enumerate(self._blocks):
             x = block.step(x)
-            self._features[:, i] = x
-        self._features[:, -1] = self._norm(x)
+            if self._every_block:
+                self._features[:, i] = x
+        x = self._norm(x)
+        if not self._every_block:
+            return x
+        self._features[:, -1] = x
         return self._features.flatten(1)
 
     @property
@@ -282,9 +282,8 @@ class ModelStepper:
 
     @torch.inference_mode()
     def _allocate(self, batch: int) -> None:
-        like, n_features = self._stepper._x, self._backbone.d_model
-        if self._head.every_block:
-            n_features *= len(self._backbone.blocks)
+        like = self._stepper._x
+        n_features = self._backbone.n_features(self._head.every_block)
         pooled = self._head.pool.summarize(like.new_zeros(batch, 1, n_features))
         # a sum over millions of steps needs more digits than each of them
         self._pooled = torch.zeros_like(ops.wide(pooled) if self._head.pool.is_sum else pooled)
