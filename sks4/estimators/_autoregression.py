@@ -91,7 +91,7 @@ def draw(
     u = codec.precede(given).to(parameter.device)
     features, state = model.backbone.advance(u.to(parameter.dtype) if u.is_floating_point() else u)
     stepper = S4Stepper(model.backbone, len(given))
-    stepper.state = state.blocks
+    stepper.state = state.layers
     x, drawn = features[:, -1], []
     while True:
         drawn.append(likelihood.sample(model.head.linear(x), generator=generator, **options))

@@ -7,7 +7,8 @@ in turn, which costs nothing more (generalized cross-validation).
 """
 
 from collections.abc import Callable
-from typing import ClassVar, cast
+from functools import partial
+from typing import cast
 
 import numpy as np
 import sklearn
@@ -18,8 +19,8 @@ from sklearn.linear_model import RidgeCV
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from sks4.nn import PooledHead, Pooling, S4Model, Summary, SummaryHead
-from sks4.training import Batches, S4Net
+from sks4.nn import FilterBank, PooledHead, S4Model, Summary, SummaryHead
+from sks4.training import Batches, RandomStream, S4Net
 
 _PENALTIES = np.geomspace(2**-18, 2**-4, 15)
 """Penalties, as shares of the squared norm of a typical sample. Of a class with one or two members,
@@ -29,20 +30,30 @@ _SHARPNESS = (0.1, 100.0)
 """Bounds of the factor that makes log-probabilities of regression scores."""
 
 _LEAST_SPREAD = 1e-3
-"""Summaries that vary by less, in units of the steps' standard deviation, are not blown up."""
+"""Summaries that vary by less, as shares or in units of a feature's scale, are not blown up."""
+
+_N_LIMITS = 8
+"""Number of quantiles of a feature above which its steps are counted."""
+
+_STEPS, _ALL_STEPS = 32, 2**14
+"""Number of steps of each sequence, and of all, that the quantiles are taken of."""
+
+_TRUST_IN_FILTERS = 2.0
+"""Features that are not trained are not fitted to the targets, so they are worth a lower penalty;
+see docs/benchmarks.rst."""
+
+_GOLDEN = (5**0.5 - 1) / 2
 
 
-class _EveryBlock(nn.Module):
-    """A function of the features of all blocks, in the place of a head."""
+class _Reader(nn.Module):
+    """A function of the features of all blocks and of a bank, in the place of a head."""
 
-    every_block: ClassVar[bool] = True
-
-    def __init__(self, read: Callable[[Tensor, Tensor | None], Tensor]) -> None:
+    def __init__(self, bank: FilterBank, read: Callable[[Tensor, Tensor | None], Tensor]) -> None:
         super().__init__()
-        self.read = read
+        self.bank, self.read = bank, read
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Map ``x (batch, length, d)`` to ``(batch, n)``."""
+        """Map ``x (batch, length, n_features)`` to ``(batch, ...)``."""
         return self.read(x, lengths)
 
 
@@ -69,35 +80,61 @@ def install_readout(
     model = cast(S4Model, net.module_)
     trained = cast(PooledHead, model.head)
     like = trained.linear.weight.detach()
+    backbone = model.backbone
+    with RandomStream(net.seed).installed():
+        bank = FilterBank(backbone.n_inputs * backbone.patch_size).to(like)
     try:
-        moments = _read(net, _moments, batches)
-        center, square = np.average(moments, axis=0, weights=weights).reshape(2, -1)
-        # what hardly varies shall not be blown up to the size of the rest
-        deviation = np.sqrt(np.maximum(square - center**2, 1e-6 * (1 + square)))
-        pool = Summary(like.new_tensor(center), like.new_tensor(deviation))
+        n_steps = min(_STEPS, max(1, _ALL_STEPS // len(targets)))
+        steps = _read(net, bank, partial(_some_steps, n_steps=n_steps), batches)
+        pool = _summary_of(steps.reshape(-1, backbone.n_features(bank)), like)
+        summaries = _read(net, bank, pool, batches)
+        n_summaries = summaries.shape[1] // backbone.n_features(bank)
+        trust = np.ones(backbone.n_features(bank))
+        trust[-bank.n_filters :] = _TRUST_IN_FILTERS
         weight, bias = ridge_readout(
-            _read(net, pool, batches),
+            summaries,
             targets,
             weights,
             n_classes=n_classes,
             label_smoothing=label_smoothing,
+            trust=np.tile(trust, n_summaries),
         )
     finally:
         model.head = trained
-    model.head = SummaryHead(trained, pool, like.new_tensor(weight), like.new_tensor(bias))
+    model.head = SummaryHead(trained, bank, pool, like.new_tensor(weight), like.new_tensor(bias))
 
 
 def _read(
-    net: S4Net, read: Callable[[Tensor, Tensor | None], Tensor], batches: Batches
+    net: S4Net,
+    bank: FilterBank,
+    read: Callable[[Tensor, Tensor | None], Tensor],
+    batches: Batches,
 ) -> np.ndarray:
-    """Return in float64 a function of the features of all blocks and the lengths."""
-    net.module_.head = _EveryBlock(read)
+    """Return in float64 a function of the features and the lengths."""
+    net.module_.head = _Reader(bank, read)
     return net.predict_dataset(batches.dataset, batches.batch_sampler).astype(np.float64)
 
 
-def _moments(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return means over time of features ``(batch, length, d)`` and of their squares."""
-    return Pooling("mean")(torch.cat([x, x * x], -1), lengths)
+def _some_steps(x: Tensor, lengths: Tensor | None, *, n_steps: int) -> Tensor:
+    """Return features at steps that are spread over each sequence, ``(batch, n_steps, d)``.
+
+    Multiples of the golden ratio, modulo 1, are spread evenly without a period of their own.
+    """
+    shares = torch.arange(1, n_steps + 1, device=x.device) * _GOLDEN % 1
+    if lengths is None:
+        lengths = torch.full((len(x),), x.shape[1], device=x.device)
+    positions = (shares * lengths[:, None]).long().clamp_(max=lengths[:, None] - 1)
+    return x[torch.arange(len(x), device=x.device)[:, None], positions]
+
+
+def _summary_of(steps: np.ndarray, like: Tensor) -> Summary:
+    """Return the summary with limits at quantiles of features ``(n_steps, d)``."""
+    shares = (np.arange(_N_LIMITS) + 0.5) / _N_LIMITS
+    variance, square = steps.var(axis=0), np.mean(steps**2, axis=0)
+    # what hardly varies shall not be blown up to the size of the rest
+    scale = np.sqrt(np.maximum(variance, 1e-6 * (1 + square)))
+    limits = np.quantile(steps, shares, axis=0)
+    return Summary(like.new_tensor(limits), like.new_tensor(scale))
 
 
 def ridge_readout(
@@ -107,6 +144,7 @@ def ridge_readout(
     *,
     n_classes: int,
     label_smoothing: float = 0.0,
+    trust: np.ndarray | float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the last layer of a classifier, by ridge regression on indicators of the classes.
 
@@ -125,6 +163,8 @@ def ridge_readout(
         Number of classes.
     label_smoothing : float, default=0.0
         Share of the target probability that goes evenly to all classes.
+    trust : ndarray of shape (n_summaries,) or float, default=1.0
+        Factor of each standardized summary; its weight is penalized by the square less.
 
     Returns
     -------
@@ -140,16 +180,16 @@ def ridge_readout(
     ridge = RidgeCV(penalties, scoring="neg_mean_squared_error", store_cv_results=True)
     mean = np.average(summaries, axis=0, weights=weights)
     variance = np.average((summaries - mean) ** 2, axis=0, weights=weights)
-    spread = np.maximum(np.sqrt(variance), _LEAST_SPREAD)
+    unit = np.maximum(np.sqrt(variance), _LEAST_SPREAD) / trust
     with (
         sklearn.config_context(enable_metadata_routing=False),  # weights go where they always do
         threadpool_limits(torch.get_num_threads(), user_api="blas"),  # threads are those of torch
     ):
-        ridge.fit((summaries - mean) / spread, indicators, sample_weight=weights)
+        ridge.fit((summaries - mean) / unit, indicators, sample_weight=weights)
     left_out = ridge.cv_results_.reshape(*indicators.shape, -1)
     left_out = left_out[..., np.flatnonzero(ridge.alpha_ == penalties)[0]]
     sharpness = _sharpness(left_out, _hedged(targets, n_classes, label_smoothing), weights)
-    weight = ridge.coef_.reshape(n_classes, -1) / spread
+    weight = ridge.coef_.reshape(n_classes, -1) / unit
     bias = np.reshape(ridge.intercept_, n_classes) - weight @ mean
     return np.ascontiguousarray(sharpness * weight), sharpness * bias
 

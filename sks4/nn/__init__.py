@@ -1,6 +1,7 @@
 """Torch modules around the mathematics of :mod:`sks4.ssm`."""
 
 from ._backbone import BackboneState, S4Backbone
+from ._bank import FilterBank
 from ._block import S4Block
 from ._forecast import S4ForecastModel
 from ._heads import HorizonHead, PooledHead, Pooling, PoolState, StepHead, Summary, SummaryHead
@@ -10,6 +11,7 @@ from ._stepper import ModelStepper, S4Stepper, StepperState
 
 __all__ = [
     "BackboneState",
+    "FilterBank",
     "HorizonHead",
     "ModelState",
     "ModelStepper",

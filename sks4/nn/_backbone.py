@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from sks4._validation import check_choice, check_integer
 
+from ._bank import FilterBank
 from ._block import NoNorm, S4Block, make_norm
 from ._lengths import check_lengths, real_steps
 
@@ -19,13 +20,14 @@ class BackboneState(NamedTuple):
 
     Attributes
     ----------
-    blocks : tuple of Tensors of shape (batch, d_model, d_state)
-        State of each block's layer after the last whole patch.
+    layers : tuple of Tensors of shape (batch, d_model, d_state)
+        State of each block's layer after the last whole patch, and of the filter bank if there is
+        one.
     pending : Tensor of shape (batch, fewer than patch_size, n_inputs)
         Samples that do not yet make a patch.
     """
 
-    blocks: tuple[Tensor | None, ...]
+    layers: tuple[Tensor | None, ...]
     pending: Tensor
 
 
@@ -102,7 +104,7 @@ class S4Backbone(nn.Module):
         lengths: Tensor | None = None,
         rate: float = 1.0,
         *,
-        every_block: bool = False,
+        bank: FilterBank | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Map whole sequences to features.
 
@@ -114,8 +116,9 @@ class S4Backbone(nn.Module):
             Number of real samples of each sequence; all of them if omitted.
         rate : float, default=1.0
             Sampling interval now over the one in training.
-        every_block : bool, default=False
-            Whether to return the features of all blocks side by side, ``n_layers * d_model``.
+        bank : FilterBank, optional
+            Filters of the patches. If given, the features of all blocks and those of the filters
+            are returned side by side, ``n_layers * d_model + n_filters``.
 
         Returns
         -------
@@ -131,9 +134,7 @@ class S4Backbone(nn.Module):
             real = real_steps(u, lengths)
             u = torch.where(real if u.dim() == 2 else real[..., None], u, 0)
             lengths = -(-lengths // self.patch_size)
-        x, _ = self._blocks(
-            self._patches(u), None, lengths, rate, return_state=False, every_block=every_block
-        )
+        x, _ = self._blocks(self._patches(u), None, lengths, rate, return_state=False, bank=bank)
         return x, lengths
 
     def advance(
@@ -142,7 +143,7 @@ class S4Backbone(nn.Module):
         state: BackboneState | None = None,
         rate: float = 1.0,
         *,
-        every_block: bool = False,
+        bank: FilterBank | None = None,
     ) -> tuple[Tensor, BackboneState]:
         """Go on with sequences of which a part has been seen.
 
@@ -154,7 +155,7 @@ class S4Backbone(nn.Module):
             From the call before; a new sequence starts if omitted.
         rate : float, default=1.0
             Sampling interval now over the one in training.
-        every_block : bool, default=False
+        bank : FilterBank, optional
             As for :meth:`forward`.
 
         Returns
@@ -168,21 +169,19 @@ class S4Backbone(nn.Module):
         self.check_rate(rate)
         cast(S4Block, self.blocks[0]).layer.check_has_state()
         if state is None:
-            state = BackboneState((None,) * len(self.blocks), u[:, :0])
+            state = BackboneState((), u[:, :0])
         u = torch.cat([state.pending, u], 1)
         whole = u.shape[1] // self.patch_size * self.patch_size
         pending = u[:, whole:]
         if whole == 0:
-            empty = u.new_empty(u.shape[0], 0, self.n_features(every_block))
-            return empty, BackboneState(state.blocks, pending)
+            empty = u.new_empty(u.shape[0], 0, self.n_features(bank))
+            return empty, BackboneState(state.layers, pending)
         patches = self._patches(u[:, :whole])
-        x, states = self._blocks(
-            patches, state.blocks, None, rate, return_state=True, every_block=every_block
-        )
+        x, states = self._blocks(patches, state.layers, None, rate, return_state=True, bank=bank)
         return x, BackboneState(states, pending)
 
     def finish(
-        self, state: BackboneState, rate: float = 1.0, *, every_block: bool = False
+        self, state: BackboneState, rate: float = 1.0, *, bank: FilterBank | None = None
     ) -> Tensor:
         """Return the features of the pending samples, of which there must be one at least.
 
@@ -191,11 +190,13 @@ class S4Backbone(nn.Module):
         missing = -state.pending.shape[1] % self.patch_size
         filled = functional.pad(state.pending, (0, 0, 0, missing))
         state = state._replace(pending=filled[:, :0])
-        return self.advance(filled, state, rate, every_block=every_block)[0]
+        return self.advance(filled, state, rate, bank=bank)[0]
 
-    def n_features(self, every_block: bool) -> int:
-        """Return the number of features of the last block, or of all."""
-        return self.d_model * (len(self.blocks) if every_block else 1)
+    def n_features(self, bank: FilterBank | None) -> int:
+        """Return the number of features of the last block, or of all with those of a bank."""
+        if bank is None:
+            return self.d_model
+        return self.d_model * len(self.blocks) + bank.n_filters
 
     def _patches(self, u: Tensor) -> Tensor:
         """Return ``(batch, length, n_inputs)`` as ``(batch, n_patches, patch_size * n_inputs)``."""
@@ -212,19 +213,23 @@ class S4Backbone(nn.Module):
         rate: float,
         *,
         return_state: bool,
-        every_block: bool = False,
+        bank: FilterBank | None = None,
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-        """Pass patches through the projection, the blocks and the last norm."""
+        """Pass patches through the projection, the blocks and the last norm; and a bank."""
         x = self.projection(patches)
-        before: list[Tensor] = []
+        states = states or (None,) * (len(self.blocks) + (bank is not None))
+        features: list[Tensor] = []
         new_states: list[Tensor | None] = []
-        for block, state in zip(self.blocks, states or (None,) * len(self.blocks), strict=True):
-            if every_block and new_states:
-                before.append(x)
+        for block, state in zip(self.blocks, states, strict=False):
             x, new_state = block(x, state, lengths, rate, return_state=return_state)
             new_states.append(new_state)
+            if bank is not None:
+                features.append(x)
         x = self.norm(x, lengths)
-        return torch.cat([*before, x], -1) if before else x, tuple(new_states)
+        if bank is None:
+            return x, tuple(new_states)
+        y, new_state = bank(patches, states[-1], lengths, rate, return_state=return_state)
+        return torch.cat([*features[:-1], x, y], -1), (*new_states, new_state)
 
     def _check_input(self, u: Tensor) -> None:
         """Raise if the input does not fit."""

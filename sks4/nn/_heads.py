@@ -2,19 +2,20 @@
 
 from abc import ABC, abstractmethod
 from functools import reduce
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from sks4._validation import check_choice, check_integer
 
+from ._bank import FilterBank
 from ._lengths import real_steps
 
 POOLINGS = ("mean", "last", "max")
 
-_AT_ONCE = 1024
-"""Steps that are summarized at once, so that the copies this takes stay small."""
+_AT_ONCE = 2**19
+"""Values that are summarized at once, so that the copies this takes stay in the cache."""
 
 
 class PoolState(NamedTuple):
@@ -112,74 +113,72 @@ class Pooling(Reduction):
 class Summary(Reduction):
     """Describe the values that each feature takes in a sequence, whatever their order.
 
-    Of each feature, centered and scaled: mean, maximum, and the shares of steps above -0.9, -0.15,
-    0.15 and 0.9, where a step counts in part within 0.125 of the limit, so that rounding has little
-    effect. Shares of steps above a limit are what the random convolutions of MiniRocket are
+    Of each feature: the shares of steps above some limits, and the maximum in units of its scale. A
+    step counts in part within 0.005 of a limit, in the same units, so that rounding has little
+    effect. Shares of steps above quantiles are what the random convolutions of MiniRocket are
     pooled by (Dempster et al. 2021, arXiv:2012.08791, section 3.3).
 
     Parameters
     ----------
-    center, scale : Tensor of shape (d_model,)
-        What is taken for 0 and 1 of each feature.
+    limits : Tensor of shape (n_limits, n_features)
+        Limits of each feature.
+    scale : Tensor of shape (n_features,)
+        What is taken for 1 of each feature.
     """
 
-    LIMITS = (-0.9, -0.15, 0.15, 0.9)
-    SLOPE = 4.0
-    PER_FEATURE = 2 + len(LIMITS)
+    WIDTH = 0.01
 
     is_sum = True
 
-    def __init__(self, center: Tensor, scale: Tensor) -> None:
+    def __init__(self, limits: Tensor, scale: Tensor) -> None:
         super().__init__()
-        self.center: Tensor
+        self.limits: Tensor
         self.scale: Tensor
-        self.register_buffer("center", center)
+        self.register_buffer("limits", limits)
         self.register_buffer("scale", scale)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Map ``x (batch, length, d_model)`` to ``(batch, 6 * d_model)``."""
+        """Map ``x (batch, length, n_features)`` to ``(batch, (n_limits + 1) * n_features)``."""
         if lengths is None:
             return self._averages(self._values(x, None), x.shape[1])
         return self._averages(self._values(x, real_steps(x, lengths)[..., None]), lengths[:, None])
 
     def summarize(self, x: Tensor) -> Tensor:
-        """Return sums and maxima of ``x (batch, length, d_model)``."""
+        """Return sums and maxima of ``x (batch, length, n_features)``."""
         return self._values(x, None)
 
     def combine(self, before: Tensor, after: Tensor) -> Tensor:
         """Return what is remembered of both."""
-        n_sums = self._n_sums
+        n_sums = self.limits.numel()
         largest = torch.maximum(before[:, n_sums:], after[:, n_sums:])
         return torch.cat([before[:, :n_sums] + after[:, :n_sums], largest], -1)
 
     def result(self, state: PoolState) -> Tensor:
-        """Return what has been pooled, ``(batch, 6 * d_model)``."""
+        """Return what has been pooled, ``(batch, (n_limits + 1) * n_features)``."""
         return self._averages(state.value, state.n_steps)
 
-    @property
-    def _n_sums(self) -> int:
-        return (self.PER_FEATURE - 1) * len(self.center)
+    def extra_repr(self) -> str:
+        """Show the sizes."""
+        return f"n_features={len(self.scale)}, n_limits={len(self.limits)}"
 
     def _values(self, x: Tensor, real: Tensor | None) -> Tensor:
-        """Return sums of the values and of the steps above each limit, then the maxima."""
-        pieces = x.split(_AT_ONCE, 1)
-        marks = [None] * len(pieces) if real is None else real.split(_AT_ONCE, 1)
+        """Return numbers of steps above each limit, then the maxima."""
+        n_steps = max(1, _AT_ONCE // max(1, len(x) * x.shape[2]))
+        pieces = x.split(n_steps, 1)
+        marks = [None] * len(pieces) if real is None else real.split(n_steps, 1)
         return reduce(self.combine, map(self._values_of_piece, pieces, marks))
 
     def _values_of_piece(self, x: Tensor, real: Tensor | None) -> Tensor:
-        z = (x - self.center) / self.scale
-        total = (z if real is None else torch.where(real, z, 0.0)).sum(1)
+        unit = self.WIDTH * self.scale
+        z = x / unit
         if real is not None:
             z = torch.where(real, z, -torch.inf)
-        above = [
-            torch.add(0.5 - self.SLOPE * limit, z, alpha=self.SLOPE).clamp_(0, 1).sum(1)
-            for limit in self.LIMITS
-        ]
-        return torch.cat([total, *above, z.amax(1)], -1)
+        above = [(z - start).clamp_(0, 1).sum(1) for start in self.limits / unit - 0.5]
+        return torch.cat([*above, self.WIDTH * z.amax(1)], -1)
 
     def _averages(self, value: Tensor, n_steps: int | Tensor) -> Tensor:
         """Divide the sums by the number of steps."""
-        n_sums = self._n_sums
+        n_sums = self.limits.numel()
         return torch.cat([value[:, :n_sums] / n_steps, value[:, n_sums:]], -1)
 
 
@@ -196,10 +195,9 @@ class PooledHead(nn.Module):
         How the features are reduced over time.
     """
 
-    every_block: ClassVar[bool] = False
-
     def __init__(self, d_model: int, n_outputs: int, pooling: str = "mean") -> None:
         super().__init__()
+        self.bank: FilterBank | None = None
         self.pool: Reduction = Pooling(pooling)
         self.linear = nn.Linear(d_model, check_integer("n_outputs", n_outputs))
 
@@ -237,27 +235,31 @@ class HorizonHead(PooledHead):
 
 
 class SummaryHead(PooledHead):
-    """One vector of scores for each sequence, from a summary of the features of all blocks.
+    """One vector of scores for each sequence, from a summary of many features.
 
-    Its weights are not found by the gradient, but by a regression on the summaries.
+    The features are those of all blocks and of a filter bank. The weights are not found by the
+    gradient, but by a regression on the summaries.
 
     Parameters
     ----------
     trained : PooledHead
         The head that the backbone was trained with; training goes on with it.
+    bank : FilterBank
+        Filters of the input.
     pool : Summary
-        Of the features of all blocks side by side.
-    weight : Tensor of shape (n_outputs, 6 * n_layers * d_model)
+        Of the features of all blocks and of the bank, side by side.
+    weight : Tensor of shape (n_outputs, n_summaries)
         Weights of the summaries.
     bias : Tensor of shape (n_outputs,)
         What is added.
     """
 
-    every_block = True
-
-    def __init__(self, trained: PooledHead, pool: Summary, weight: Tensor, bias: Tensor) -> None:
+    def __init__(
+        self, trained: PooledHead, bank: FilterBank, pool: Summary, weight: Tensor, bias: Tensor
+    ) -> None:
         nn.Module.__init__(self)
         self.trained = trained
+        self.bank = bank
         self.pool = pool
         # without memory there are no initial weights, which would be drawn at random
         self.linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
@@ -276,10 +278,9 @@ class StepHead(nn.Module):
         Number of parameters of the next step's distribution.
     """
 
-    every_block: ClassVar[bool] = False
-
     def __init__(self, d_model: int, n_outputs: int) -> None:
         super().__init__()
+        self.bank: FilterBank | None = None
         self.linear = nn.Linear(d_model, check_integer("n_outputs", n_outputs))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -113,8 +113,7 @@ class S4Model(nn.Module):
             Shape ``(batch, n_outputs)`` from the pooled head, ``(batch, horizon, n_outputs)`` from
             the horizon head, ``(batch, n_steps, n_outputs)`` from the step head.
         """
-        every_block = self.head.every_block
-        return self.head(*self.backbone(u, lengths, rate, every_block=every_block))
+        return self.head(*self.backbone(u, lengths, rate, bank=self.head.bank))
 
     def advance(
         self, u: Tensor, state: ModelState | None = None, rate: float = 1.0
@@ -146,16 +145,14 @@ class S4Model(nn.Module):
         ValueError
             If the model is bidirectional, or a shape or the rate is not valid.
         """
-        every_block = self.head.every_block
-        x, backbone = self.backbone.advance(
-            u, state.backbone if state else None, rate, every_block=every_block
-        )
+        bank = self.head.bank
+        x, backbone = self.backbone.advance(u, state.backbone if state else None, rate, bank=bank)
         if isinstance(self.head, StepHead):
             return self.head(x), ModelState(backbone, None)
         pooled = self.head.pool.update(x, state.pooled if state else None)
         complete = pooled
         if backbone.pending.shape[1]:
-            last = self.backbone.finish(backbone, rate, every_block=every_block)
+            last = self.backbone.finish(backbone, rate, bank=bank)
             complete = self.head.pool.update(last, pooled)
         assert complete is not None  # at least one sample has been seen
         return self.head.read(self.head.pool.result(complete)), ModelState(backbone, pooled)

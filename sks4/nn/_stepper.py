@@ -16,6 +16,7 @@ from sks4 import ssm as ops
 from sks4._validation import check_integer, check_positive
 
 from ._backbone import BackboneState, S4Backbone
+from ._bank import FilterBank
 from ._block import NoNorm, RealStepBatchNorm, S4Block
 from ._heads import PooledHead, PoolState
 from ._model import S4Model
@@ -32,18 +33,17 @@ _HALF = math.sqrt(0.5)
 class _Systems:
     """The systems of one layer, whose state moves in place.
 
-    The state is kept as complex numbers, for which the diagonal is one operation; everything else
-    works on the same memory as real numbers. What is read from a state, ``C x`` now and ``r x`` at
-    the next step, is read by one product.
+    The output is multiplied by `factor`. The state is kept as complex numbers, for which the
+    diagonal is one operation; everything else works on the same memory as real numbers. What is
+    read from a state, ``C x`` now and ``r x`` at the next step, is read by one product.
     """
 
-    def __init__(self, operator: ops.StepOperator, batch: int) -> None:
+    def __init__(self, operator: ops.StepOperator, batch: int, factor: float = 1.0) -> None:
         self.e = torch.complex(*operator.e)  # (H, N/2)
         self.minus_q = [-_interleaved(q) for q in operator.q.unbind(1)]  # rank times (H, N)
         self.B = _interleaved(operator.B_bar)
-        # The blocks take the output divided by sqrt(2), see _Block.
-        self.D = operator.D * _HALF
-        rows = torch.cat([operator.C[:, None] * _HALF, operator.r], 1)
+        self.D = operator.D * factor
+        rows = torch.cat([operator.C[:, None] * factor, operator.r], 1)
         self.readout = _interleaved(rows)  # (H, 1 + rank, N)
         self.z = self.e.new_zeros(batch, *self.e.shape)
         self.x = torch.view_as_real(self.z).flatten(-2)  # (batch, H, N), the same memory
@@ -84,7 +84,7 @@ class _Block:
     def __init__(self, block: S4Block, batch: int, rate: float) -> None:
         operator = block.layer.step_operator(rate)
         dtype = operator.D.dtype
-        self.systems = _Systems(operator, batch)
+        self.systems = _Systems(operator, batch, _HALF)
         self.norm, self.prenorm = _prepared_norm(block.norm, dtype), block.prenorm
         self.weight = (block.gate.weight.to(dtype) * _HALF).T.contiguous()  # (H, 2 H)
         self.bias = block.gate.bias.to(dtype, copy=True)
@@ -101,6 +101,18 @@ class _Block:
         return x if self.prenorm else self.norm(x)
 
 
+class _Bank:
+    """A filter bank, for a single step."""
+
+    def __init__(self, bank: FilterBank, batch: int, rate: float) -> None:
+        self.systems = _Systems(bank.layer.step_operator(rate), batch)
+        self.mix = bank.mix.clone()
+
+    def step(self, patch: Tensor) -> Tensor:
+        """Return the outputs of the filters; overwritten by the next call."""
+        return self.systems.step(patch @ self.mix)
+
+
 class S4Stepper:
     """A backbone that goes on patch by patch.
 
@@ -115,8 +127,9 @@ class S4Stepper:
         Number of sequences side by side.
     rate : float, default=1.0
         Sampling interval now over the one in training.
-    every_block : bool, default=False
-        Whether a step gives the features of all blocks side by side.
+    bank : FilterBank, optional
+        Filters of the patches. If given, a step gives the features of all blocks and those of the
+        filters side by side.
 
     Raises
     ------
@@ -142,7 +155,7 @@ class S4Stepper:
         batch: int = 1,
         rate: float = 1.0,
         *,
-        every_block: bool = False,
+        bank: FilterBank | None = None,
     ) -> None:
         check_integer("batch", batch)
         check_positive("rate", rate)
@@ -160,8 +173,11 @@ class S4Stepper:
         self._weight = weight  # (inputs, H)
         self._norm = _prepared_norm(backbone.norm, dtype)
         self._x = weight.new_empty(batch, backbone.d_model)
-        self._every_block = every_block
-        self._features = weight.new_empty(batch, len(blocks), backbone.d_model)
+        self._bank = None if bank is None else _Bank(bank, batch, rate)
+        self._systems = [part.systems for part in (*self._blocks, self._bank) if part is not None]
+        widths = [len(systems.D) for systems in self._systems]
+        self._features = weight.new_empty(batch, sum(widths))
+        self._parts = self._features.split(widths, 1)
 
     @torch.inference_mode()
     def step(self, patch: Tensor) -> Tensor:
@@ -174,41 +190,42 @@ class S4Stepper:
 
         Returns
         -------
-        Tensor of shape (batch, d_model) or (batch, n_layers * d_model)
+        Tensor of shape (batch, d_model) or (batch, n_layers * d_model + n_filters)
             Features; the memory may be used again by the next call.
         """
         if self._bias is None:
             x = torch.index_select(self._weight, 0, patch, out=self._x)
         else:
             x = torch.addmm(self._bias, patch, self._weight, out=self._x)
-        for i, block in enumerate(self._blocks):
+        if self._bank is None:
+            for block in self._blocks:
+                x = block.step(x)
+            return self._norm(x)
+        for block, part in zip(self._blocks, self._parts, strict=False):
             x = block.step(x)
-            if self._every_block:
-                self._features[:, i] = x
-        x = self._norm(x)
-        if not self._every_block:
-            return x
-        self._features[:, -1] = x
-        return self._features.flatten(1)
+            part.copy_(x)
+        self._parts[-2].copy_(self._norm(x))
+        self._parts[-1].copy_(self._bank.step(patch))
+        return self._features
 
     @property
     @torch.inference_mode()
     def state(self) -> tuple[Tensor, ...]:
-        """Copies of the layers' states, each ``(batch, d_model, d_state)``."""
-        return tuple(block.systems.state for block in self._blocks)
+        """Copies of the states of the layers, and of a bank, each ``(batch, H, N)``."""
+        return tuple(systems.state for systems in self._systems)
 
     @state.setter
     @torch.inference_mode()
     def state(self, states: tuple[Tensor, ...]) -> None:
-        for block, state in zip(self._blocks, states, strict=True):
-            block.systems.state = state
+        for systems, state in zip(self._systems, states, strict=True):
+            systems.state = state
 
     @torch.inference_mode()
     def reset(self) -> None:
         """Go back to the beginning of all sequences."""
-        for block in self._blocks:
-            block.systems.z.zero_()
-            block.systems.read.zero_()
+        for systems in self._systems:
+            systems.z.zero_()
+            systems.read.zero_()
 
 
 class StepperState(NamedTuple):
@@ -216,8 +233,8 @@ class StepperState(NamedTuple):
 
     Attributes
     ----------
-    blocks : tuple of Tensors of shape (batch, d_model, d_state)
-        States of the layers after the last whole patch.
+    layers : tuple of Tensors of shape (batch, d_model, d_state)
+        States of the blocks, and of a filter bank, after the last whole patch.
     patch : Tensor of shape (batch, patch_size, n_inputs)
         The patch that is being filled, zero behind `n_pending`.
     n_pending : int
@@ -228,7 +245,7 @@ class StepperState(NamedTuple):
         Number of whole patches.
     """
 
-    blocks: tuple[Tensor, ...]
+    layers: tuple[Tensor, ...]
     patch: Tensor
     n_pending: int
     pooled: Tensor
@@ -277,13 +294,13 @@ class ModelStepper:
             )
         self.model, self.rate = model, rate
         self._head, self._backbone = model.head, model.backbone
-        self._stepper = S4Stepper(model.backbone, batch, rate, every_block=model.head.every_block)
+        self._stepper = S4Stepper(model.backbone, batch, rate, bank=model.head.bank)
         self._allocate(batch)
 
     @torch.inference_mode()
     def _allocate(self, batch: int) -> None:
         like = self._stepper._x
-        n_features = self._backbone.n_features(self._head.every_block)
+        n_features = self._backbone.n_features(self._head.bank)
         pooled = self._head.pool.summarize(like.new_zeros(batch, 1, n_features))
         # a sum over millions of steps needs more digits than each of them
         self._pooled = torch.zeros_like(ops.wide(pooled) if self._head.pool.is_sum else pooled)
@@ -342,12 +359,12 @@ class ModelStepper:
     @property
     def state(self) -> StepperState:
         """A copy of all that is remembered."""
-        blocks, patch, pooled = self._stepper.state, self._patch.clone(), self._pooled.clone()
-        return StepperState(blocks, patch, self._n_pending, pooled, self._n_steps)
+        layers, patch, pooled = self._stepper.state, self._patch.clone(), self._pooled.clone()
+        return StepperState(layers, patch, self._n_pending, pooled, self._n_steps)
 
     @state.setter
     def state(self, state: StepperState) -> None:
-        self._stepper.state = state.blocks
+        self._stepper.state = state.layers
         self._patch, self._pooled = state.patch.clone(), state.pooled.clone()
         self._n_pending, self._n_steps = state.n_pending, state.n_steps
 
@@ -378,9 +395,8 @@ class ModelStepper:
     def _scan(self, u: Tensor) -> None:
         """Go on by many whole patches."""
         before = BackboneState(self._stepper.state, u[:, :0])
-        every_block = self._head.every_block
-        x, after = self._backbone.advance(u, before, self.rate, every_block=every_block)
-        self._stepper.state = cast(tuple[Tensor, ...], after.blocks)
+        x, after = self._backbone.advance(u, before, self.rate, bank=self._head.bank)
+        self._stepper.state = cast(tuple[Tensor, ...], after.layers)
         self._pool(x)
 
     def _pool(self, x: Tensor) -> None:

@@ -230,5 +230,5 @@ def test_all_models_have_summaries(waves, options):
     X, y = waves
     classifier = S4Classifier(**SMALL, **options).fit(X, y)
     assert np.isfinite(classifier.decision_function(X)).all()
-    n_summaries = 6 * SMALL["d_model"] * SMALL["n_layers"]
+    n_summaries = 9 * (SMALL["d_model"] * SMALL["n_layers"] + 256)
     assert classifier.net_.module_.head.linear.weight.shape == (3, n_summaries)

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from sks4.nn import HorizonHead, PooledHead, Pooling, StepHead, Summary, SummaryHead
+from sks4.nn import (
+    FilterBank,
+    HorizonHead,
+    PooledHead,
+    Pooling,
+    StepHead,
+    Summary,
+    SummaryHead,
+)
 
 REDUCTIONS = {"mean": lambda x: x.mean(0), "last": lambda x: x[-1], "max": lambda x: x.amax(0)}
 POOLINGS = pytest.mark.parametrize("pooling", REDUCTIONS)
@@ -51,55 +59,55 @@ def test_pooling_must_be_known():
         Pooling("man")
 
 
-def summarized(x, center, scale):
+LIMITS = torch.tensor([[-5.2, -5.0, 0.3], [-4.5, -4.99, 0.31]]).double()
+SCALE = torch.tensor([50.0, 1.0, 2.0]).double()
+
+
+def summarized(x, limits, scale):
     """Return the summary of one sequence ``(length, d)``, step by step."""
-    z = (x - center) / scale
     shares = [
-        torch.stack([torch.clip(4 * (step - limit) + 0.5, 0, 1) for step in z]).mean(0)
-        for limit in (-0.9, -0.15, 0.15, 0.9)
+        torch.stack([torch.clip((step - limit) / (0.01 * scale) + 0.5, 0, 1) for step in x]).mean(0)
+        for limit in limits
     ]
-    return torch.cat([z.mean(0), *shares, z.amax(0)])
+    return torch.cat([*shares, x.amax(0) / scale])
 
 
 @pytest.mark.parametrize("garbage", [1e6, float("inf"), float("nan")])
 def test_summary_describes_the_real_steps_alone(garbage):
     x, lengths = noise(4, 9, 3) - 5, torch.tensor([9, 4, 1, 8])
-    center, scale = torch.tensor([-5.0, -4.0, 0.0]).double(), torch.tensor([1.0, 0.5, 3.0]).double()
-    expected = [summarized(row[:n], center, scale) for row, n in zip(x, lengths, strict=True)]
+    expected = [summarized(row[:n], LIMITS, SCALE) for row, n in zip(x, lengths, strict=True)]
     for row, n in zip(x, lengths, strict=True):
         row[n:] = garbage
-    summary = Summary(center, scale)(x, lengths)
-    torch.testing.assert_close(summary, torch.stack(expected))
+    torch.testing.assert_close(Summary(LIMITS, SCALE)(x, lengths), torch.stack(expected))
 
 
 def test_summary_in_pieces_equals_summary_at_once():
-    x, pool, state = noise(4, 12, 3), Summary(*noise(2, 3).abs()), None
+    x, pool, state = noise(4, 12, 3) - 5, Summary(LIMITS, SCALE), None
     for piece in x.split([1, 0, 5, 2, 4], 1):
         state = pool.update(piece, state)
     torch.testing.assert_close(pool.result(state), pool(x))
 
 
-def test_long_summary_equals_that_of_its_steps():
+def test_long_summary_equals_that_of_its_steps(monkeypatch):
     """Beyond what is summarized at once, with lengths that end in other pieces."""
-    x, pool, lengths = noise(3, 2500, 2), Summary(*noise(2, 2).abs()), torch.tensor([2500, 1100, 7])
-    expected = [
-        summarized(row[:n], pool.center, pool.scale) for row, n in zip(x, lengths, strict=True)
-    ]
-    torch.testing.assert_close(pool(x, lengths), torch.stack(expected))
+    monkeypatch.setattr("sks4.nn._heads._AT_ONCE", 1000)  # 111 steps
+    x, lengths = noise(3, 250, 3) - 5, torch.tensor([250, 112, 7])
+    expected = [summarized(row[:n], LIMITS, SCALE) for row, n in zip(x, lengths, strict=True)]
+    torch.testing.assert_close(Summary(LIMITS, SCALE)(x, lengths), torch.stack(expected))
 
 
 def test_summary_is_continuous():
     """Values at a limit, as constant features have, must not jump by rounding."""
-    x = torch.tensor(Summary.LIMITS).double().expand(1, 50, 4)
-    pool = Summary(torch.zeros(4).double(), torch.ones(4).double())
-    torch.testing.assert_close(pool(x + 1e-9), pool(x), rtol=0, atol=1e-8)
+    pool = Summary(LIMITS, SCALE)
+    x = LIMITS[:1].expand(1, 50, 3)
+    torch.testing.assert_close(pool(x + 1e-9), pool(x), rtol=0, atol=1e-6)
 
 
 def test_heads_have_the_shapes_of_their_tasks():
     x, lengths = noise(4, 9, 3).float(), torch.tensor([9, 4, 1, 8])
-    pool = Summary(torch.zeros(3), torch.ones(3))
+    pool, bank = Summary(LIMITS.float(), SCALE.float()), FilterBank(1, n_filters=1)
     for head, shape in (
-        (SummaryHead(PooledHead(3, 5), pool, torch.ones(5, 18), torch.ones(5)), (4, 5)),
+        (SummaryHead(PooledHead(3, 5), bank, pool, torch.ones(5, 9), torch.ones(5)), (4, 5)),
         (PooledHead(3, 5), (4, 5)),
         (HorizonHead(3, 5, horizon=7), (4, 7, 5)),
         (StepHead(3, 5), (4, 9, 5)),

@@ -147,7 +147,7 @@ def test_state_of_a_stream_does_not_grow():
     sizes = set()
     for piece in noise(1, 400, N_INPUTS).split(40, 1):
         _, state = model.advance(piece, state)
-        tensors = [*state.backbone.blocks, state.backbone.pending, state.pooled.value]
+        tensors = [*state.backbone.layers, state.backbone.pending, state.pooled.value]
         sizes.add(sum(x.numel() for x in tensors))
     assert len(sizes) == 1
 

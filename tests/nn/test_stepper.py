@@ -154,10 +154,10 @@ def test_state_of_a_stepper_is_that_of_the_backbone():
     stepper = S4Stepper(backbone, batch=2)
     for t in range(12):
         stepper.step(u[:, t])
-    torch.testing.assert_close(stepper.state, state.blocks, **TOLERANCE)
+    torch.testing.assert_close(stepper.state, state.layers, **TOLERANCE)
     stepper.reset()
-    stepper.state = state.blocks
-    torch.testing.assert_close(stepper.state, state.blocks, rtol=0, atol=0)
+    stepper.state = state.layers
+    torch.testing.assert_close(stepper.state, state.layers, rtol=0, atol=0)
 
 
 def test_stepper_refuses_what_it_cannot_step():

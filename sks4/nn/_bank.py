@@ -1,0 +1,82 @@
+"""A bank of filters that are drawn, not trained: more views of the input than training finds."""
+
+import torch
+from torch import Tensor, nn
+
+from sks4._validation import check_integer
+
+from ._layer import S4Layer
+
+
+class FilterBank(nn.Module):
+    r"""Diagonal state space systems with random outputs, on random combinations of the inputs.
+
+    Their feedthrough is such that a constant input gives nothing,
+    :math:`D = C A^{-1} B`, at any sampling rate, since the zero-order hold is exact for constants.
+    What is left are changes over :math:`1/dt` steps and less. Without a gradient to follow, there
+    can be many: they are for a regression on a :class:`Summary` of their outputs, as are the
+    random convolutions of Rocket (Dempster et al. 2020, arXiv:1910.13051), whose kernels have
+    mean zero for the same reason.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Number of inputs.
+    n_filters : int, default=256
+        Number of filters.
+    d_state : int, default=8
+        Number of real state variables of each filter, even.
+    dt_min, dt_max : float, default=1e-2, 1.0
+        Range of the steps of the filters, drawn log-uniformly.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sks4 import nn
+    >>> bank = nn.FilterBank(2, n_filters=5)
+    >>> y, _ = bank(torch.ones(1, 5000, 2))
+    >>> y.shape, bool(y[:, -1].abs().max() < 1e-4)
+    (torch.Size([1, 5000, 5]), True)
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        n_filters: int = 256,
+        d_state: int = 8,
+        *,
+        dt_min: float = 1e-2,
+        dt_max: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.n_filters = check_integer("n_filters", n_filters)
+        mix = torch.randn(check_integer("n_inputs", n_inputs), n_filters)
+        self.mix: Tensor
+        self.register_buffer("mix", mix / mix.norm(dim=0))
+        self.layer = S4Layer(n_filters, d_state, ssm="s4d", dt_min=dt_min, dt_max=dt_max)
+        with torch.no_grad():
+            self.layer.D.copy_(-_response_to_constant(self.layer))
+        self.requires_grad_(False)
+
+    def forward(
+        self,
+        u: Tensor,
+        state: Tensor | None = None,
+        lengths: Tensor | None = None,
+        rate: float = 1.0,
+        *,
+        return_state: bool = True,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Map ``u (batch, length, n_inputs)`` to ``(batch, length, n_filters)``.
+
+        See :meth:`S4Layer.forward`.
+        """
+        return self.layer(u @ self.mix, state, lengths, rate, return_state=return_state)
+
+
+def _response_to_constant(layer: S4Layer) -> Tensor:
+    """Return what diagonal systems give in the end for an input of one, without ``D``, (H,)."""
+    operator = layer.step_operator()
+    minus_e = -torch.complex(*operator.e)
+    state = torch.complex(*operator.B_bar.chunk(2, -1)) / minus_e
+    return (operator.C * torch.cat([state.real, state.imag], -1)).sum(-1)

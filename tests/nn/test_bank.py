@@ -1,0 +1,74 @@
+"""Filters that are drawn, not trained: views of one system, constants, and other rates."""
+
+import pytest
+import torch
+
+from sks4.nn import FilterBank, S4Backbone
+
+
+@pytest.fixture
+def bank():
+    torch.manual_seed(0)
+    return FilterBank(3, n_filters=6).double()
+
+
+def noise(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1)).double()
+
+
+def test_filters_are_convolutions_of_a_mix_of_the_inputs(bank):
+    u = noise(1, 40, 3)
+    kernel = bank.layer.kernel(40)
+    kernel[:, 0] += bank.layer.D
+    mixed = (u @ bank.mix)[0].T
+    expected = [
+        sum(kernel[:, j] * mixed[:, t - j] for j in range(t + 1)) for t in range(u.shape[1])
+    ]
+    torch.testing.assert_close(bank(u)[0][0], torch.stack(expected), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(bank.mix.norm(dim=0), torch.ones(6).double())
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.5, 3.0])
+def test_constants_give_nothing_in_the_end(bank, rate):
+    u = torch.tensor([1.0, -2.0, 5.0]).double().expand(1, 10000, 3)
+    y, _ = bank(u, rate=rate)
+    assert y[:, :5].abs().max() > 0.1
+    assert y[:, -1].abs().max() < 1e-5  # the weights were drawn in single precision
+
+
+def test_filters_go_on_from_a_state(bank):
+    u = noise(2, 30, 3)
+    y, state = bank(u[:, :11])
+    rest, _ = bank(u[:, 11:], state)
+    torch.testing.assert_close(torch.cat([y, rest], 1), bank(u)[0])
+
+
+def test_filters_are_not_trained(bank):
+    assert not any(p.requires_grad for p in bank.parameters())
+    u = noise(1, 5, 3).requires_grad_()
+    bank(u)[0].sum().backward()
+    assert u.grad.abs().max() > 0
+
+
+def test_backbone_returns_all_blocks_and_the_filters():
+    torch.manual_seed(0)
+    backbone = S4Backbone(2, d_model=4, n_layers=2, d_state=4, patch_size=5).double()
+    bank = FilterBank(10, n_filters=6).double()
+    u = noise(1, 20, 2)
+    x, _ = backbone(u, bank=bank)
+    torch.testing.assert_close(x[..., 4:8], backbone(u)[0])
+    torch.testing.assert_close(x[..., 8:], bank(u.reshape(1, 4, 10))[0])
+    first, _ = backbone.blocks[0](backbone.projection(u.reshape(1, 4, 10)))
+    torch.testing.assert_close(x[..., :4], first)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: FilterBank(0), "n_inputs must be at least 1, got 0"),
+        (lambda: FilterBank(1, n_filters=0), "n_filters must be at least 1, got 0"),
+    ],
+)
+def test_sizes_must_be_one_at_least(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
