@@ -137,9 +137,10 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     readout : {"auto", "trained", "ridge"}, default="auto"
         Where the last layer comes from: "trained" with the rest, on the features pooled as
         `pooling` says; or "ridge", a ridge regression after the training, on a summary of the
-        features of all blocks (mean, maximum, and shares of steps above four limits), with penalty
-        and probabilities by leaving out each sequence in turn. "auto": "ridge" for fewer than
-        1,000 sequences, with `pooling="mean"`. `partial_fit` goes back to the trained one.
+        features of all blocks and of a bank of random filters (maximum, and shares of steps above
+        eight limits), with penalty and probabilities by leaving out each sequence in turn. "auto":
+        "ridge" for fewer than 1,000 sequences, with `pooling="mean"`. `partial_fit` goes back to
+        the trained one.
 
     Attributes
     ----------

@@ -2,8 +2,8 @@
 
 The gradient is a poor judge of the last layer where there are few sequences: it follows the
 features while they move, from their mean alone. With the features at rest, the regression on
-summaries of all blocks is solved exactly, and its penalty is chosen by leaving out each sequence
-in turn, which costs nothing more (generalized cross-validation).
+summaries of all blocks, and of filters that are not trained, is solved exactly, and its penalty is
+chosen by leaving out each sequence in turn, which costs nothing more.
 """
 
 from collections.abc import Callable

@@ -132,10 +132,11 @@ class Summary(Reduction):
 
     def __init__(self, limits: Tensor, scale: Tensor) -> None:
         super().__init__()
-        self.limits: Tensor
-        self.scale: Tensor
-        self.register_buffer("limits", limits)
-        self.register_buffer("scale", scale)
+        # a step counts in part over one unit from where it starts to count
+        self.unit: Tensor
+        self.start: Tensor
+        self.register_buffer("unit", self.WIDTH * scale)
+        self.register_buffer("start", limits / self.unit - 0.5)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Map ``x (batch, length, n_features)`` to ``(batch, (n_limits + 1) * n_features)``."""
@@ -149,7 +150,7 @@ class Summary(Reduction):
 
     def combine(self, before: Tensor, after: Tensor) -> Tensor:
         """Return what is remembered of both."""
-        n_sums = self.limits.numel()
+        n_sums = self.start.numel()
         largest = torch.maximum(before[:, n_sums:], after[:, n_sums:])
         return torch.cat([before[:, :n_sums] + after[:, :n_sums], largest], -1)
 
@@ -159,7 +160,7 @@ class Summary(Reduction):
 
     def extra_repr(self) -> str:
         """Show the sizes."""
-        return f"n_features={len(self.scale)}, n_limits={len(self.limits)}"
+        return f"n_features={len(self.unit)}, n_limits={len(self.start)}"
 
     def _values(self, x: Tensor, real: Tensor | None) -> Tensor:
         """Return numbers of steps above each limit, then the maxima."""
@@ -169,16 +170,18 @@ class Summary(Reduction):
         return reduce(self.combine, map(self._values_of_piece, pieces, marks))
 
     def _values_of_piece(self, x: Tensor, real: Tensor | None) -> Tensor:
-        unit = self.WIDTH * self.scale
-        z = x / unit
+        z = x / self.unit
         if real is not None:
             z = torch.where(real, z, -torch.inf)
-        above = [(z - start).clamp_(0, 1).sum(1) for start in self.limits / unit - 0.5]
-        return torch.cat([*above, self.WIDTH * z.amax(1)], -1)
+        if x.shape[1] == 1:  # all limits at once are fewer operations
+            above = (z - self.start).clamp_(0, 1)
+            return torch.cat([above, self.WIDTH * z], 1).flatten(1)
+        counts = [(z - start).clamp_(0, 1).sum(1) for start in self.start]
+        return torch.cat([*counts, self.WIDTH * z.amax(1)], -1)
 
     def _averages(self, value: Tensor, n_steps: int | Tensor) -> Tensor:
         """Divide the sums by the number of steps."""
-        n_sums = self.limits.numel()
+        n_sums = self.start.numel()
         return torch.cat([value[:, :n_sums] / n_steps, value[:, n_sums:]], -1)
 
 

@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 
 from sks4 import S4Classifier
 from sks4.estimators._auto import resolve_readout
-from sks4.estimators._readout import _PENALTIES, ridge_readout
+from sks4.estimators._readout import _PENALTIES, _some_steps, _summary_of, ridge_readout
 from sks4.nn import PooledHead, SummaryHead
 
 SMALL = {"d_model": 4, "n_layers": 2, "d_state": 4, "max_epochs": 3, "random_state": 0}
@@ -36,10 +36,14 @@ def waves():
     return [np.sin(step[name] * np.arange(rng.integers(40, 60))) for name in y], y
 
 
-def left_out(X, targets, weights, penalty):
-    """Return scores of each sample by the regression on all others, with the scaling of all."""
+def standardized(X, weights):
     mean = np.average(X, axis=0, weights=weights)
-    Z = (X - mean) / np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weights))
+    return (X - mean) / np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weights))
+
+
+def left_out(X, targets, weights, penalty, trust):
+    """Return scores of each sample by the regression on all others, with the scaling of all."""
+    Z = trust * standardized(X, weights)
     Y = 2.0 * (targets[:, None] == np.arange(3)) - 1
     keep = ~np.eye(len(Z), dtype=bool)
     w = weights / weights.mean()
@@ -51,11 +55,12 @@ def left_out(X, targets, weights, penalty):
     )
 
 
-def test_penalty_and_sharpness_are_the_best_for_samples_left_out(summaries):
+@pytest.mark.parametrize("trust", [1.0, np.geomspace(0.2, 5, 8)])
+def test_penalty_and_sharpness_are_the_best_for_samples_left_out(summaries, trust):
     X, targets, weights = summaries
-    weight, bias = ridge_readout(X, targets, weights, n_classes=3)
+    weight, bias = ridge_readout(X, targets, weights, n_classes=3, trust=trust)
     Y = 2.0 * (targets[:, None] == np.arange(3)) - 1
-    scores = {p: left_out(X, targets, weights, p) for p in 8 * _PENALTIES}
+    scores = {p: left_out(X, targets, weights, p, trust) for p in 8 * _PENALTIES}
     errors = {p: np.average(((s - Y) ** 2).mean(1), weights=weights) for p, s in scores.items()}
     best = min(errors, key=errors.get)
     factors = np.geomspace(0.1, 100, 4001)
@@ -65,10 +70,8 @@ def test_penalty_and_sharpness_are_the_best_for_samples_left_out(summaries):
         for f in factors
     ]
     factor = factors[np.argmin(losses)]
-    mean = np.average(X, axis=0, weights=weights)
-    deviation = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weights))
-    ridge = Ridge(best).fit((X - mean) / deviation, Y, sample_weight=weights / weights.mean())
-    expected = factor * ridge.predict((X - mean) / deviation)
+    Z = trust * standardized(X, weights)
+    expected = factor * Ridge(best).fit(Z, Y, sample_weight=weights / weights.mean()).predict(Z)
     np.testing.assert_allclose(X @ weight.T + bias, expected, rtol=1e-2)
 
 
@@ -86,6 +89,42 @@ def test_constant_summaries_are_not_blown_up(summaries):
     X[:, 3] = 1 + 1e-9 * np.random.default_rng(1).normal(size=30)
     weight, _ = ridge_readout(X, targets, weights, n_classes=3)
     assert np.abs(weight[:, 3]).max() * 1e-6 < 1e-3
+
+
+@pytest.mark.parametrize("lengths", [None, [100, 3, 1, 64]])
+def test_limits_are_taken_from_real_steps_all_over_a_sequence(lengths):
+    x = torch.arange(100.0)[:, None].expand(4, 100, 2)
+    real = None if lengths is None else torch.tensor(lengths)
+    steps = _some_steps(x, real, n_steps=32)
+    assert steps.shape == (4, 32, 2)
+    for row, length in zip(steps[..., 0], lengths or [100] * 4, strict=True):
+        found = row.unique()
+        assert found.min() >= 0
+        assert found.max() < length
+        gaps = torch.cat([found, torch.tensor([length])]).diff(prepend=torch.tensor([0]))
+        assert gaps.max() <= 1 + 0.06 * length
+
+
+def test_limits_are_quantiles():
+    steps = np.random.default_rng(0).exponential([1.0, 100.0, 0.0], (8000, 3))
+    steps[:, 2] = 7  # constant
+    summary = _summary_of(steps, torch.zeros(1).double())
+    shares = summary(torch.as_tensor(steps)[None])[0, :-3].reshape(8, 3)
+    expected = 1 - (torch.arange(8) + 0.5) / 8
+    torch.testing.assert_close(shares[:, 0], expected.double(), atol=0.003, rtol=0)
+    torch.testing.assert_close(shares[:, 1], shares[:, 0], atol=0.003, rtol=0)
+    np.testing.assert_allclose(summary.unit[:2], 0.01 * steps.std(axis=0)[:2])
+    assert summary.unit[2] > 1e-5  # not blown up
+
+
+def test_filters_follow_random_state(waves):
+    X, y = waves
+    outputs = [
+        S4Classifier(**SMALL | {"random_state": seed}).fit(X, y).net_.module_.head.bank.layer.C
+        for seed in (0, 0, 1)
+    ]
+    torch.testing.assert_close(outputs[0], outputs[1], rtol=0, atol=0)
+    assert not torch.equal(outputs[0], outputs[2])
 
 
 @pytest.mark.parametrize(
