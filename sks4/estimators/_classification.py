@@ -113,8 +113,9 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     compile : bool, default=False
         Whether to compile the model with ``torch.compile``.
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial weights, dropout, batches and the validation split. With an int, two
-        fits are identical on a CPU at equal numbers of threads. None: another one in each fit.
+        Seed of the initial weights, dropout, batches, the validation split and random filters. With
+        an int, two fits are identical on a CPU at equal numbers of threads. None: another one in
+        each fit.
         Global generators are neither used nor changed, unless passed.
     verbose : {0, 1, 2}, default=0
         1: a progress bar, if stderr is a terminal. 2: a line for each epoch.
@@ -155,7 +156,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     best_epoch_ : int
         Epoch of the weights that are kept, from 1; the last one without early stopping.
     n_parameters_ : int
-        Number of parameters of the model.
+        Number of parameters of the model, with those of random filters.
     readout_ : {"trained", "ridge"}
         Where the last layer comes from.
     patch_size_ : int

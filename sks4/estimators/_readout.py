@@ -23,8 +23,8 @@ from sks4.nn import FilterBank, PooledHead, S4Model, Summary, SummaryHead
 from sks4.training import Batches, RandomStream, S4Net
 
 _PENALTIES = np.geomspace(2**-18, 2**-4, 15)
-"""Penalties, as shares of the squared norm of a typical sample. Of a class with one or two members,
-none or half is left when one is left out, which would always ask for a larger penalty."""
+"""Penalties, as shares of the number of summaries. Of a class with one or two members, none or half
+is left when one is left out, which would always ask for a larger penalty."""
 
 _SHARPNESS = (0.1, 100.0)
 """Bounds of the factor that makes log-probabilities of regression scores."""
@@ -39,8 +39,8 @@ _STEPS, _ALL_STEPS = 32, 2**14
 """Number of steps of each sequence, and of all, that the quantiles are taken of."""
 
 _TRUST_IN_FILTERS = 2.0
-"""Features that are not trained are not fitted to the targets, so they are worth a lower penalty;
-see docs/benchmarks.rst."""
+"""Features that are not trained are not fitted to the targets either, so they deserve a lower
+penalty. Chosen on halves of the training sets, see docs/benchmarks.rst."""
 
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -164,7 +164,7 @@ def ridge_readout(
     label_smoothing : float, default=0.0
         Share of the target probability that goes evenly to all classes.
     trust : ndarray of shape (n_summaries,) or float, default=1.0
-        Factor of each standardized summary; its weight is penalized by the square less.
+        Factor of each standardized summary; its weight is penalized less, by the square of it.
 
     Returns
     -------

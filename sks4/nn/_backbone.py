@@ -22,7 +22,7 @@ class BackboneState(NamedTuple):
     ----------
     layers : tuple of Tensors of shape (batch, d_model, d_state)
         State of each block's layer after the last whole patch, and of the filter bank if there is
-        one.
+        one; none before the first whole patch.
     pending : Tensor of shape (batch, fewer than patch_size, n_inputs)
         Samples that do not yet make a patch.
     """
@@ -216,8 +216,14 @@ class S4Backbone(nn.Module):
         bank: FilterBank | None = None,
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """Pass patches through the projection, the blocks and the last norm; and a bank."""
+        n_states = len(self.blocks) + (bank is not None)
+        states = states or (None,) * n_states
+        if len(states) != n_states:
+            raise ValueError(
+                f"state must have a part for each block, and one for a filter bank, {n_states} in "
+                f"all, got {len(states)}. Go on with the bank, or without, that it began with."
+            )
         x = self.projection(patches)
-        states = states or (None,) * (len(self.blocks) + (bank is not None))
         features: list[Tensor] = []
         new_states: list[Tensor | None] = []
         for block, state in zip(self.blocks, states, strict=False):

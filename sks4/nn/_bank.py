@@ -11,12 +11,12 @@ from ._layer import S4Layer
 class FilterBank(nn.Module):
     r"""Diagonal state space systems with random outputs, on random combinations of the inputs.
 
-    Their feedthrough is such that a constant input gives nothing,
+    Their feedthrough is such that a constant input gives nothing in the end,
     :math:`D = C A^{-1} B`, at any sampling rate, since the zero-order hold is exact for constants.
     What is left are changes over :math:`1/dt` steps and less. Without a gradient to follow, there
     can be many: they are for a regression on a :class:`Summary` of their outputs, as are the
     random convolutions of Rocket (Dempster et al. 2020, arXiv:1910.13051), whose kernels have
-    mean zero for the same reason.
+    mean zero, too.
 
     Parameters
     ----------
@@ -71,7 +71,9 @@ class FilterBank(nn.Module):
 
         See :meth:`S4Layer.forward`.
         """
-        return self.layer(u @ self.mix, state, lengths, rate, return_state=return_state)
+        with torch.autocast(u.device.type, enabled=False):  # as in the layer
+            mixed = u.to(self.mix.dtype) @ self.mix
+        return self.layer(mixed, state, lengths, rate, return_state=return_state)
 
 
 def _response_to_constant(layer: S4Layer) -> Tensor:

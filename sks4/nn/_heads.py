@@ -14,8 +14,9 @@ from ._lengths import real_steps
 
 POOLINGS = ("mean", "last", "max")
 
-_AT_ONCE = 2**19
-"""Values that are summarized at once, so that the copies this takes stay in the cache."""
+_AT_ONCE, _ROWS = 2**19, 32
+"""Values, and sequences, that are summarized at once, so that what this takes stays in the cache,
+and the steps are more than the limits."""
 
 
 class PoolState(NamedTuple):
@@ -115,8 +116,8 @@ class Summary(Reduction):
 
     Of each feature: the shares of steps above some limits, and the maximum in units of its scale. A
     step counts in part within 0.005 of a limit, in the same units, so that rounding has little
-    effect. Shares of steps above quantiles are what the random convolutions of MiniRocket are
-    pooled by (Dempster et al. 2021, arXiv:2012.08791, section 3.3).
+    effect. Rocket pools its random convolutions by maximum and share (Dempster et al. 2020,
+    arXiv:1910.13051); limits at quantiles are those of MiniRocket (2021, arXiv:2012.08791).
 
     Parameters
     ----------
@@ -164,7 +165,14 @@ class Summary(Reduction):
 
     def _values(self, x: Tensor, real: Tensor | None) -> Tensor:
         """Return numbers of steps above each limit, then the maxima."""
-        n_steps = max(1, _AT_ONCE // max(1, len(x) * x.shape[2]))
+        if x.shape[1] == 1:
+            return self._values_of_piece(x, real)
+        rows = x.split(_ROWS)
+        marks = [None] * len(rows) if real is None else real.split(_ROWS)
+        return torch.cat([self._values_of_rows(*pair) for pair in zip(rows, marks, strict=True)])
+
+    def _values_of_rows(self, x: Tensor, real: Tensor | None) -> Tensor:
+        n_steps = max(1, _AT_ONCE // (len(x) * x.shape[2]))
         pieces = x.split(n_steps, 1)
         marks = [None] * len(pieces) if real is None else real.split(n_steps, 1)
         return reduce(self.combine, map(self._values_of_piece, pieces, marks))
@@ -209,7 +217,7 @@ class PooledHead(nn.Module):
         return self.read(self.pool(x, lengths))
 
     def read(self, pooled: Tensor) -> Tensor:
-        """Map pooled features ``(batch, d_model)`` to the output."""
+        """Map pooled features ``(batch, n)`` to the output."""
         return self.linear(pooled)
 
 

@@ -19,7 +19,7 @@ class ModelState(NamedTuple):
     Attributes
     ----------
     backbone : BackboneState
-        States of the blocks and pending samples.
+        States of the layers and pending samples.
     pooled : PoolState or None
         Features pooled over the whole patches so far.
     """

@@ -106,7 +106,7 @@ class _Bank:
 
     def __init__(self, bank: FilterBank, batch: int, rate: float) -> None:
         self.systems = _Systems(bank.layer.step_operator(rate), batch)
-        self.mix = bank.mix.clone()
+        self.mix = bank.mix.to(self.systems.D.dtype, copy=True)
 
     def step(self, patch: Tensor) -> Tensor:
         """Return the outputs of the filters; overwritten by the next call."""
@@ -344,7 +344,7 @@ class ModelStepper:
 
     @torch.inference_mode()
     def read(self, features: Tensor) -> Tensor:
-        """Return the output of the head for pooled features ``(batch, d_model)``."""
+        """Return the output of the head for pooled features ``(batch, n)``."""
         return self._head.read(features.to(self._head.linear.weight.dtype))
 
     def output(self) -> Tensor:

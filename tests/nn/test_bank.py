@@ -36,6 +36,12 @@ def test_constants_give_nothing_in_the_end(bank, rate):
     assert y[:, -1].abs().max() < 1e-5  # the weights were drawn in single precision
 
 
+def test_samples_that_are_held_twice_as_long_give_the_same_at_half_the_rate(bank):
+    u = noise(1, 30, 3)
+    twice, _ = bank(u.repeat_interleave(2, 1), rate=0.5)
+    torch.testing.assert_close(twice[:, 1::2], bank(u)[0])
+
+
 def test_filters_go_on_from_a_state(bank):
     u = noise(2, 30, 3)
     y, state = bank(u[:, :11])
@@ -60,6 +66,22 @@ def test_backbone_returns_all_blocks_and_the_filters():
     torch.testing.assert_close(x[..., 8:], bank(u.reshape(1, 4, 10))[0])
     first, _ = backbone.blocks[0](backbone.projection(u.reshape(1, 4, 10)))
     torch.testing.assert_close(x[..., :4], first)
+
+
+def test_a_state_goes_on_with_the_filters_it_began_with(bank):
+    backbone, u = S4Backbone(3, 4, 2, d_state=4).double(), noise(1, 9, 3)
+    for begins, goes_on in ((None, bank), (bank, None)):
+        _, state = backbone.advance(u, bank=begins)
+        with pytest.raises(ValueError, match="state must have a part for each block"):
+            backbone.advance(u, state, bank=goes_on)
+
+
+def test_filters_are_as_exact_under_autocast(bank):
+    u = 300 + noise(1, 50, 3).float()
+    bank = bank.float()
+    expected, _ = bank(u)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(bank(u)[0], expected)
 
 
 @pytest.mark.parametrize(

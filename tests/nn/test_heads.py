@@ -88,10 +88,11 @@ def test_summary_in_pieces_equals_summary_at_once():
     torch.testing.assert_close(pool.result(state), pool(x))
 
 
-def test_long_summary_equals_that_of_its_steps(monkeypatch):
+def test_large_summary_equals_that_of_its_steps(monkeypatch):
     """Beyond what is summarized at once, with lengths that end in other pieces."""
-    monkeypatch.setattr("sks4.nn._heads._AT_ONCE", 1000)  # 111 steps
-    x, lengths = noise(3, 250, 3) - 5, torch.tensor([250, 112, 7])
+    monkeypatch.setattr("sks4.nn._heads._AT_ONCE", 1000)
+    monkeypatch.setattr("sks4.nn._heads._ROWS", 2)  # 166 steps, then 333
+    x, lengths = noise(3, 400, 3) - 5, torch.tensor([400, 167, 7])
     expected = [summarized(row[:n], LIMITS, SCALE) for row, n in zip(x, lengths, strict=True)]
     torch.testing.assert_close(Summary(LIMITS, SCALE)(x, lengths), torch.stack(expected))
 

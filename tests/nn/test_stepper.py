@@ -81,6 +81,15 @@ def test_pushes_of_any_size_equal_one_pass(pieces, patch_size, pooling, norm, pr
         torch.testing.assert_close(stepper.output(), model(u[:, :seen]), **TOLERANCE)
 
 
+@pytest.mark.parametrize("n_steps", [3, 90])  # stepped, and scanned
+def test_steps_of_a_summary_carry_the_rate(n_steps):
+    model, u = make(head="summary"), noise(2, n_steps, N_INPUTS)
+    expected = model(u, rate=0.5)
+    torch.testing.assert_close(pushed(model, u, 90, rate=0.5).output(), expected, **TOLERANCE)
+    torch.testing.assert_close(model.advance(u, rate=0.5)[0], expected, **TOLERANCE)
+    assert not torch.allclose(model(u), expected)
+
+
 @pytest.mark.parametrize("kind", ["s4", "s4d"])
 def test_long_stream_in_single_precision_keeps_to_the_truth(kind):
     model = make(ssm=kind, dt_min=1e-4, dt_max=1e-2)
@@ -90,9 +99,13 @@ def test_long_stream_in_single_precision_keeps_to_the_truth(kind):
     torch.testing.assert_close(stepper.output().double(), model(u), rtol=0, atol=3e-6)
 
 
+HEADS = pytest.mark.parametrize("head", ["pooled", "summary"])
+
+
+@HEADS
 @pytest.mark.parametrize(("patch_size", "n_steps"), [(1, 10), (1, 90), (4, 10), (4, 90)])
-def test_stepper_goes_on_from_a_pickle_and_from_a_copy(patch_size, n_steps):
-    model, u = make(patch_size=patch_size), noise(2, 20 + n_steps, N_INPUTS)
+def test_stepper_goes_on_from_a_pickle_and_from_a_copy(patch_size, n_steps, head):
+    model, u = make(patch_size=patch_size, head=head), noise(2, 20 + n_steps, N_INPUTS)
     stepper = pushed(model, u[:, :n_steps], 3)
     others = [copy.deepcopy(stepper), pickle.loads(pickle.dumps(stepper))]
     assert others[0].model is model
@@ -102,17 +115,19 @@ def test_stepper_goes_on_from_a_pickle_and_from_a_copy(patch_size, n_steps):
         torch.testing.assert_close(other.output(), model(u), **TOLERANCE)
 
 
-def test_reset_stepper_begins_anew():
-    model, u = make(patch_size=3), noise(2, 20, N_INPUTS)
+@HEADS
+def test_reset_stepper_begins_anew(head):
+    model, u = make(patch_size=3, head=head), noise(2, 20, N_INPUTS)
     stepper = pushed(model, 5 * u, 4)
     stepper.reset()
     stepper.push(u)
     torch.testing.assert_close(stepper.output(), model(u), **TOLERANCE)
 
 
+@HEADS
 @pytest.mark.parametrize("patch_size", [1, 4])
-def test_output_does_not_change_what_is_remembered(patch_size):
-    model, u = make(patch_size=patch_size), noise(2, 31, N_INPUTS)
+def test_output_does_not_change_what_is_remembered(patch_size, head):
+    model, u = make(patch_size=patch_size, head=head), noise(2, 31, N_INPUTS)
     watched, unwatched = (ModelStepper(model, 2) for _ in range(2))
     for piece in u.split(1, 1):
         for stepper in (watched, unwatched):
