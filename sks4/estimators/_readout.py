@@ -178,9 +178,9 @@ def ridge_readout(
     # with a scorer, the predictions of samples left out are kept, not their errors
     penalties = summaries.shape[1] * _PENALTIES
     ridge = RidgeCV(penalties, scoring="neg_mean_squared_error", store_cv_results=True)
-    mean = np.average(summaries, axis=0, weights=weights)
-    variance = np.average((summaries - mean) ** 2, axis=0, weights=weights)
-    unit = np.maximum(np.sqrt(variance), _LEAST_SPREAD) / trust
+    # without weights: what hardly counts shall not lie far outside of the scale
+    mean = summaries.mean(axis=0)
+    unit = np.maximum(summaries.std(axis=0), _LEAST_SPREAD) / trust
     with (
         sklearn.config_context(enable_metadata_routing=False),  # weights go where they always do
         threadpool_limits(torch.get_num_threads(), user_api="blas"),  # threads are those of torch

@@ -73,8 +73,8 @@ def test_benchmark_ends_with_one_line_when_data_is_missing(monkeypatch, folder):
 def test_fingerprint_is_of_the_method():
     prints = {method: bench.fingerprint(method) for method in bench.METHODS}
     assert prints["minirocket"] == prints["minirocket_standardized"]
-    assert prints["s4"] == prints["s4_trained"]
-    assert len(set(prints.values())) == len(prints) - 2
+    assert prints["s4"] == prints["s4_trained"] == prints["s4_one_epoch"]
+    assert len(set(prints.values())) == len(prints) - 3
 
 
 def test_s4_has_nothing_but_its_defaults():
