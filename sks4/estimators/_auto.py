@@ -17,6 +17,9 @@ from sks4.exceptions import MemoryLengthWarning
 # One step costs about 10 kB of activations at the default size of the model, so a batch stays well
 # below 1 GB; the matrix products gain nothing from larger ones.
 MAX_TOKENS = 2**16
+# Without gradients, and on a CPU, smaller batches are as fast, since more of them stays in the
+# cache, and take a third of the memory or less.
+EVALUATION_TOKENS = 2**14
 
 # A cosine schedule needs about so many optimizer steps to come to rest on small data ...
 _OPTIMIZER_STEPS = 1000

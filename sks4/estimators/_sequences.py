@@ -6,11 +6,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, validate_data
 
 from sks4.data import BucketBatchSampler, Panel, SequenceEncoder, as_panel
-from sks4.estimators._auto import MAX_TOKENS
+from sks4.estimators._auto import EVALUATION_TOKENS, MAX_TOKENS, resolve_device
 from sks4.estimators._base import S4Estimator
 
 
@@ -102,9 +103,12 @@ class SequenceS4(S4Estimator):
         )
 
     def _evaluation_sampler(self, panel: Panel) -> BucketBatchSampler:
-        """Return batches to evaluate, as large as memory allows."""
+        """Return batches to evaluate: what fits the cache of a CPU, or the memory of a GPU."""
+        # a fitted net stays where it is, even if it was read where its device does not exist
+        device = self.net_.device if self.__sklearn_is_fitted__() else resolve_device(self.device)
+        max_tokens = EVALUATION_TOKENS if torch.device(device).type == "cpu" else MAX_TOKENS
         return BucketBatchSampler(
-            self._steps(panel), len(panel), max_tokens=MAX_TOKENS, shuffle=False
+            self._steps(panel), len(panel), max_tokens=max_tokens, shuffle=False
         )
 
     def __sklearn_tags__(self) -> Any:

@@ -301,7 +301,7 @@ class SupervisedS4(SequenceS4):
         return Batches(self._dataset(samples, rate), sampler)
 
     def _batches(self, samples: LabeledSequences, rate: float) -> Batches:
-        """Return batches to evaluate, as large as memory allows."""
+        """Return batches to evaluate."""
         return Batches(self._dataset(samples, rate), self._evaluation_sampler(samples.panel))
 
     # ------------------------------------------------------------------ prediction

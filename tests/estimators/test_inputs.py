@@ -165,7 +165,7 @@ def test_prediction_does_not_depend_on_the_size_of_batches(make_classifier, wave
     X, y = waves
     classifier = make_classifier(patch_size=3, norm="batch", pooling="max").fit(X, y)
     expected = classifier.predict_proba(X)
-    monkeypatch.setattr("sks4.estimators._sequences.MAX_TOKENS", 20)
+    monkeypatch.setattr("sks4.estimators._sequences.EVALUATION_TOKENS", 20)
     assert_allclose(classifier.predict_proba(X), expected, rtol=ROUNDING)
 
 
