@@ -15,8 +15,8 @@ from ._lengths import real_steps
 POOLINGS = ("mean", "last", "max")
 
 _AT_ONCE, _ROWS = 2**19, 32
-"""Values, and sequences, that are summarized at once, so that what this takes stays in the cache,
-and the steps are more than the limits."""
+"""Values, and sequences, that are summarized at once: few enough that copies of them stay in the
+cache, and enough steps of each that what an operation costs by itself does not count."""
 
 
 class PoolState(NamedTuple):
