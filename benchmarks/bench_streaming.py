@@ -98,11 +98,11 @@ def advancing(model: S4Model, size: Size) -> Callable[[], Any]:
 def dense_stepping(model: S4Model, size: Size) -> Callable[[], Any]:
     """Return the systems of all layers by dense matrices: one product for each, nothing else."""
     layers = [module for module in model.modules() if isinstance(module, S4Layer)]
-    shape = (size.d_model, size.n_streams, 1 + size.d_state)
-    operands = [
-        (torch.zeros(shape), dense_operator(layer.step_operator()), torch.empty(shape))
-        for layer in layers
-    ]
+    operands = []
+    for layer in layers:
+        shape = (layer.d_model, size.n_streams, 1 + layer.d_state)
+        operator = dense_operator(layer.step_operator())
+        operands.append((torch.zeros(shape), operator, torch.empty(shape)))
 
     @torch.inference_mode()
     def step() -> None:
