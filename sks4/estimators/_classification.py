@@ -115,8 +115,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     random_state : int, RandomState instance or None, default=None
         Seed of the initial weights, dropout, batches, the validation split and random filters. With
         an int, two fits are identical on a CPU at equal numbers of threads. None: another one in
-        each fit.
-        Global generators are neither used nor changed, unless passed.
+        each fit. Global generators are neither used nor changed, unless passed.
     verbose : {0, 1, 2}, default=0
         1: a progress bar, if stderr is a terminal. 2: a line for each epoch.
     net_callbacks : list or None, default=None

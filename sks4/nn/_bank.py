@@ -73,9 +73,6 @@ class FilterBank(nn.Module):
         """
         with torch.autocast(u.device.type, enabled=False):  # as in the layer
             mixed = u.to(self.mix.dtype) @ self.mix
-        if u.shape[1] == 1 and return_state:
-            y, state = self.layer.step(mixed[:, 0], state, rate)
-            return y[:, None], state
         return self.layer(mixed, state, lengths, rate, return_state=return_state)
 
 

@@ -66,11 +66,7 @@ class S4Block(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Map ``u (batch, length, d_model)`` to the same shape; see :meth:`S4Layer.forward`."""
         x = self.norm(u, lengths) if self.prenorm else u
-        if x.shape[1] == 1 and return_state and not self.layer.bidirectional:
-            y, state = self.layer.step(x[:, 0], state, rate)
-            y = y[:, None]
-        else:
-            y, state = self.layer(x, state, lengths, rate, return_state=return_state)
+        y, state = self.layer(x, state, lengths, rate, return_state=return_state)
         y = self.dropout(functional.gelu(y))
         y = u + self.dropout(functional.glu(self.gate(y), -1))
         return (y if self.prenorm else self.norm(y, lengths)), state

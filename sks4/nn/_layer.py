@@ -149,6 +149,9 @@ class S4Layer(nn.Module):
         """
         self._check_input(u, state, lengths)
         rate = check_positive("rate", rate)
+        if return_state and not self.bidirectional and u.shape[1] == 1:
+            y, state = self._step(u[:, 0], state, rate)
+            return y[:, None], state
         with torch.autocast(u.device.type, enabled=False):
             y, last = self._runner()(u.to(self._dtype), state, lengths, rate, return_state)
         return y.to(u.dtype), last
@@ -183,7 +186,9 @@ class S4Layer(nn.Module):
             raise ValueError(f"u must have shape (batch, {self.d_model}), got {tuple(u.shape)}.")
         self.check_has_state()
         self._check_input(u[:, None], state, None)
-        rate = check_positive("rate", rate)
+        return self._step(u, state, check_positive("rate", rate))
+
+    def _step(self, u: Tensor, state: Tensor | None, rate: float) -> tuple[Tensor, Tensor]:
         if state is None:
             state = torch.zeros(*u.shape, self.d_state, dtype=self._dtype, device=u.device)
         with torch.autocast(u.device.type, enabled=False):

@@ -16,6 +16,7 @@ N_INPUTS = 2
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-10}
 NORMS = ["layer", "batch", None]
 POOLINGS = ["mean", "last", "max"]
+HEADS = pytest.mark.parametrize("head", ["pooled", "summary"])
 
 
 def noise(*shape, seed=1):
@@ -97,9 +98,6 @@ def test_long_stream_in_single_precision_keeps_to_the_truth(kind):
     stepper = pushed(copy.deepcopy(model).float(), u.float(), 1)
     # the steps are as small as they come: their rounding must not add up
     torch.testing.assert_close(stepper.output().double(), model(u), rtol=0, atol=3e-6)
-
-
-HEADS = pytest.mark.parametrize("head", ["pooled", "summary"])
 
 
 @HEADS
