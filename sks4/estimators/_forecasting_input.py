@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import _num_samples, check_consistent_length, validate_data
 
-from sks4.estimators._base import S4Estimator
+from sks4.estimators._old_base import S4Estimator
 from sks4.estimators._calendar import CYCLES, CalendarFeatures
 from sks4.estimators._observations import (
     Observations,
