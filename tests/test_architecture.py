@@ -96,7 +96,7 @@ def reach_violations(tree, file):
             continue
         if part and other not in MAY_IMPORT[part]:
             yield f"{file}: {part} must not import {name}"
-        if any(step.startswith("_") for step in inside):
+        if any(step.startswith("_") and not step.startswith("__") for step in inside):
             yield f"{file}: {name} is private to {other}"
 
 
