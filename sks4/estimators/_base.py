@@ -279,7 +279,7 @@ class S4Estimator(BaseEstimator):
         seeds : Seeds
             Of weights and dropout.
         model_class : callable
-            Takes the parameters of the model, `options` and a generator of random numbers.
+            Takes the parameters of the model, `options`, a generator of random numbers and a dtype.
         rng : numpy.random.Generator
             Draws the order of the batches; kept to resume training.
         dt_range : tuple of float
@@ -289,9 +289,11 @@ class S4Estimator(BaseEstimator):
         """
         parameters = {name: getattr(self, name) for name in self._model_parameters}
         parameters["dt_min"], parameters["dt_max"] = dt_range
-        generator = torch.Generator().manual_seed(seeds.model)
-        model = model_class(**(parameters | options), generator=generator)
-        model = model.to(getattr(torch, self.dtype))
+        model = model_class(
+            **(parameters | options),
+            generator=torch.Generator().manual_seed(seeds.model),
+            dtype=getattr(torch, self.dtype),
+        )
         names = self._model_parameters + self._fixed_parameters
         fixed = {name: copy.deepcopy(getattr(self, name)) for name in names}
         return Trained(self._net(model, run, seeds.net), rng, fixed)

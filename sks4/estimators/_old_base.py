@@ -29,7 +29,6 @@ from sks4.exceptions import TrainingDivergedError
 from sks4.training import (
     EarlyStopping,
     LearningRateSchedule,
-    RandomStream,
     S4Net,
     display_callbacks,
 )
@@ -198,13 +197,16 @@ class S4Estimator(BaseEstimator, ABC):
         """Return a model with initial weights, of the estimator's parameters and the options."""
         parameters = {name: getattr(self, name) for name in self._model_parameters}
         parameters["dt_min"], parameters["dt_max"] = self.dt_range_
-        with RandomStream(self._model_seed_).installed():
-            model = model_class(**(parameters | options))
+        options |= {
+            "generator": torch.Generator().manual_seed(self._model_seed_),
+            "dtype": getattr(torch, self.dtype),
+        }
+        model = model_class(**(parameters | options))
         self._built_with_ = {
             name: getattr(self, name) for name in self._model_parameters + self._data_parameters
         }
         self.n_parameters_ = _n_parameters(model)
-        return model.to(getattr(torch, self.dtype))
+        return model
 
     def _build_net(self, model: torch.nn.Module, *, early_stopping: bool = False) -> S4Net:
         """Return an initialized net with the parameters as they are now."""
