@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from sks4.training import EarlyStopping, LearningRateSchedule, S4Net, display_ca
 
 # Layout of the fitted attributes. A pickle of another layout cannot be read.
 _LAYOUT = 2
+
+_T = TypeVar("_T")
 
 _POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
 _POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -95,6 +97,14 @@ class Trained:
     fixed: dict[str, Any]
 
 
+def random_numbers(
+    random_state: int | np.random.RandomState | None, resumed: Trained | None
+) -> tuple[Seeds, np.random.Generator]:
+    """Return seeds of a new net, and the generator of splits and batches, which is resumed."""
+    seeds = draw_seeds(random_state)
+    return seeds, np.random.default_rng(seeds.data) if resumed is None else resumed.rng
+
+
 class Interruption:
     """Hold back a KeyboardInterrupt of the user until the result has been adopted.
 
@@ -133,6 +143,19 @@ class Interruption:
         if isinstance(error, KeyboardInterrupt) and len(self._net.history) > self._n_epochs_before:
             self._interrupt = error
         return self._interrupt is not None
+
+    def repeat(self, compute: Callable[[], _T]) -> _T:
+        """Return what `compute` returns, from the beginning again after a first interrupt.
+
+        It must change nothing before it returns. A second interrupt passes through.
+        """
+        try:
+            return compute()
+        except KeyboardInterrupt as interrupt:
+            if self._interrupt is not None:
+                raise
+            self._interrupt = interrupt
+        return compute()
 
     def raise_again(self) -> None:
         """Raise the interrupt, if there was one."""

@@ -105,6 +105,11 @@ class S4Backbone(nn.Module):
         )
         self.norm = make_norm(norm, d_model, dtype) if prenorm else NoNorm()
 
+    @property
+    def bidirectional(self) -> bool:
+        """Whether the blocks also read the sequence backwards."""
+        return cast(S4Block, self.blocks[0]).layer.bidirectional
+
     def forward(
         self,
         u: Tensor,

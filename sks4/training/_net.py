@@ -236,13 +236,16 @@ class S4Net(NeuralNet):
         weights = [share * weight[rows], (1 - share) * weight[other]]
         return inputs, {"y": torch.cat([y[rows], y[other]]), "weight": torch.cat(weights)}
 
-    def infer(self, x: dict[str, Any], **fit_params: Any) -> Tensor:
-        """Return the output of the module for the inputs of one batch, never in bfloat16."""
+    def infer(
+        self, x: dict[str, Any], *, module: nn.Module | None = None, **fit_params: Any
+    ) -> Tensor:
+        """Return the output of a module for the inputs of one batch, never in bfloat16."""
+        module = self.module_ if module is None else module
         inputs = {name: self._to_device(value) for name, value in x.items()}
         if not self._uses_autocast():
-            return self.module_(**inputs, **fit_params)
+            return module(**inputs, **fit_params)
         with torch.autocast("cuda", dtype=torch.bfloat16):
-            output = self.module_(**inputs, **fit_params)
+            output = module(**inputs, **fit_params)
         return output.float() if output.dtype == torch.bfloat16 else output
 
     def get_loss(
@@ -407,8 +410,10 @@ class S4Net(NeuralNet):
 
     # ------------------------------------------------------------------ prediction and storage
 
-    def predict_dataset(self, dataset: Dataset, batch_sampler: BatchSampler) -> np.ndarray:
-        """Return the outputs of the module for all rows of `dataset`.
+    def predict_dataset(
+        self, dataset: Dataset, batch_sampler: BatchSampler, module: nn.Module | None = None
+    ) -> np.ndarray:
+        """Return the outputs of a module for all rows of `dataset`.
 
         Parameters
         ----------
@@ -416,6 +421,8 @@ class S4Net(NeuralNet):
             As in :class:`Batches`; its targets are ignored.
         batch_sampler : BatchSampler
             The row numbers of each batch. Sorted by length they save padding.
+        module : nn.Module or None, default=None
+            A module on the same device; None: the trained one.
 
         Returns
         -------
@@ -427,10 +434,11 @@ class S4Net(NeuralNet):
         self._check_each_row_once(batches, len(dataset))  # type: ignore[arg-type]
         nonlinearity = self._get_predict_nonlinearity()
         outputs: np.ndarray | None = None
+        module = (self.module_ if module is None else module).eval()
         with torch.inference_mode():
             loader = self.get_iterator(Batches(dataset, batches))
             for rows, batch in zip(batches, loader, strict=True):
-                output = nonlinearity(self.evaluation_step(batch)).cpu().numpy()
+                output = nonlinearity(self.infer(batch[0], module=module)).cpu().numpy()
                 if outputs is None:
                     outputs = np.empty((len(dataset), *output.shape[1:]), output.dtype)  # type: ignore[arg-type]
                 outputs[rows] = output
