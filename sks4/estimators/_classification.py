@@ -20,7 +20,7 @@ from sks4.estimators._readout import install_readout
 from sks4.estimators._streaming import ClassifierStream
 from sks4.estimators._supervised import LabeledSequences, SupervisedS4
 from sks4.nn import SummaryHead
-from sks4.training import CrossEntropy, S4Net
+from sks4.training import CrossEntropy, Mixup, S4Net
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -418,7 +418,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         )
 
     def _net_options(self) -> dict[str, Any]:
-        return {"mixup": self.mixup}
+        return {"batch_transform": Mixup(self.mixup, self._n_outputs()) if self.mixup else None}
 
     def _net(self, *, early_stopping: bool = False) -> S4Net:
         if self.__sklearn_is_fitted__():
