@@ -4,7 +4,7 @@ import copy
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
@@ -261,7 +261,7 @@ class S4Estimator(BaseEstimator):
     # ------------------------------------------------------------------ training
 
     def _trained_to_resume(self) -> Trained | None:
-        """Return a copy of what the last run has left, None if there was none.
+        """Return what the last run has left, with a copy of its generator; None if there was none.
 
         Raises
         ------
@@ -281,7 +281,7 @@ class S4Estimator(BaseEstimator):
                 f"{', '.join(changed)} must stay as in the first fit to resume training. Call fit "
                 "with warm_start=False to start again."
             )
-        return copy.deepcopy(trained)
+        return replace(trained, rng=copy.deepcopy(trained.rng))
 
     def _new_net(
         self,
@@ -322,12 +322,10 @@ class S4Estimator(BaseEstimator):
         return Trained(self._net(model, run, seeds.net), rng, fixed)
 
     def _resumed_net(self, run: Run, trained: Trained) -> Trained:
-        """Return a net with the parameters as they are now that resumes where another stopped."""
+        """Return a copy of a net, with the parameters as they are now, that resumes training."""
         old = trained.net
-        net = self._net(old.module_, run, old.seed)
-        net.optimizer_.load_state_dict(old.optimizer_.state_dict())
-        net.history, net.random_stream_ = old.history, old.random_stream_
-        return Trained(net, trained.rng, trained.fixed)
+        net = self._net(copy.deepcopy(old.module_), run, old.seed)
+        return Trained(net.continue_from(old), trained.rng, trained.fixed)
 
     def _net(self, model: torch.nn.Module, run: Run, seed: int) -> S4Net:
         """Return an initialized net."""
@@ -422,7 +420,7 @@ def check_net_params(net_params: Mapping[str, Any] | None) -> None:
     own = {
         *("module", "criterion", "train_split", "max_epochs", "lr", "ssm_lr", "weight_decay"),
         *("gradient_clip", "max_time", "seed", "device", "compile", "callbacks", "warm_start"),
-        "batch_transform",
+        *("batch_transform", "predict_nonlinearity"),
     }
     taken = sorted(own & set(net_params or {}))
     if taken:

@@ -23,7 +23,7 @@ from sks4.estimators._supervised import (
     check_target_given,
 )
 from sks4.estimators._targets import ClassEncoder, check_class_weight
-from sks4.training import CrossEntropy
+from sks4.training import CrossEntropy, Mixup
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -493,11 +493,12 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
                 label_smoothing=self.label_smoothing,
             )
 
+        mixup = Mixup(self.mixup, targets.n_outputs) if self.mixup else None
         options: dict[str, Any] = {"plan_readout": plan_readout} if fits_readout else {}
         return Task(
             targets=targets,
             criterion=CrossEntropy(self.label_smoothing),
-            net_options={"mixup": self.mixup},
+            net_options={"batch_transform": mixup},
             **options,
         )
 

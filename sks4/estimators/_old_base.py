@@ -1,5 +1,6 @@
 """What all estimators share: parameters, their "auto" values, model, net and training."""
 
+import copy
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -225,7 +226,9 @@ class S4Estimator(BaseEstimator, ABC):
         }
         options |= self._net_options()
         extra = self.net_params or {}
-        taken = sorted({*options, "module", "criterion", "train_split"} & set(extra))
+        taken = sorted(
+            {*options, "module", "criterion", "train_split", "predict_nonlinearity"} & set(extra)
+        )
         if taken:
             raise ValueError(
                 f"net_params must not hold {taken}: the estimator sets them, from parameters of "
@@ -269,10 +272,8 @@ class S4Estimator(BaseEstimator, ABC):
 
     def _continued_net(self, old: S4Net, *, early_stopping: bool = False) -> S4Net:
         """Return a net with the parameters as they are now, which goes on where `old` stopped."""
-        net = self._build_net(old.module_, early_stopping=early_stopping)
-        net.optimizer_.load_state_dict(old.optimizer_.state_dict())
-        net.history, net.random_stream_ = old.history, old.random_stream_
-        return net
+        net = self._build_net(copy.deepcopy(old.module_), early_stopping=early_stopping)
+        return net.continue_from(old)
 
     @contextmanager
     def _keeping(self, net: S4Net) -> Iterator[None]:

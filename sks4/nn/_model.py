@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sks4 import ssm as ops
 from sks4._validation import check_choice
 
 from ._backbone import BackboneState, S4Backbone
@@ -193,6 +194,17 @@ class S4Model(nn.Module):
         """
         return ssm_parameter_groups(self, lr, ssm_lr, weight_decay)
 
+    def check_weights(self) -> None:
+        """Raise if the model cannot compute with its weights.
+
+        Raises
+        ------
+        ArithmeticError
+            If a weight is NaN or infinite, or a step ``dt`` or a decay of a state space that is
+            the exponential of a weight is zero or infinite.
+        """
+        check_weights(self)
+
 
 def ssm_parameter_groups(
     model: nn.Module, lr: float, ssm_lr: float, weight_decay: float
@@ -207,3 +219,23 @@ def ssm_parameter_groups(
         {"params": [p for p in rest if p.dim() < 2], "lr": lr, "weight_decay": 0.0},
         {"params": [p for p in rest if p.dim() >= 2], "lr": lr, "weight_decay": weight_decay},
     ]
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raise if any module with S4 layers has weights of no use; see :class:`S4Model`."""
+    values = {
+        name: value for name, value in model.state_dict().items() if value.is_floating_point()
+    }
+    for name, module in model.named_modules():
+        if isinstance(module, S4Layer):
+            for parameter in ("log_dt", "log_decay"):
+                exponential = ops.wide(module.get_parameter(parameter).detach()).exp()
+                # its reciprocal is infinite if it is zero
+                values[f"exp({name}.{parameter})"] = torch.stack([exponential, 1 / exponential])
+    is_finite = torch.stack([value.isfinite().all() for value in values.values()]).tolist()
+    bad = [name for name, finite in zip(values, is_finite, strict=True) if not finite]
+    if bad:
+        raise ArithmeticError(
+            f"All weights must be finite, and steps and decays above zero, which does not hold for "
+            f"{', '.join(bad[:3])}{' and others' if len(bad) > 3 else ''}."
+        )

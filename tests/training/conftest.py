@@ -46,6 +46,22 @@ class ToySampler:
         return (part.tolist() for part in rows.split(self.size))
 
 
+class ToyDropout(nn.Module):
+    """Dropout that draws from the generator that it is lent."""
+
+    generator = None
+
+    def __init__(self, p):
+        super().__init__()
+        self.p = p
+
+    def forward(self, u):
+        if not self.training or self.p == 0:
+            return u
+        kept = torch.empty(u.shape).bernoulli_(1 - self.p, generator=self.generator)
+        return u * kept.to(u) / (1 - self.p)
+
+
 class ToyModel(nn.Module):
     """Linear in the mean over time, with dropout."""
 
@@ -54,7 +70,7 @@ class ToyModel(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         self.weight = nn.Parameter(torch.randn(2, 1, generator=generator, dtype=dtype))
         self.bias = nn.Parameter(torch.zeros(1, dtype=dtype))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = ToyDropout(dropout)
 
     def forward(self, u, lengths=None, rate=1.0):
         return self.dropout(u).mean(dim=1) @ self.weight * rate + self.bias
@@ -64,6 +80,10 @@ class ToyModel(nn.Module):
             {"params": [self.weight], "lr": lr, "weight_decay": weight_decay},
             {"params": [self.bias], "lr": ssm_lr, "weight_decay": 0.0},
         ]
+
+    def check_weights(self):
+        if not all(parameter.isfinite().all() for parameter in self.parameters()):
+            raise ArithmeticError("All weights must be finite.")
 
 
 @pytest.fixture
