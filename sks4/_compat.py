@@ -1,8 +1,26 @@
-"""Private names of other libraries that this package relies on, all in one place."""
+"""The only file that uses private names of scikit-learn, skorch and torch.
+
+Their makers may change them in any release, so each is named here once, with what it is for.
+"""
 
 from typing import Any
 
+# Constraints of parameters, and their check, in scikit-learn's words.
+from sklearn.utils._param_validation import (
+    Interval,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from skorch import NeuralNet
+
+__all__ = [
+    "Interval",
+    "Options",
+    "SkorchNet",
+    "StrOptions",
+    "validate_parameter_constraints",
+]
 
 
 class SkorchNet(NeuralNet):

@@ -1,6 +1,7 @@
 """Data: arrays and frames in, scaled and padded torch batches out."""
 
 from sks4.data._batching import BucketBatchSampler, SequenceDataset
+from sks4.data._codecs import Codec, SymbolCodec, ValueCodec
 from sks4.data._containers import as_panel
 from sks4.data._long import from_long, to_long
 from sks4.data._next_step import (
@@ -17,6 +18,7 @@ from sks4.data._windows import EncodedSeries, SeriesEncoder, WindowDataset
 
 __all__ = [
     "BucketBatchSampler",
+    "Codec",
     "EncodedSeries",
     "NextSymbolDataset",
     "NextValueDataset",
@@ -26,7 +28,9 @@ __all__ = [
     "SeriesEncoder",
     "Standardizer",
     "StreamEncoder",
+    "SymbolCodec",
     "SymbolEncoder",
+    "ValueCodec",
     "WindowDataset",
     "as_panel",
     "fill_forward",

@@ -8,8 +8,8 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
+from sks4._validation import check_weights
 from sks4.estimators._forecasting_ahead import AheadS4
-from sks4.estimators._sequences import check_weights
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -227,13 +227,16 @@ class S4Net(SkorchNet):
 
     # ------------------------------------------------------------------ one batch
 
-    def infer(self, x: dict[str, Any], **fit_params: Any) -> Tensor:
-        """Return the output of the module for the inputs of one batch, never in bfloat16."""
+    def infer(
+        self, x: dict[str, Any], *, module: nn.Module | None = None, **fit_params: Any
+    ) -> Tensor:
+        """Return the output of a module for the inputs of one batch, never in bfloat16."""
+        module = self.module_ if module is None else module
         inputs = {name: self._to_device(value) for name, value in x.items()}
         if not self._uses_autocast():
-            return self.module_(**inputs, **fit_params)
+            return module(**inputs, **fit_params)
         with torch.autocast("cuda", dtype=torch.bfloat16):
-            output = self.module_(**inputs, **fit_params)
+            output = module(**inputs, **fit_params)
         return output.float() if output.dtype == torch.bfloat16 else output
 
     def get_loss(
@@ -458,8 +461,10 @@ class S4Net(SkorchNet):
 
     # ------------------------------------------------------------------ prediction and storage
 
-    def predict_dataset(self, dataset: Dataset, batch_sampler: BatchSampler) -> np.ndarray:
-        """Return the outputs of the module for all rows of `dataset`.
+    def predict_dataset(
+        self, dataset: Dataset, batch_sampler: BatchSampler, module: nn.Module | None = None
+    ) -> np.ndarray:
+        """Return the outputs of a module for all rows of `dataset`.
 
         Parameters
         ----------
@@ -467,6 +472,8 @@ class S4Net(SkorchNet):
             As in :class:`Batches`; its targets are ignored.
         batch_sampler : BatchSampler
             The row numbers of each batch. Sorted by length they save padding.
+        module : nn.Module or None, default=None
+            A module on the same device; None: the trained one.
 
         Returns
         -------
@@ -476,10 +483,11 @@ class S4Net(SkorchNet):
         batches = list(batch_sampler)
         self._check_each_row_once(batches, len(dataset))  # type: ignore[arg-type]
         outputs: np.ndarray | None = None
+        module = (self.module_ if module is None else module).eval()
         with torch.inference_mode():
             loader = self.get_iterator(Batches(dataset, batches))
             for rows, batch in zip(batches, loader, strict=True):
-                output = self.evaluation_step(batch).cpu().numpy()
+                output = self.infer(batch[0], module=module).cpu().numpy()
                 if outputs is None:
                     outputs = np.empty((len(dataset), *output.shape[1:]), output.dtype)  # type: ignore[arg-type]
                 outputs[rows] = output
