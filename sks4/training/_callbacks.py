@@ -25,6 +25,11 @@ _trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linu
 class WeightedEpochLoss(PassthroughScoring):
     """Average the losses of the batches, each of them a weighted mean, over the whole epoch."""
 
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Take the best loss so far from the history, which another net may have begun."""
+        losses = [row[self.name] for row in net.history if self.name in row]
+        self.best_score_ = min(losses, default=math.inf)
+
     def get_avg_score(self, history: Any) -> float:
         """Return the mean of the batch losses, weighted by the weights in each batch."""
         part = "train" if self.on_train else "valid"

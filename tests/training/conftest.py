@@ -55,6 +55,9 @@ class ToyDropout(nn.Module):
         super().__init__()
         self.p = p
 
+    def __getstate__(self):
+        return super().__getstate__() | {"generator": None}
+
     def forward(self, u):
         if not self.training or self.p == 0:
             return u
@@ -97,9 +100,10 @@ def make_batches():
 
 @pytest.fixture
 def make_net():
-    def make(*, dropout=0.5, dtype=torch.float32, criterion=None, **options):
+    def make(*, dropout=0.5, dtype=torch.float32, module=None, criterion=None, **options):
         options = {"max_epochs": 3, "lr": 0.05, "ssm_lr": 0.01} | options
-        return S4Net(ToyModel(dropout=dropout, dtype=dtype), criterion or SquaredError(), **options)
+        module = module or ToyModel(dropout=dropout, dtype=dtype)
+        return S4Net(module, criterion or SquaredError(), **options)
 
     return make
 
