@@ -11,9 +11,13 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
+# Number of rows of any array-like.
+from sklearn.utils.validation import _num_samples as n_samples_of
+
 __all__ = [
     "Interval",
     "Options",
     "StrOptions",
+    "n_samples_of",
     "validate_parameter_constraints",
 ]

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
-from sks4.estimators._timeline import Timeline
+from sks4.data import Timeline
 
 INDEXES = {
     "hours": pd.date_range("2024-01-01", periods=9, freq="h"),

@@ -3,7 +3,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import norm
 
-from sks4.estimators._conformal import (
+from sks4.estimators.forecasting._conformal import (
     AdaptiveLevels,
     ErrorDistribution,
     interpolate_quantiles,
