@@ -704,9 +704,10 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         -------
         DataFrame
             Columns "origin" (label of the last known row), "step" (from 1), "target", "truth" (NaN
-            if missing), "forecast" (NaN if the target has no value up to the origin) and, with ``loss="quantile"`` or `quantiles` given, one for each
-            level, named by the number. With another loss than "quantile", the level 0.5 is the
-            forecast plus the median of its errors on the validation rows, not the forecast itself.
+            if missing), "forecast" (NaN if the target has no value up to the origin) and, with
+            ``loss="quantile"`` or `quantiles` given, one for each level, named by the number. With
+            another loss than "quantile", the level 0.5 is the forecast plus the median of its
+            errors on the validation rows, not the forecast itself.
 
         Raises
         ------
