@@ -2,6 +2,7 @@
 
 from sks4.data._batching import BucketBatchSampler, SequenceDataset
 from sks4.data._calendar import Calendar, check_calendar
+from sks4.data._codecs import Codec, SymbolCodec, ValueCodec
 from sks4.data._containers import as_panel
 from sks4.data._long import from_long, to_long
 from sks4.data._next_step import (
@@ -28,6 +29,7 @@ from sks4.data._windows import EncodedSeries, SeriesEncoder, WindowDataset
 __all__ = [
     "BucketBatchSampler",
     "Calendar",
+    "Codec",
     "Columns",
     "EncodedSeries",
     "NextSymbolDataset",
@@ -38,10 +40,12 @@ __all__ = [
     "SeriesEncoder",
     "Standardizer",
     "StreamEncoder",
+    "SymbolCodec",
     "SymbolEncoder",
     "TargetForm",
     "TimeRows",
     "Timeline",
+    "ValueCodec",
     "WindowDataset",
     "as_panel",
     "check_calendar",

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sks4.nn import S4Backbone, S4Layer, S4Model
-from summaries import give_summary
+from summaries import summary_model
 
 N_INPUTS, N_OUTPUTS = 2, 3
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-10}
@@ -26,11 +26,11 @@ def noise(*shape, seed=1):
 def make(*, train=False, **options):
     """Return a small model in float64, with running statistics that are not the initial ones."""
     torch.manual_seed(0)
-    sizes = {"d_model": 4, "n_layers": 2, "d_state": 4, "horizon": 5}
+    sizes = {"d_model": 4, "n_layers": 2, "d_state": 4}
     is_summary = options.get("head") == "summary"
     options |= {"head": "pooled"} if is_summary else {}
     model = S4Model(N_INPUTS, N_OUTPUTS, **sizes | options).double().requires_grad_(False)
-    model = give_summary(model) if is_summary else model
+    model = summary_model(model) if is_summary else model
     with torch.no_grad():
         if model.backbone.inputs == "values":
             model(noise(4, 40, N_INPUTS, seed=3))
@@ -48,7 +48,6 @@ def steps_of(model, lengths):
     ("head", "pooling", "norm"),
     [
         *itertools.product(["pooled"], POOLINGS, NORMS),
-        ("horizon", "last", "layer"),
         ("step", "mean", "layer"),
         ("summary", "mean", "layer"),
     ],
@@ -95,7 +94,7 @@ def test_training_loss_does_not_depend_on_the_padding(norm):
     patch_size=st.sampled_from(PATCHES),
     pooling=st.sampled_from(POOLINGS),
     norm=st.sampled_from(NORMS),
-    head=st.sampled_from(["pooled", "horizon", "summary"]),
+    head=st.sampled_from(["pooled", "summary"]),
     kind=st.sampled_from(["s4", "s4d"]),
 )
 def test_advance_by_pieces_of_any_size_equals_one_pass(
@@ -235,7 +234,7 @@ def test_parameter_groups_hold_each_parameter_once(kind, norm, prenorm):
 
 
 @pytest.mark.parametrize(
-    ("head", "shape"), [("pooled", (4, 3)), ("horizon", (4, 5, 3)), ("step", (4, 6, 3))]
+    ("head", "shape"), [("pooled", (4, 3)), ("summary", (4, 3)), ("step", (4, 6, 3))]
 )
 def test_model_output_has_the_shape_of_its_head(head, shape):
     model = make(head=head, patch_size=7)
