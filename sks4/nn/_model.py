@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sks4 import ssm as ops
 from sks4._validation import check_choice
 
 from ._backbone import BackboneState, S4Backbone
@@ -229,8 +228,11 @@ def check_weights(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if isinstance(module, S4Layer):
             for parameter in ("log_dt", "log_decay"):
-                exponential = ops.wide(module.get_parameter(parameter).detach()).exp()
-                # its reciprocal is infinite if it is zero
+                logarithm = module.get_parameter(parameter).detach()
+                # in the least precision that it is computed in; infinite reciprocal: it is zero
+                exponential = logarithm.to(
+                    torch.promote_types(logarithm.dtype, torch.float32)
+                ).exp()
                 values[f"exp({name}.{parameter})"] = torch.stack([exponential, 1 / exponential])
     is_finite = torch.stack([value.isfinite().all() for value in values.values()]).tolist()
     bad = [name for name, finite in zip(values, is_finite, strict=True) if not finite]
