@@ -233,7 +233,7 @@ def test_dates_are_refused_after_a_fit_without():
 
 def test_dates_alone_are_not_enough_where_there_are_covariates():
     reader, seen = reader_and_rows(frame(), frame()["a"])
-    with pytest.raises(ValueError, match="X must have the 2 columns .* got dates alone"):
+    with pytest.raises(ValueError, match=r"X must have the 2 columns .* got dates alone"):
         reader.requested(AHEAD, seen)
     empty, seen = reader_and_rows(frame()[[]], frame()["a"])
     assert empty.requested(AHEAD, seen)[0] == 22
