@@ -11,14 +11,12 @@ from functools import partial
 from typing import NamedTuple, cast
 
 import numpy as np
-import sklearn
 import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from sklearn.linear_model import RidgeCV
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from sks4.estimators._ridge import ridge_regression
 from sks4.nn import AllFeatures, FilterBank, S4Backbone, S4Model, Summary, SummaryModel
 from sks4.training import Batches, S4Net
 
@@ -203,24 +201,15 @@ def ridge_readout(
     bias : ndarray of shape (n_classes,)
         What is added.
     """
-    weights = weights / weights.mean()  # the penalty shall not depend on their unit
     indicators = 2.0 * (targets[:, None] == np.arange(n_classes)) - 1
-    # with a scorer, the predictions of samples left out are kept, not their errors
-    penalties = summaries.shape[1] * _PENALTIES
-    ridge = RidgeCV(penalties, scoring="neg_mean_squared_error", store_cv_results=True)
-    # without weights: what hardly counts shall not lie far outside of the scale
+    # without weights: a sequence that hardly counts must not lie far outside of the scale
     mean = summaries.mean(axis=0)
     unit = np.maximum(summaries.std(axis=0), _LEAST_SPREAD) / trust
-    with (
-        sklearn.config_context(enable_metadata_routing=False),  # weights go where they always do
-        threadpool_limits(torch.get_num_threads(), user_api="blas"),  # threads are those of torch
-    ):
-        ridge.fit((summaries - mean) / unit, indicators, sample_weight=weights)
-    left_out = ridge.cv_results_.reshape(*indicators.shape, -1)
-    left_out = left_out[..., np.flatnonzero(ridge.alpha_ == penalties)[0]]
-    sharpness = _sharpness(left_out, _hedged(targets, n_classes, label_smoothing), weights)
-    weight = ridge.coef_.reshape(n_classes, -1) / unit
-    bias = np.reshape(ridge.intercept_, n_classes) - weight @ mean
+    penalties = summaries.shape[1] * _PENALTIES
+    fit = ridge_regression((summaries - mean) / unit, indicators, weights, penalties)
+    sharpness = _sharpness(fit.left_out, _hedged(targets, n_classes, label_smoothing), weights)
+    weight = fit.weight / unit
+    bias = fit.bias - weight @ mean
     return np.ascontiguousarray(sharpness * weight), sharpness * bias
 
 
