@@ -41,6 +41,12 @@ def check_positive(name: str, value: Any) -> float:
     return number
 
 
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a single number, also as an array without axes, or None."""
+    is_scalar = isinstance(value, numbers.Number) or getattr(value, "shape", None) == ()
+    return value is None or is_scalar
+
+
 def unmasked(array: Any) -> Any:
     """Return a masked array as an array with NaN where it is masked; anything else as it is.
 

@@ -18,10 +18,10 @@ import pandas as pd
 import torch
 from scipy.sparse import issparse
 
-from sks4._validation import unmasked
+from sks4._validation import is_number, unmasked
 
 FROM_LONG = "X, y, ids = sks4.from_long(X, id=..., time=..., values=...)"
-_FROM_LABELS = FROM_LONG.replace("from_long(X,", "from_long(X.reset_index(),")
+FROM_LABELS = FROM_LONG.replace("from_long(X,", "from_long(X.reset_index(),")
 
 # What a list may hold without being a list of containers.
 _SCALARS = (
@@ -82,6 +82,8 @@ def plain_data(data: Any) -> Any:
     >>> plain_data([torch.ones(2, dtype=torch.bfloat16), deque([1, 2, 3])])
     [array([1., 1.], dtype=float32), array([1, 2, 3])]
     """
+    if isinstance(data, np.ndarray) and data.dtype != object and data.ndim:
+        return data
     data = _from_other_library(data)
     if isinstance(data, (list, tuple)):
         return data if _all_scalars(data) else [plain_data(item) for item in data]
@@ -351,35 +353,24 @@ def check_form(X: Any) -> None:
         raise ValueError(
             f"X must hold at least one sequence, got an empty {type(X).__name__} with 0 sample(s)."
         )
-    is_scalar = X is None or getattr(X, "shape", None) == ()
     is_array = hasattr(X, "__array__") or hasattr(X, "shape")
     is_list = hasattr(X, "__len__") and hasattr(X, "__getitem__")
-    if is_array and not is_scalar:  # a sparse one is refused later, in scikit-learn's words
+    is_lazy_frame = isinstance(nw.from_native(X, pass_through=True), nw.LazyFrame)
+    # a sparse matrix is refused later, in scikit-learn's words
+    if (is_array or is_list or is_lazy_frame) and not (
+        is_number(X) or isinstance(X, (*_TEXT, Mapping))
+    ):
         return
-    if is_list and not (is_scalar or isinstance(X, (*_TEXT, Mapping))):
-        return
-    if isinstance(nw.from_native(X, pass_through=True), nw.LazyFrame):
-        return
-    got = repr(X) if _is_number(X) else f"an object of type {type(X).__name__}"
+    got = repr(X) if is_number(X) else f"an object of type {type(X).__name__}"
     raise TypeError(
         "X must be an array (n_samples, n_timepoints) or (n_samples, n_channels, n_timepoints), a "
         f"list of arrays or of DataFrames, or a DataFrame, got {got}.{_advice_on_form(X)}"
     )
 
 
-def is_text(data: Any) -> bool:
-    """Tell whether data is a single text."""
-    return isinstance(data, _TEXT)
-
-
-def _is_number(data: Any) -> bool:
-    """Tell whether data is a single number, or None."""
-    return data is None or getattr(data, "shape", None) == () or isinstance(data, numbers.Real)
-
-
 def _advice_on_form(data: Any) -> str:
     """Return what to do with a container that holds no order, or one sequence only."""
-    if is_text(data):
+    if isinstance(data, _TEXT):
         return " Pass several texts as a list; a single one is [X]."
     if isinstance(data, Mapping):
         return " Pass its sequences as list(X.values())."
@@ -395,7 +386,7 @@ def _split_instances(X: Any) -> Any:
     if X.index.nlevels != 2:
         raise ValueError(
             f"A frame with several levels of row labels must have two, (instance, time), got "
-            f"{X.index.nlevels}: {list(X.index.names)}. Convert it with {_FROM_LABELS}."
+            f"{X.index.nlevels}: {list(X.index.names)}. Convert it with {FROM_LABELS}."
         )
     if not len(X):
         raise ValueError("X must hold at least one sequence, got a frame with 0 sample(s).")
@@ -403,7 +394,7 @@ def _split_instances(X: Any) -> Any:
     try:
         order, stops, _ = sort_instances(instances, times, "Row label", *X.index.names)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{error} Or convert X with {_FROM_LABELS}.") from error
+        raise type(error)(f"{error} Or convert X with {FROM_LABELS}.") from error
     table = X.droplevel(0).iloc[order]
     return [table.iloc[a:b] for a, b in zip([0, *stops[:-1]], stops, strict=True)]
 
@@ -478,6 +469,20 @@ def _factorize(values: Any, name: str, *, sort: bool) -> tuple[np.ndarray, Any]:
     return codes, unique
 
 
+def as_sample(sample: Any) -> Any:
+    """Return what was pushed to a stream as an array, a frame, a Series, or a list of these.
+
+    Raises
+    ------
+    TypeError
+        If it is a mapping, a set or an iterator.
+    """
+    _refuse_without_order(sample, "A sample")
+    sample = plain_data(sample)
+    has_labels = isinstance(sample, pd.DataFrame) and sample.index.nlevels > 1
+    return _split_instances(sample) if has_labels else sample
+
+
 # --- targets, weights and numbers --------------------------------------------------------------
 
 
@@ -509,13 +514,9 @@ def as_targets(y: Any, name: str = "y") -> Any:
     >>> as_targets([torch.tensor(1), torch.tensor(0)])
     array([1, 0])
     """
-    if isinstance(y, (Mapping, Set, Iterator)):
-        raise TypeError(
-            f"{name} must be an array, a list or a Series, got a {type(y).__name__}, in which "
-            "entries have no position. Pass a list in the order of X."
-        )
+    _refuse_without_order(y, name)
     y = unmasked(plain_data(y))
-    if issparse(y) or is_text(y) or y is None:
+    if issparse(y) or isinstance(y, _TEXT) or y is None:
         return y
     if isinstance(y, (pd.Series, pd.DataFrame)):
         return _missing_as_nan(exact_values(y))
@@ -529,6 +530,22 @@ def as_targets(y: Any, name: str = "y") -> Any:
     if array.dtype == object:
         _refuse_mixed_kinds(array, name)
     return _missing_as_nan(array)
+
+
+def as_weights(sample_weight: Any) -> Any:
+    """Return the weights of a score as an array of numbers, None if there are none."""
+    if sample_weight is None:
+        return None
+    return check_numbers(as_targets(sample_weight, "sample_weight"), "sample_weight")
+
+
+def _refuse_without_order(data: Any, name: str) -> None:
+    """Raise TypeError if entries of a container have no position."""
+    if isinstance(data, (Mapping, Set, Iterator)):
+        raise TypeError(
+            f"{name} must be an array, a list or a Series, got a {type(data).__name__}, in which "
+            "entries have no position. Pass them in order, as a list."
+        )
 
 
 def exact_values(data: Any) -> np.ndarray:

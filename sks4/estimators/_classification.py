@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from sks4._validation import unmasked
+from sks4.data import as_targets, as_weights
 from sks4.estimators._auto import resolve_readout
 from sks4.estimators._readout import install_readout
 from sks4.estimators._streaming import ClassifierStream
@@ -258,8 +258,10 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
             if classes is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
             self._forget()
-            self.classes_ = np.unique(classes)
-        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            self.classes_ = np.unique(as_targets(classes, "classes"))
+        elif classes is not None and not np.array_equal(
+            np.unique(as_targets(classes, "classes")), self.classes_
+        ):
             raise ValueError(
                 f"classes must be those of the first call, {self.classes_}, got {classes}."
             )
@@ -357,7 +359,8 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
             Share of the sequences that get their own label, from 0 to 1.
         """
         predicted = self.predict(X, sampling_rate=sampling_rate)
-        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+        weights = as_weights(sample_weight)
+        return float(accuracy_score(as_targets(y), predicted, sample_weight=weights))
 
     def stream(self, n_streams: int = 1, sampling_rate: float | None = None) -> ClassifierStream:
         """Return an object that reads sequences sample by sample, in constant memory.
@@ -404,7 +407,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
 
     def _check_targets(self, y: Any, *, reset: bool) -> np.ndarray:
         """Return class indices; with `reset`, learn the classes unless they are given."""
-        y = column_or_1d(unmasked(y), warn=True)
+        y = column_or_1d(as_targets(y), warn=True)
         assert_all_finite(y, input_name="y")
         check_classification_targets(y)
         if reset and not hasattr(self, "classes_"):

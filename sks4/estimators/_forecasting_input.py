@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import _num_samples, check_consistent_length, validate_data
 
+from sks4.data import check_requested_rows
 from sks4.estimators._base import S4Estimator
 from sks4.estimators._calendar import CYCLES, CalendarFeatures
 from sks4.estimators._observations import (
@@ -102,6 +103,7 @@ class TimeRowsS4(S4Estimator):
 
     def _requested(self, X: Any) -> tuple[int, np.ndarray]:
         """Return the number of the first requested row, and the covariates of all of them."""
+        check_requested_rows(X)
         index = time_index(X)
         n_rows = _num_samples(X)
         if n_rows == 0:

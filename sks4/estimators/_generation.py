@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sks4._validation import check_integer, check_positive
-from sks4.data import Panel, SymbolEncoder
+from sks4.data import Panel, SymbolEncoder, as_targets
 from sks4.estimators._auto import resolve_early_stopping
 from sks4.estimators._autoregression import draw, log_likelihoods, seed_of
 from sks4.estimators._codecs import Codec, SymbolCodec, ValueCodec
@@ -233,8 +233,10 @@ class S4Generator(DensityMixin, SequenceS4):
         is_first = not self.__sklearn_is_fitted__()
         if is_first:
             self._forget()
-            self._learn_symbols(X if symbols is None else np.asarray(symbols)[np.newaxis])
-        elif symbols is not None and not np.array_equal(np.unique(symbols), self.symbols_):
+            self._learn_symbols(X if symbols is None else as_targets(symbols, "symbols")[None])
+        elif symbols is not None and not np.array_equal(
+            np.unique(as_targets(symbols, "symbols")), self.symbols_
+        ):
             raise ValueError(
                 f"symbols must be those of the first call, {self.symbols_}, got {symbols}."
             )

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array
 
-from sks4._validation import unmasked
+from sks4.data import as_targets, as_weights, check_numbers, check_same_names, column_names
 from sks4.estimators._streaming import RegressorStream
 from sks4.estimators._supervised import LabeledSequences, SupervisedS4
 from sks4.training import AbsoluteError, Huber, Quantile, SquaredError
@@ -271,7 +271,9 @@ class S4Regressor(RegressorMixin, SupervisedS4):
             1 minus the squared error over that of the mean of y, averaged over the targets.
         """
         predicted = self.predict(X, sampling_rate=sampling_rate)
-        return float(r2_score(y, predicted, sample_weight=sample_weight))
+        check_same_names("y", self._target_names_, column_names(y))
+        truth, weights = check_numbers(as_targets(y), "y"), as_weights(sample_weight)
+        return float(r2_score(truth, predicted, sample_weight=weights))
 
     def stream(self, n_streams: int = 1, sampling_rate: float | None = None) -> RegressorStream:
         """Return an object that reads sequences sample by sample, in constant memory.
@@ -326,7 +328,9 @@ class S4Regressor(RegressorMixin, SupervisedS4):
 
     def _check_targets(self, y: Any, *, reset: bool) -> np.ndarray:
         """Return targets of shape (n_samples, n_targets); with `reset`, learn their form."""
-        y = check_array(unmasked(y), ensure_2d=False, dtype=np.float64, input_name="y")
+        names = column_names(y)
+        y = check_numbers(as_targets(y), "y")
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         largest = np.abs(y).max()
         if largest > _LARGEST_TARGET:
             raise ValueError(
@@ -335,13 +339,14 @@ class S4Regressor(RegressorMixin, SupervisedS4):
             )
         n_targets = y.shape[1] if y.ndim == 2 else None
         if reset:
-            self.n_targets_in_ = n_targets
+            self.n_targets_in_, self._target_names_ = n_targets, names
         elif n_targets != self.n_targets_in_:
             shapes = [
                 "(n_samples,)" if n is None else f"(n_samples, {n})"
                 for n in (self.n_targets_in_, n_targets)
             ]
             raise ValueError(f"y must have shape {shapes[0]} as in fit, got {shapes[1]}.")
+        check_same_names("y", self._target_names_, names)
         return y.reshape(len(y), -1)  # (n_samples, n_targets)
 
     def _learn_targets(self, samples: LabeledSequences, *, reset: bool) -> None:

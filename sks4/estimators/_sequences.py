@@ -10,7 +10,17 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, validate_data
 
-from sks4.data import BucketBatchSampler, Panel, SequenceEncoder, as_panel
+from sks4.data import (
+    BucketBatchSampler,
+    Panel,
+    SequenceEncoder,
+    advice_on_length,
+    as_panel,
+    as_sequences,
+    as_targets,
+    check_numbers,
+    other_form_message,
+)
 from sks4.estimators._auto import EVALUATION_TOKENS, MAX_TOKENS, resolve_device
 from sks4.estimators._base import S4Estimator
 
@@ -33,6 +43,7 @@ class SequenceS4(S4Estimator):
 
     def _check_sequences(self, X: Any, *, reset: bool) -> Panel:
         """Check sequences, also against those of fit."""
+        X = as_sequences(X)
         is_table = isinstance(X, pd.DataFrame) and X.columns.nlevels == 1
         if is_table:  # before the values: where names are wrong, missing values may follow from it
             self._check_features(X, reset=reset)
@@ -40,7 +51,7 @@ class SequenceS4(S4Estimator):
         if reset:
             self.n_timepoints_in_ = panel.n_timepoints
         else:
-            self._check_same_form(panel)
+            self._check_same_form(panel, X)
         if not is_table:
             header = np.empty((1, panel.n_features))
             names = panel.feature_names
@@ -51,21 +62,17 @@ class SequenceS4(S4Estimator):
 
     def _check_features(self, table: Any, *, reset: bool) -> None:
         """Let scikit-learn check the number of features and their names, in its words."""
-        validate_data(self, table, reset=reset, skip_check_array=True)
+        with advice_on_length(table, getattr(self, "n_timepoints_in_", None), self.layout):
+            validate_data(self, table, reset=reset, skip_check_array=True)
 
-    def _check_same_form(self, panel: Panel) -> None:
+    def _check_same_form(self, panel: Panel, X: Any) -> None:
         """Raise if X has other axes than in fit, or other channels."""
         name = type(self).__name__
         if (panel.n_timepoints is None) != (self.n_timepoints_in_ is None):
-            forms = {
-                True: "one row for each sequence",
-                False: "channels and time for each sequence",
-            }
-            fitted = forms[self.n_timepoints_in_ is not None]
-            given = forms[panel.n_timepoints is not None]
             raise ValueError(
-                f"X must have the form it had in fit, {fitted}, got {given}. A 2-D array X becomes "
-                "3-D by X[:, np.newaxis]; fitted in that form, sequences of any length go in."
+                other_form_message(
+                    X, self.n_timepoints_in_, self.n_features_in_, self._built_with_["layout"]
+                )
             )
         if panel.n_timepoints is None and panel.n_channels != self.n_features_in_:
             raise ValueError(
@@ -123,9 +130,8 @@ def check_weights(sample_weight: Any, n_samples: int) -> np.ndarray:
     """Return the weights of the samples in float64, ones if there are none."""
     if sample_weight is None:
         return np.ones(n_samples)
-    weights = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-    )
+    weights = check_numbers(as_targets(sample_weight, "sample_weight"), "sample_weight")
+    weights = check_array(weights, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
     if weights.shape != (n_samples,):
         raise ValueError(f"sample_weight must have shape ({n_samples},), got {weights.shape}.")
     if weights.min() < 0 or weights.sum() == 0:

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from sks4._validation import check_positive
-from sks4.data import Panel, SequenceDataset
+from sks4.data import Panel, SequenceDataset, check_one_target_each
 from sks4.estimators._auto import (
     resolve_early_stopping,
     resolve_patch_size,
@@ -208,7 +208,7 @@ class SupervisedS4(SequenceS4):
             )
         panel = self._check_sequences(X, reset=reset)
         targets = self._check_targets(y, reset=reset)
-        check_consistent_length(panel.rows, targets)
+        check_one_target_each(X, panel, targets)
         return LabeledSequences(panel, targets, check_weights(sample_weight, len(panel)))
 
     def _training_rate(self, sampling_rate: float | None, *, reset: bool) -> float:
