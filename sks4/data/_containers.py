@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import issparse
 from sklearn.utils.validation import check_array
 
 from sks4._validation import check_choice, unmasked
+from sks4.data._advice import refuse_one_axis
 from sks4.data._inputs import (
     FROM_LONG,
     as_sequences,
@@ -92,7 +92,8 @@ def as_panel(X: Any, *, layout: str = "nct") -> Panel:
     (2, [5, 3])
     """
     check_choice("layout", layout, ("nct", "ntc"))
-    X = as_sequences(X)
+    given, X = X, as_sequences(X)
+    refuse_one_axis(X, given)
     if isinstance(X, pd.DataFrame):
         panel = _panel_from_frame(X)
     elif isinstance(X, (list, tuple)) and holds_sequences(X):
@@ -123,7 +124,6 @@ def _panel_from_array(X: Any, layout: str) -> Panel:
     if isinstance(X, (list, tuple)):
         X = _from_nested_list(X)
     X = unmasked(X)
-    _refuse_one_axis(X)
     refuse_dates(X, "X")
     # Infinite and missing values are told apart per sample later, in bounded memory.
     array = check_array(X, allow_nd=True, ensure_all_finite=False, input_name="X")
@@ -139,17 +139,6 @@ def _panel_from_array(X: Any, layout: str) -> Panel:
         array = array.transpose(0, 2, 1)  # (n_samples, n_channels, n_timepoints)
     _check_not_empty(array[0], "X")
     return build_panel(array, "3d")
-
-
-def _refuse_one_axis(X: Any) -> None:
-    """Raise ValueError if X has one axis: a single sequence, or numbers that are none."""
-    if np.ndim(X) == 1 and not issparse(X):
-        one = "X[np.newaxis]" if isinstance(X, np.ndarray) else "X.to_numpy()[np.newaxis]"
-        raise ValueError(
-            "Expected 2D array, got 1D array instead: X must have shape (n_samples, n_timepoints) "
-            f"or (n_samples, n_channels, n_timepoints), got {np.shape(X)}. Reshape your data: one "
-            f"sequence of one channel is {one}."
-        )
 
 
 def _from_nested_list(X: Sequence[Any]) -> np.ndarray:

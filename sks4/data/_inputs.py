@@ -24,7 +24,7 @@ FROM_LONG = "X, y, ids = sks4.from_long(X, id=..., time=..., values=...)"
 FROM_LABELS = FROM_LONG.replace("from_long(X,", "from_long(X.reset_index(),")
 
 # What a list may hold without being a list of containers.
-_SCALARS = (
+SCALARS = (
     *(numbers.Number, np.generic, str, bytes, type(None)),
     *(date, time, timedelta, pd.Period, pd.Interval, type(pd.NaT), type(pd.NA)),
 )
@@ -99,7 +99,7 @@ def plain_data(data: Any) -> Any:
 
 def is_container(item: Any) -> bool:
     """Tell whether an item of a list, or a cell of a frame, holds several values itself."""
-    if isinstance(item, _SCALARS):
+    if isinstance(item, SCALARS):
         return False
     if isinstance(item, (np.ndarray, pd.DataFrame, pd.Series, list, tuple)):
         return np.ndim(item) > 0 if isinstance(item, np.ndarray) else True
@@ -108,7 +108,7 @@ def is_container(item: Any) -> bool:
 
 def _from_other_library(data: Any) -> Any:
     """Return a container of another library, not what it holds, as one of numpy or pandas."""
-    if isinstance(data, (np.ndarray, pd.DataFrame, pd.Series, list, tuple, *_SCALARS)):
+    if isinstance(data, (np.ndarray, pd.DataFrame, pd.Series, list, tuple, *SCALARS)):
         return data[()] if isinstance(data, np.ndarray) and data.ndim == 0 else data
     if isinstance(data, torch.Tensor):
         return _from_tensor(data)
@@ -211,7 +211,7 @@ def _object_vector(items: Sequence[Any]) -> np.ndarray:
 
 def _all_scalars(items: Sequence[Any]) -> bool:
     """Tell whether a list holds numbers, text and the like only."""
-    return all(issubclass(kind, _SCALARS) for kind in set(map(type, items)))
+    return all(issubclass(kind, SCALARS) for kind in set(map(type, items)))
 
 
 def _may_hold_objects(data: Any) -> bool:
@@ -325,6 +325,8 @@ def as_sequences(X: Any) -> Any:
     TypeError, ValueError
         If X has none of the forms, is empty, or its row labels are not instance and time.
     """
+    if isinstance(X, torch.Tensor) and X.is_nested:
+        X = list(X.unbind())
     check_form(X)
     X = plain_data(X)
     if isinstance(X, (pd.DataFrame, pd.Series)) and X.index.nlevels > 1:
@@ -353,10 +355,11 @@ def check_form(X: Any) -> None:
         raise ValueError(
             f"X must hold at least one sequence, got an empty {type(X).__name__} with 0 sample(s)."
         )
+    if issparse(X):  # refused later, in scikit-learn's words
+        return
     is_array = hasattr(X, "__array__") or hasattr(X, "shape")
     is_list = hasattr(X, "__len__") and hasattr(X, "__getitem__")
     is_lazy_frame = isinstance(nw.from_native(X, pass_through=True), nw.LazyFrame)
-    # a sparse matrix is refused later, in scikit-learn's words
     if (is_array or is_list or is_lazy_frame) and not (
         is_number(X) or isinstance(X, (*_TEXT, Mapping))
     ):
