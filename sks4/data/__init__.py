@@ -14,9 +14,11 @@ from sks4.data._inputs import (
     as_sequences,
     as_targets,
     as_weights,
+    channels_first,
     check_numbers,
     column_names,
     plain_data,
+    plain_index,
 )
 from sks4.data._long import from_long, to_long
 from sks4.data._next_step import (
@@ -50,6 +52,7 @@ __all__ = [
     "as_sequences",
     "as_targets",
     "as_weights",
+    "channels_first",
     "check_numbers",
     "check_one_target_each",
     "check_requested_rows",
@@ -60,6 +63,7 @@ __all__ = [
     "level_and_spread",
     "other_form_message",
     "plain_data",
+    "plain_index",
     "shift_symbols",
     "shift_values",
     "to_long",

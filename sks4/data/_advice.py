@@ -59,7 +59,9 @@ def refuse_one_axis(X: Any, given: Any) -> None:
 
 def with_channel_axis(X: Any, layout: str) -> str:
     """Return the code that makes 3-D data of rows, one for each sequence."""
-    return f"{_as_array(X)}[:, np.newaxis]" if layout == "nct" else f"{_as_array(X)}[..., None]"
+    return (
+        f"{_as_array(X)}[:, np.newaxis]" if layout == "nct" else f"{_as_array(X)}[:, :, np.newaxis]"
+    )
 
 
 @contextmanager

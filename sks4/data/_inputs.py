@@ -478,12 +478,30 @@ def as_sample(sample: Any) -> Any:
     Raises
     ------
     TypeError
-        If it is a mapping, a set or an iterator.
+        If it is a mapping, a set, an iterator, a text or None.
     """
     _refuse_without_order(sample, "A sample")
+    if sample is None or isinstance(sample, _TEXT):
+        raise TypeError(f"A sample must be an array, a list or a Series, got {sample!r}.")
     sample = plain_data(sample)
     has_labels = isinstance(sample, pd.DataFrame) and sample.index.nlevels > 1
     return _split_instances(sample) if has_labels else sample
+
+
+def channels_first(data: Any) -> Any:
+    """Return sequences with channels before time: frames, also in a list, become arrays."""
+    data = plain_data(data)
+    if isinstance(data, pd.DataFrame):
+        return exact_values(data).T
+    return [channels_first(item) for item in data] if isinstance(data, list) else data
+
+
+def plain_index(index: pd.Index) -> pd.Index:
+    """Return row labels of a type of pyarrow in the type of pandas, dates as a DatetimeIndex."""
+    if not isinstance(index.dtype, pd.ArrowDtype):
+        return index
+    is_date = index.dtype.kind == "M" or index.dtype.type is date
+    return pd.DatetimeIndex(index) if is_date else pd.Index(index.to_numpy(), name=index.name)
 
 
 # --- targets, weights and numbers --------------------------------------------------------------
@@ -649,8 +667,12 @@ def is_text_column(column: pd.Series) -> bool:
 
 
 def column_names(data: Any) -> np.ndarray | None:
-    """Return the names of the columns of a frame of any library if all are strings, else None."""
-    frame = _from_other_library(data)
+    """Return the names of the columns of a frame of any library, or of the first one in a list.
+
+    None if there is no frame or a name is not a string.
+    """
+    is_list = isinstance(data, (list, tuple)) and len(data) > 0
+    frame = _from_other_library(data[0] if is_list else data)
     return string_names(frame.columns) if isinstance(frame, pd.DataFrame) else None
 
 

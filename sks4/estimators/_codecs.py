@@ -14,6 +14,7 @@ from sks4.data import (
     SequenceEncoder,
     SymbolEncoder,
     as_targets,
+    channels_first,
     check_numbers,
     shift_symbols,
     shift_values,
@@ -141,7 +142,7 @@ class ValueCodec(Codec):
 
     def prompt(self, prompt: Any, n_samples: int) -> np.ndarray:
         """Return a prompt in the unit of the model, (n_samples, length, n_channels)."""
-        given = check_numbers(as_targets(prompt, "prompt"), "prompt")
+        given = check_numbers(as_targets(channels_first(prompt), "prompt"), "prompt")
         values = np.asarray(given, dtype=np.float64)
         if values.ndim == 1 and self.size == 1:
             values = values[np.newaxis]

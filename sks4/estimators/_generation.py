@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sks4._validation import check_integer, check_positive
-from sks4.data import Panel, SymbolEncoder, as_targets
+from sks4.data import Panel, SymbolEncoder, as_targets, check_same_names, column_names
 from sks4.estimators._auto import resolve_early_stopping
 from sks4.estimators._autoregression import draw, log_likelihoods, seed_of
 from sks4.estimators._codecs import Codec, SymbolCodec, ValueCodec
@@ -353,6 +353,9 @@ class S4Generator(DensityMixin, SequenceS4):
                     f"top_k must be None for real values, got {top_k}. Use temperature instead."
                 )
         codec = self._codec_
+        if self.n_timepoints_in_ is None:
+            names = getattr(self, "feature_names_in_", None)
+            check_same_names("prompt", names, column_names(prompt))
         given = codec.nothing(n_samples) if prompt is None else codec.prompt(prompt, n_samples)
         if given.shape[1] >= length:
             raise ValueError(

@@ -131,7 +131,9 @@ def check_weights(sample_weight: Any, n_samples: int) -> np.ndarray:
     if sample_weight is None:
         return np.ones(n_samples)
     weights = check_numbers(as_targets(sample_weight, "sample_weight"), "sample_weight")
-    weights = check_array(weights, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    weights = check_array(  # copied, since torch warns about read-only arrays
+        weights, ensure_2d=False, dtype=np.float64, copy=True, input_name="sample_weight"
+    )
     if weights.shape != (n_samples,):
         raise ValueError(f"sample_weight must have shape ({n_samples},), got {weights.shape}.")
     if weights.min() < 0 or weights.sum() == 0:

@@ -5,6 +5,8 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 
+from sks4.data import plain_index
+
 # A label this many rows behind the last known one is a mistake, and not a request.
 _FARTHEST = 10**7
 
@@ -197,7 +199,7 @@ def _raise_without_index(name: str) -> NoReturn:
 
 def time_index(data: Any) -> pd.Index | None:
     """Return the labels of the rows of some data, None if they have none."""
-    return data.index if isinstance(data, (pd.DataFrame, pd.Series)) else None
+    return plain_index(data.index) if isinstance(data, (pd.DataFrame, pd.Series)) else None
 
 
 def _kind(index: pd.Index) -> str:
