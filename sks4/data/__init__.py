@@ -20,6 +20,7 @@ from sks4.data._inputs import (
     plain_data,
     plain_index,
 )
+from sks4.data._labels import index_from_state, index_state
 from sks4.data._long import from_long, to_long
 from sks4.data._next_step import (
     NextSymbolDataset,
@@ -60,6 +61,8 @@ __all__ = [
     "column_names",
     "fill_forward",
     "from_long",
+    "index_from_state",
+    "index_state",
     "level_and_spread",
     "other_form_message",
     "plain_data",

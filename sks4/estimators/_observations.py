@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.utils.validation import check_array
 
 from sks4._validation import unmasked
-from sks4.data import plain_data
+from sks4.data import index_from_state, index_state, plain_data
 from sks4.estimators._timeline import Timeline
 
 # What numpy or float() would turn into numbers without a word.
@@ -81,6 +81,14 @@ class TargetForm:
     names: pd.Index
     name: Any
     has_labels: bool
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the form as plain values, which any format of files can hold."""
+        return vars(self) | {"names": index_state(self.names)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the form."""
+        vars(self).update(state | {"names": index_from_state(state["names"])})
 
     @classmethod
     def of(cls, data: Any, values: np.ndarray) -> "TargetForm":

@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 
-from sks4.data import plain_index
+from sks4.data import index_from_state, index_state, plain_index
 
 # A label this many rows behind the last known one is a mistake, and not a request.
 _FARTHEST = 10**7
@@ -49,6 +49,14 @@ class Timeline:
     def __len__(self) -> int:
         """Return the number of rows."""
         return self.n_rows
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the rows as plain values, which any format of files can hold."""
+        return {"n_rows": self.n_rows, "index": index_state(self.index)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the rows."""
+        self.n_rows, self.index = state["n_rows"], index_from_state(state["index"])
 
     def labels(self) -> pd.Index:
         """Return the labels of all rows, their numbers if there are no labels."""
