@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
+from pandas.tseries.offsets import BaseOffset
 
 
 def index_state(index: pd.Index | None) -> dict[str, Any] | None:
@@ -41,8 +42,7 @@ def index_state(index: pd.Index | None) -> dict[str, Any] | None:
         return state | {"kind": "periods", "ordinals": index.asi8, "freq": index.freqstr}
     if isinstance(index, pd.DatetimeIndex):
         zone = None if index.tz is None else str(index.tz)
-        is_plain = index.freq is None or to_offset(index.freqstr) == index.freq
-        freq = index.freqstr if is_plain else index.freq
+        freq = None if index.freq is None else offset_state(index.freq)
         values = index.asi8.view(f"M8[{index.unit}]")
         return state | {"kind": "dates", "values": values, "zone": zone, "freq": freq}
     return state | {"values": index.tolist(), "dtype": str(index.dtype)}
@@ -64,6 +64,17 @@ def index_from_state(state: dict[str, Any] | None) -> pd.Index | None:
         index = pd.DatetimeIndex(state["values"], name=name)
         if state["zone"] is not None:
             index = index.tz_localize("UTC").tz_convert(state["zone"])
-        index.freq = state["freq"]
+        index.freq = offset_from_state(state["freq"])
         return index
     return pd.Index(state["values"], dtype=state["dtype"], name=name)
+
+
+def offset_state(offset: Any) -> Any:
+    """Return the name of an offset of pandas if it says all, anything else as it is."""
+    is_named = isinstance(offset, BaseOffset) and to_offset(offset.freqstr) == offset
+    return offset.freqstr if is_named else offset
+
+
+def offset_from_state(state: Any) -> Any:
+    """Return the offset of a name, anything else as it is."""
+    return to_offset(state) if isinstance(state, str) else state

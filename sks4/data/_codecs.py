@@ -7,18 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sks4.data import (
+from sks4.data._inputs import as_targets, channels_first, check_numbers
+from sks4.data._next_step import (
     NextSymbolDataset,
     NextValueDataset,
-    Panel,
-    SequenceEncoder,
-    SymbolEncoder,
-    as_targets,
-    channels_first,
-    check_numbers,
     shift_symbols,
     shift_values,
 )
+from sks4.data._panel import Panel
+from sks4.data._scaling import SequenceEncoder
+from sks4.data._symbols import SymbolEncoder
 
 
 class Codec(ABC):
