@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from sks4._compat import Interval, StrOptions
+from sks4.data import as_targets, as_weights
 from sks4.estimators._auto import resolve_readout
 from sks4.estimators._readout import fit_readout
 from sks4.estimators._streaming import ClassifierStream
@@ -335,8 +336,9 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         resumed = self._trained_to_resume()
         if resumed is None and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
-        known = np.unique(classes) if resumed is None else self.classes_
-        if classes is not None and not np.array_equal(np.unique(classes), known):
+        given = self.classes_ if classes is None else np.unique(as_targets(classes, "classes"))
+        known = given if resumed is None else self.classes_
+        if not np.array_equal(given, known):
             raise ValueError(f"classes must be those of the first call, {known}, got {classes}.")
         task = self._task(ClassEncoder(known, self.class_weight), fits_readout=False)
         return self._partial_fit(task, resumed, X, y, sample_weight)
@@ -433,7 +435,8 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             Share of the sequences that get their own label, from 0 to 1.
         """
         predicted = self.predict(X, sampling_rate=sampling_rate)
-        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+        weights = as_weights(sample_weight)
+        return float(accuracy_score(as_targets(y), predicted, sample_weight=weights))
 
     def stream(self, n_streams: int = 1, sampling_rate: float | None = None) -> ClassifierStream:
         """Return an object that reads sequences sample by sample, in constant memory.

@@ -12,6 +12,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from sks4._compat import Interval, StrOptions
+from sks4.data import as_targets, as_weights, check_numbers, check_same_names, column_names
 from sks4.estimators._streaming import RegressorStream
 from sks4.estimators._supervised import SupervisedEstimator, Task, check_target_given
 from sks4.estimators._targets import ValueEncoder
@@ -340,7 +341,9 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             1 minus the squared error over that of the mean of y, averaged over the targets.
         """
         predicted = self.predict(X, sampling_rate=sampling_rate)
-        return float(r2_score(y, predicted, sample_weight=sample_weight))
+        check_same_names("y", self._targets_.names, column_names(y))
+        truth, weights = check_numbers(as_targets(y), "y"), as_weights(sample_weight)
+        return float(r2_score(truth, predicted, sample_weight=weights))
 
     def stream(self, n_streams: int = 1, sampling_rate: float | None = None) -> RegressorStream:
         """Return an object that reads sequences sample by sample, in constant memory.
