@@ -17,6 +17,7 @@
 #define LANES ((int)(VECTOR_BYTES / sizeof(REAL)))
 #define WIDE_LANES ((int)(VECTOR_BYTES / sizeof(double)))
 #define PIECES (LANES / WIDE_LANES) /* vectors of double for a vector of REAL */
+#define ROUNDS (sizeof(REAL) < sizeof(double))
 
 #define vec NAME(vec)
 #define wide NAME(wide)
@@ -38,8 +39,6 @@ struct group {
     vec base_y, base_s[MAX_RANK];       /* c X and r X */
     vec drift[MAX_RANK][AHEAD];         /* what k adds to r v after i samples */
     vec ahead[MAX_RANK][AHEAD];         /* r A_bar^i v */
-    double *correction[2]; /* (M, 2, LANES), for a whole block and for another number of samples */
-    int64_t corrected;     /* that number */
 };
 
 /* The tiles of a block. */
@@ -68,7 +67,7 @@ static void *take(char **at, size_t bytes) {
 static size_t group_bytes(int64_t M, int R) {
     size_t numbers = (size_t)M * LANES;
     return numbers * (N_PARAMETERS(R) + N_STATE) * sizeof(REAL) +
-           numbers * (N_WIDE(R) + 2 + 4) * sizeof(double);
+           numbers * (N_WIDE(R) + 2) * sizeof(double);
 }
 
 #define lay_out_group NAME(lay_out_group)
@@ -79,8 +78,6 @@ static void lay_out_group(struct group *g, int64_t M, int R, char **at) {
     g->state = take(at, numbers * N_STATE * sizeof(REAL));
     g->exact = take(at, numbers * N_WIDE(R) * sizeof(double));
     g->X = take(at, numbers * 2 * sizeof(double));
-    for (int i = 0; i < 2; i++) g->correction[i] = take(at, numbers * 2 * sizeof(double));
-    g->corrected = 0;
 }
 
 /* -- parameters of a group */
@@ -163,43 +160,41 @@ static void look_ahead(struct group *g, int R, int j, int piece) {
     }
 }
 
-/* Correct for the rounding of e in a diagonal system, which turns slowly decaying modes too fast
- * or too slowly. After t samples, X has become X + e X (a~^t - 1) / e~ with the rounded e~ and
- * a~ = 1 + e~, in place of a^t X. */
-#define form_correction NAME(form_correction)
-static void form_correction(struct group *g, double *out, int64_t t) {
+/* (1 + e)^AHEAD - 1 without cancellation; AHEAD is a power of two. */
+#define grown NAME(grown)
+static inline void grown(const double *e, double *out) {
+    out[0] = e[0], out[1] = e[1];
+    for (int n = 1; n < AHEAD; n *= 2) {
+        const double re = 2 * out[0] + out[0] * out[0] - out[1] * out[1];
+        out[1] = 2 * out[1] + 2 * out[0] * out[1];
+        out[0] = re;
+    }
+}
+
+/* Form what a strip loses by the rounding of e, which turns slowly decaying modes too fast or too
+ * slowly. With the rounded e~ and a~ = 1 + e~, a strip makes a~^n v + e X (a~^n - 1) / e~ in the
+ * place of a^n v + (a^n - 1) X. The factor of v becomes a parameter, that of X is kept in double.
+ * The low rank, which couples modes within the strip, is left out of this correction. */
+#define form_loss NAME(form_loss)
+static void form_loss(struct group *g, int R) {
     for (int64_t m = 0; m < g->M; m++)
         for (int l = 0; l < LANES; l++) {
-            const double *at = g->exact + m * N_WIDE(0) * LANES + l;
+            double *at = g->exact + m * N_WIDE(R) * LANES + l;
+            REAL *factor = (REAL *)(g->parameters + m * N_PARAMETERS(R) + LOST_RE) + l;
             const double e[2] = {at[E_RE * LANES], at[E_IM * LANES]};
             const double rounded[2] = {(REAL)e[0], (REAL)e[1]};
-            const double *both[2] = {e, rounded};
-            double grown[2][2];
-            for (int i = 0; i < 2; i++) { /* (1 + e)^t - 1 by squaring, without cancellation */
-                double re = 0, im = 0;
-                for (int bit = 62 - __builtin_clzll((unsigned long long)t * 2 + 1); bit >= 0; bit--) {
-                    double square = 2 * re + re * re - im * im;
-                    im = 2 * im + 2 * re * im;
-                    re = square;
-                    if (t >> bit & 1) {
-                        const double a = both[i][0], c = both[i][1];
-                        double next = re + a + re * a - im * c;
-                        im = im + c + re * c + im * a;
-                        re = next;
-                    }
-                }
-                grown[i][0] = re;
-                grown[i][1] = im;
-            }
+            double exact[2], lossy[2], ratio[2] = {1, 0}; /* e / e~ */
+            grown(e, exact);
+            grown(rounded, lossy);
             const double norm = rounded[0] * rounded[0] + rounded[1] * rounded[1];
-            double factor[2] = {1, 0}; /* e / e~ */
             if (norm > 0) {
-                factor[0] = (e[0] * rounded[0] + e[1] * rounded[1]) / norm;
-                factor[1] = (e[1] * rounded[0] - e[0] * rounded[1]) / norm;
+                ratio[0] = (e[0] * rounded[0] + e[1] * rounded[1]) / norm;
+                ratio[1] = (e[1] * rounded[0] - e[0] * rounded[1]) / norm;
             }
-            const double *z = grown[1];
-            out[(m * 2) * LANES + l] = grown[0][0] - (z[0] * factor[0] - z[1] * factor[1]);
-            out[(m * 2 + 1) * LANES + l] = grown[0][1] - (z[0] * factor[1] + z[1] * factor[0]);
+            factor[0] = (REAL)(exact[0] - lossy[0]);
+            factor[LANES] = (REAL)(exact[1] - lossy[1]);
+            at[LOST_RE * LANES] = exact[0] - (lossy[0] * ratio[0] - lossy[1] * ratio[1]);
+            at[LOST_IM * LANES] = exact[1] - (lossy[0] * ratio[1] + lossy[1] * ratio[0]);
         }
 }
 
@@ -213,10 +208,7 @@ static void prepare_group(struct group *g, const struct job *job, int64_t h, int
                 round_to(g->parameters + m * N_PARAMETERS(R) + i, piece, EXACT(g, R, m, i, piece));
     for (int j = 0; j < R; j++)
         for (int piece = 0; piece < PIECES; piece++) look_ahead(g, R, j, piece);
-    if (R == 0 && sizeof(REAL) < sizeof(double)) {
-        form_correction(g, g->correction[0], BLOCK);
-        g->corrected = 0;
-    }
+    if (ROUNDS) form_loss(g, R);
 }
 
 /* -- blocks */
@@ -250,6 +242,12 @@ INLINE void enter_block(struct group *g, const int R) {
             round_to(state + K_IM, piece, k_im);
             round_to(state + X_RE, piece, re);
             round_to(state + X_IM, piece, im);
+            if (ROUNDS) {
+                const wide l_re = EXACT(g, R, m, LOST_RE, piece);
+                const wide l_im = EXACT(g, R, m, LOST_IM, piece);
+                round_to(state + LOST_X_RE, piece, l_re * re - l_im * im);
+                round_to(state + LOST_X_IM, piece, l_im * re + l_re * im);
+            }
         }
     }
     for (int j = 0; j < R; j++) {
@@ -268,28 +266,13 @@ INLINE void enter_block(struct group *g, const int R) {
     }
 }
 
-/* End a block of t samples: X <- X + v. */
+/* End a block: X <- X + v. */
 #define leave_block NAME(leave_block)
-INLINE void leave_block(struct group *g, const int R, int64_t t) {
-    const double *correction = NULL;
-    if (R == 0 && sizeof(REAL) < sizeof(double)) {
-        correction = g->correction[t != BLOCK];
-        if (t != BLOCK && t != g->corrected) form_correction(g, g->correction[1], g->corrected = t);
-    }
+INLINE void leave_block(struct group *g) {
     for (int64_t m = 0; m < g->M; m++)
-        for (int piece = 0; piece < PIECES; piece++) {
-            const vec *state = g->state + m * N_STATE;
-            const wide re = BASE(g, m, 0, piece), im = BASE(g, m, 1, piece);
-            wide next_re = re + widen(state + V_RE, piece), next_im = im + widen(state + V_IM, piece);
-            if (correction) {
-                const wide f_re = ((const wide *)(correction + (m * 2) * LANES))[piece];
-                const wide f_im = ((const wide *)(correction + (m * 2 + 1) * LANES))[piece];
-                next_re += f_re * re - f_im * im;
-                next_im += f_im * re + f_re * im;
-            }
-            BASE(g, m, 0, piece) = next_re;
-            BASE(g, m, 1, piece) = next_im;
-        }
+        for (int part = 0; part < 2; part++)
+            for (int piece = 0; piece < PIECES; piece++)
+                BASE(g, m, part, piece) += widen(g->state + m * N_STATE + V_RE + part, piece);
 }
 
 /* Move by P samples from t on, of the T in the block: in -> out.
@@ -326,6 +309,11 @@ INLINE void strip(struct group *restrict g, struct tiles *restrict z, const vec 
         if (WHAT != OUTPUT) x = z->x + 2 * (m * (BLOCK + 1) + (WHAT == GRADIENTS ? T - t : t + 1));
         if (WHAT == GRADIENTS) sums = z->gradients + m * N_GRADIENTS(R);
         vec re = state[V_RE], im = state[V_IM];
+        vec lost_re = {0}, lost_im = {0};
+        if (ROUNDS && P > 1) {
+            lost_re = state[LOST_X_RE] + p[LOST_RE] * re - p[LOST_IM] * im;
+            lost_im = state[LOST_X_IM] + p[LOST_RE] * im + p[LOST_IM] * re;
+        }
         vec whole_re = re + state[X_RE], whole_im = im + state[X_IM];
         vec sum[G_LOW_RANK + 4 * MAX_RANK];
         if (WHAT == GRADIENTS)
@@ -374,6 +362,10 @@ INLINE void strip(struct group *restrict g, struct tiles *restrict z, const vec 
                 sum[G_B_IM] += other[i] * whole_im;
             }
         }
+        if (ROUNDS && P > 1) {
+            re += lost_re;
+            im += lost_im;
+        }
         UNROLL for (int j = 0; j < R; j++)
             UNROLL for (int i = 0; i < P; i++) {
                 ahead[j][i] += p[AHEAD_OF(R, j, i)] * re;
@@ -399,12 +391,11 @@ INLINE void run_block(struct group *g, struct tiles *z, const vec *in, vec *out,
         for (int64_t m = 0; m < g->M; m++)
             for (int part = 0; part < 2; part++)
                 z->x[2 * m * (BLOCK + 1) + part] = g->state[m * N_STATE + X_RE + part];
-    const int64_t start = t;
     for (; t + AHEAD <= T; t += AHEAD) strip(g, z, in, out, R, AHEAD, WHAT, t, T);
     for (; t < T; t++) strip(g, z, in, out, R, 1, WHAT, t, T);
     if (WHAT == STATES)
         for (int j = 0; j < R; j++) z->coupling[j][T] = g->ahead[j][0] + g->base_s[j];
-    if (WHAT != STATES) leave_block(g, R, T - start);
+    if (WHAT != STATES) leave_block(g);
 }
 
 /* -- signals and states */

@@ -15,7 +15,7 @@
 #endif
 
 /* Numbers of a mode. First its parameters, as the strips read them: */
-enum { E_RE, E_IM, B_RE, B_IM, C_RE, C_IM, LOW_RANK };
+enum { E_RE, E_IM, B_RE, B_IM, C_RE, C_IM, LOST_RE, LOST_IM, LOW_RANK };
 #define N_PARAMETERS(R) (LOW_RANK + 2 * (R) + 2 * (R) * AHEAD)
 #define Q(j) (LOW_RANK + 2 * (j))
 #define AHEAD_OF(R, j, i) (LOW_RANK + 2 * (R) + 2 * ((j) * AHEAD + (i)))
@@ -23,7 +23,7 @@ enum { E_RE, E_IM, B_RE, B_IM, C_RE, C_IM, LOW_RANK };
 #define N_WIDE(R) (LOW_RANK + 4 * (R))
 #define R_WIDE(R, j) (LOW_RANK + 2 * (R) + 2 * (j))
 /* its state: */
-enum { V_RE, V_IM, K_RE, K_IM, X_RE, X_IM, N_STATE };
+enum { V_RE, V_IM, K_RE, K_IM, X_RE, X_IM, LOST_X_RE, LOST_X_IM, N_STATE };
 /* and its gradients: */
 enum { G_E_RE, G_E_IM, G_B_RE, G_B_IM, G_C_RE, G_C_IM, G_LOW_RANK };
 #define N_GRADIENTS(R) (G_LOW_RANK + 4 * (R))
