@@ -234,7 +234,7 @@ def test_layer_output_depends_on_no_later_input():
         (
             {"algorithm": "fft"},
             ValueError,
-            "algorithm must be one of 'auto', 'scan', 'convolution'",
+            "algorithm must be one of 'auto', 'recurrence', 'scan', 'convolution'",
         ),
         ({"dt_min": 0.0}, ValueError, "dt_min must be finite and above zero, got 0.0"),
         ({"dt_max": math.inf}, ValueError, "dt_max must be finite and above zero, got inf"),

@@ -85,7 +85,7 @@ static void cut(struct job *job, int64_t lanes, int threads) {
     job->splits = 1;
     if (job->groups % threads) {
         job->splits = (4 * threads + job->groups - 1) / job->groups;
-        if (job->splits > job->batch) job->splits = job->batch;
+        if (job->splits > job->batch) job->splits = job->batch > 1 ? job->batch : 1;
     }
 }
 
