@@ -4,9 +4,11 @@
 
     exceptions, _validation            (everyone may use)
 
-        ssm  <---  nn  -----------+
-        data  --------------------+---  estimators  <---  plotting, persistence, export,
-        training  ----------------+                       model_selection
+    _native  <---  ssm  <---  nn  ----+
+                   data  -------------+---  estimators  <---  plotting, persistence, export,
+                   training  ---------+                       model_selection
+
+`nn` may use `_native` too. `_show_versions` reports on the installation.
 """
 
 import ast
@@ -24,8 +26,9 @@ INNER = {"ssm", "nn", "data", "training", "estimators"} | HELPERS
 MAY_IMPORT = {
     "exceptions": set(),
     "_validation": {"exceptions"},
-    "ssm": HELPERS,
-    "nn": {"ssm"} | HELPERS,
+    "_native": set(),
+    "ssm": {"_native"} | HELPERS,
+    "nn": {"ssm", "_native"} | HELPERS,
     "data": HELPERS,
     "training": HELPERS,
     "estimators": {"nn", "data", "training"} | HELPERS,
@@ -34,6 +37,7 @@ MAY_IMPORT = {
     "persistence": INNER,
     "export": INNER,
     "model_selection": INNER,
+    "_show_versions": {"_native"},
 }
 SKORCH_SUBCLASS = "training/_net.py"
 
@@ -149,6 +153,10 @@ def test_every_part_is_found():
         ("nn/_layer.py", "from .. import ssm\nssm._scan.scan()", "is private to ssm"),
         ("nn/_layer.py", "import sks4.ssm._scan", "is private to ssm"),
         ("__init__.py", "from .ssm._scan import scan", "is private to ssm"),
+        ("data/_long.py", "from sks4 import _native", "data must not import sks4._native"),
+        ("training/_net.py", "from .. import _native", "training must not import sks4._native"),
+        ("_native/__init__.py", "from sks4 import ssm", "_native must not import sks4.ssm"),
+        ("ssm/_scan.py", "from sks4._native import _core", "sks4._native._core is private"),
         ("deep/_new.py", "", "deep has no place in the architecture"),
         (
             "estimators/_base.py",
@@ -171,6 +179,7 @@ def test_violation_is_found(file, source, message):
         ("estimators/_base.py", "from ..training import S4Net\nclass A(S4Net): ..."),
         ("training/_net.py", "from skorch import NeuralNet\nclass A(NeuralNet): ..."),
         ("plotting.py", "from .estimators import S4Classifier\nfrom . import ssm"),
+        ("ssm/_recurrence.py", "from sks4 import _native\n_native.forward()"),
         ("ssm/_scan.py", "import torch\nfrom sklearn import model_selection"),
         ("__init__.py", "from . import plotting\nfrom .persistence import load, save"),
     ],

@@ -62,6 +62,26 @@ def status() -> str:
     return ("compiled, " if is_available() else "torch: ") + _reason
 
 
+def instruction_sets() -> tuple[str, ...]:
+    """Return the instruction sets of this processor that were compiled for, the best first."""
+    return () if _core is None else _core.instruction_sets()
+
+
+def used_instruction_set() -> str:
+    """Return the instruction set in use."""
+    return _require().used()
+
+
+def use_instruction_set(name: str) -> None:
+    """Use one of :func:`instruction_sets` from now on, in all threads."""
+    _require().use(name)
+
+
+def started_threads() -> int:
+    """Return how many threads the compiled code has started; they wait until there is work."""
+    return _require().started_threads()
+
+
 def forward(numbers: Sequence[int]) -> None:
     """Run the recurrence; the order of the numbers is that of ``module.c``."""
     _call("forward", numbers)
@@ -73,6 +93,11 @@ def backward(numbers: Sequence[int]) -> None:
 
 
 def _call(name: str, numbers: Sequence[int]) -> None:
-    core: Any = _core
-    getattr(core, name)(*numbers)
+    getattr(_require(), name)(*numbers)
     N_CALLS[name] += 1
+
+
+def _require() -> Any:
+    if _core is None:
+        raise RuntimeError(f"There is no compiled code: {_reason}.")
+    return _core
