@@ -9,8 +9,8 @@ from sks4.data._panel import Panel
 class Standardizer:
     """Shift and scale each channel, computed in float64 and in one pass over the data.
 
-    Only real, observed steps count: padding and missing values are left out. The scale of a constant
-    channel is its magnitude, or 1 if it is zero.
+    Only real, observed steps count: padding and missing values are left out. The scale of a
+    constant channel is its magnitude, or 1 if it is zero.
 
     Parameters
     ----------

@@ -388,7 +388,7 @@ def test_target_of_a_series_is_that_of_the_array(container):
 def test_reordered_columns_of_a_series_are_refused(method):
     table = TABLES["frame of polars"](ROWS)
     forecaster = S4Forecaster(**SERIES).fit(table)
-    with pytest.raises(ValueError, match="order|columns of fit"):
+    with pytest.raises(ValueError, match=r"order|columns of fit"):
         getattr(forecaster, method)(table.select("b", "a"))
 
 
