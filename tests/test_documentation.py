@@ -70,9 +70,7 @@ def test_documented_defaults_are_the_real_ones(cls):
 @ESTIMATORS
 def test_every_fitted_attribute_is_documented_and_exists(cls):
     estimator = fitted(cls)
-    found = {
-        name for name in dir(estimator) if name.endswith("_") and not name.startswith("_")
-    }
+    found = {name for name in dir(estimator) if name.endswith("_") and not name.startswith("_")}
     documented = set(entries(cls, "Attributes"))
     assert found - documented == set()
     assert documented - found <= SOMETIMES
