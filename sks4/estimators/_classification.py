@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from sks4._compat import Interval, StrOptions
+from sks4._validation import check_weights
 from sks4.data import as_targets, as_weights
 from sks4.estimators._auto import resolve_readout
 from sks4.estimators._readout import fit_readout
@@ -434,7 +435,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             Share of the sequences that are classified correctly, in [0, 1].
         """
         predicted = self.predict(X, sampling_rate=sampling_rate)
-        weights = as_weights(sample_weight)
+        weights = check_weights(as_weights(sample_weight), len(predicted))
         return float(accuracy_score(as_targets(y), predicted, sample_weight=weights))
 
     def stream(self, n_streams: int = 1, sampling_rate: float | None = None) -> ClassifierStream:
