@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "persistence": INNER,
     "export": INNER,
     "model_selection": INNER,
-    "_show_versions": {"_native"},
+    "_show_versions": {"_native", "_version"},
 }
 SKORCH_SUBCLASS = "_compat.py"
 
