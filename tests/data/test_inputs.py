@@ -23,7 +23,7 @@ from containers import (
     polars_frames,
     tensor,
 )
-from sks4.data import as_panel, as_targets, check_numbers, plain_data
+from sks4.data import SymbolEncoder, as_panel, as_targets, check_numbers, plain_data
 from sks4.exceptions import DataShapeWarning
 
 # Quarters, which every floating type of torch holds exactly.
@@ -244,6 +244,14 @@ def test_missing_targets_are_nan(y):
     found = as_targets(y)
     assert pd.isna(found).tolist() == [False, True, False]
     assert found[0] in ("u", 2)
+
+
+def test_text_of_numpys_own_type_is_text():
+    text = np.array(["u", "long text"], dtype=np.dtypes.StringDType())
+    assert as_targets(text).tolist() == ["u", "long text"]
+    with pytest.raises(TypeError, match="y must hold numbers, got 'u' of type str"):
+        check_numbers(as_targets(text), "y")
+    assert SymbolEncoder().fit([text, text[:1]]).symbols_.tolist() == ["long text", "u"]
 
 
 def test_large_integers_keep_their_value():
