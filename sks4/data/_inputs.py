@@ -642,6 +642,17 @@ def check_numbers(array: Any, name: str) -> Any:
     TypeError
         If there is a date, a duration or text, which numpy would turn into numbers.
     """
+    kind = getattr(getattr(array, "dtype", None), "kind", "")
+    text = None
+    if kind in ("U", "S") and array.size:
+        text = array.flat[0]
+    elif kind == "O":
+        text = next((v for v in array.ravel().tolist() if isinstance(v, _TEXT)), None)
+    if text is not None:
+        raise ValueError(
+            f"{name} must hold numbers: could not convert string to float: {text!r}. Use "
+            "pd.to_numeric."
+        )
     got = None
     kind = getattr(getattr(array, "dtype", None), "kind", "")
     if kind in "mMUSV" and kind:
