@@ -640,12 +640,14 @@ def check_numbers(array: Any, name: str) -> Any:
     Raises
     ------
     TypeError
-        If there is a date, a duration or text, which numpy would turn into numbers.
+        If there is a date or a duration, which numpy would turn into numbers.
+    ValueError
+        If there is text.
     """
     kind = getattr(getattr(array, "dtype", None), "kind", "")
     text = None
     if kind in ("U", "S") and array.size:
-        text = array.flat[0]
+        text = array.flat[0].item()
     elif kind == "O":
         text = next((v for v in array.ravel().tolist() if isinstance(v, _TEXT)), None)
     if text is not None:
