@@ -385,8 +385,8 @@ class WindowDataset(Dataset[Batch]):
         if self._covariates is not None:
             inputs["covariates"] = self._covariates[before]
         known = self._is_known[rows][:, None]  # (batch, 1, n_targets)
-        # what fills rows before the first value is this value, which is not known yet
-        inputs["context"] = torch.where(known, inputs["context"], 0)
+        if not known.all():  # what fills rows before the first value is this value, from later on
+            inputs["context"] = torch.where(known, inputs["context"], 0)
         weight = self._weight[ahead] * known
         return inputs, {"y": self._y[ahead], "weight": weight}
 
