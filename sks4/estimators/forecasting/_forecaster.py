@@ -31,7 +31,7 @@ from sks4.estimators.forecasting._predictor import Forecasts, WindowPredictor, W
 from sks4.estimators.forecasting._reader import SeriesReader
 from sks4.estimators.forecasting._stream import ForecasterStream
 from sks4.nn import S4ForecastModel
-from sks4.training import WeightAverage
+from sks4.training import REGRESSION_LOSSES, WeightAverage
 
 _AVERAGE_DECAY = 0.99
 
@@ -233,7 +233,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         "standardize": [StrOptions({"window", "global"}), None],
         "horizon": [Interval(Integral, 1, None, closed="left")],
         "context_length": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "loss": [StrOptions({*training.LOSSES, "quantile"})],
+        "loss": [StrOptions({*REGRESSION_LOSSES, "quantile"})],
         "quantiles": ["array-like", None],
         "channels": [StrOptions({"independent", "mixed"})],
         "calendar": [str, "array-like", None],

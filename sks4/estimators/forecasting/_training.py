@@ -12,9 +12,7 @@ from sks4.data import Columns, EncodedSeries, TimeRows
 from sks4.estimators._auto import MAX_TOKENS
 from sks4.estimators.forecasting._predictor import Windows
 from sks4.exceptions import ValidationSplitWarning
-from sks4.training import AbsoluteError, Batches, Huber, Quantile, SquaredError
-
-LOSSES = {"squared_error": SquaredError, "absolute_error": AbsoluteError, "huber": Huber}
+from sks4.training import Batches, Quantile, regression_loss
 
 # Longer contexts gained nothing on hourly data with daily and weekly cycles.
 _LONGEST_CONTEXT = 512
@@ -56,7 +54,7 @@ class Setup:
 
 def build_loss(loss: str, levels: np.ndarray | None) -> torch.nn.Module:
     """Return the loss of that name, of quantiles if there are levels."""
-    return LOSSES[loss]() if levels is None else Quantile(levels.tolist())
+    return regression_loss(loss) if levels is None else Quantile(levels.tolist())
 
 
 # ------------------------------------------------------------------ rows
