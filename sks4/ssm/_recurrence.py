@@ -14,6 +14,12 @@ from ._operators import ChunkOperator, dense_operator, diagonal_operator, dplr_o
 from ._scan import check_state, scan
 from ._step import StepOperator
 
+_MOST_WASTE = 2
+"""Numbers computed for one that is needed, up to which the recurrence is faster for any work."""
+
+_LITTLE_WORK = 2**22
+"""Samples times numbers computed for each, up to which the recurrence is faster at any waste."""
+
 _LEAST_WORK = 4_000_000
 """Multiplications that occupy a thread for about as long as it takes to wake it, ten times over."""
 
@@ -94,6 +100,19 @@ def can_run(*operands: Tensor | None) -> bool:
     if u is None or u.dtype not in (torch.float32, torch.float64):
         return False
     return all(x is None or _has_memory(x) for x in operands)
+
+
+def recurrence_pays(u: Tensor, N: int) -> bool:
+    """Return whether the recurrence is the faster way for an input ``(batch, length, H)``.
+
+    It computes as many features at once as a vector has numbers. Where most of these numbers are
+    for nothing, the scan is faster for all but little work, as measured in
+    ``benchmarks/bench_layer.py``.
+    """
+    batch, length, H = u.shape
+    lanes = _native.lanes(double=u.dtype == torch.float64)
+    computed = -(-H // lanes) * lanes
+    return computed <= _MOST_WASTE * H or batch * length * computed * N <= _LITTLE_WORK
 
 
 def _has_memory(x: Tensor) -> bool:

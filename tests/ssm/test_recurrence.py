@@ -309,6 +309,7 @@ def dual_number(f, u):
         f(forward_ad.make_dual(u, u))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, at its first dual number
 @pytest.mark.parametrize(
     "transform", [*TRANSFORMS.values(), dual_number], ids=[*TRANSFORMS, "dual"]
 )
