@@ -54,7 +54,8 @@ class S4Layer(nn.Module):
         it cannot work, the scan runs. The convolution (generating function or Vandermonde kernel,
         and FFT) neither takes nor gives a state: where one is passed or wanted, the scan runs.
         ``"auto"`` is the fastest in ``benchmarks/bench_layer.py``: the recurrence where it can
-        work, except for large batches of few features; otherwise the convolution for sequences of
+        work, except for large batches of few features, and while training s4 on large batches;
+        otherwise the convolution for sequences of
         at most 128 samples while the operators change from call to call, and the scan for all
         others.
 
@@ -282,7 +283,10 @@ class S4Layer(nn.Module):
             return False
         if not ops.can_run(u, state, lengths, *self.parameters()):
             return False
-        return self.algorithm == "recurrence" or ops.recurrence_pays(u, self.d_state)
+        trains = torch.is_grad_enabled() and not self._keeps_operators()
+        return self.algorithm == "recurrence" or ops.recurrence_pays(
+            u, self.d_state, self.P.shape[1], trains=trains
+        )
 
     def _recur(
         self, u: Tensor, state: Tensor | None, lengths: Tensor | None, rate: float

@@ -10,15 +10,26 @@ from sks4 import _native
 
 from ._dplr import add_blocks
 from ._lengths import check_lengths, reverse_sequences
-from ._operators import ChunkOperator, dense_operator, diagonal_operator, dplr_operator, fit_chunk
+from ._operators import (
+    IN_ORDER,
+    ChunkOperator,
+    dense_operator,
+    diagonal_operator,
+    dplr_operator,
+    fit_chunk,
+)
 from ._scan import check_state, scan
 from ._step import StepOperator
 
-_MOST_WASTE = 2
-"""Numbers computed for one that is needed, up to which the recurrence is faster for any work."""
+# measured in benchmarks/results/layer_algorithms.csv
+_LITTLE_WORK = 12_000
+"""Samples times numbers computed for one that is needed, up to which the recurrence is faster."""
 
-_LITTLE_WORK = 2**22
-"""Samples times numbers computed for each, up to which the recurrence is faster at any waste."""
+_MOST_WASTE = 1.25
+"""Numbers computed for one that is needed, up to which it is faster for more samples."""
+
+_MUCH_WORK = 20_000
+"""Samples from which products of matrices train systems with a low-rank part faster."""
 
 _LEAST_WORK = 4_000_000
 """Multiplications that occupy a thread for about as long as it takes to wake it, ten times over."""
@@ -102,17 +113,36 @@ def can_run(*operands: Tensor | None) -> bool:
     return all(x is None or _has_memory(x) for x in operands)
 
 
-def recurrence_pays(u: Tensor, N: int) -> bool:
-    """Return whether the recurrence is the faster way for an input ``(batch, length, H)``.
+def recurrence_pays(u: Tensor, N: int, rank: int, *, trains: bool) -> bool:
+    """Return whether the recurrence is at least as fast as the scan, see ``benchmarks``.
 
-    It computes as many features at once as a vector has numbers. Where most of these numbers are
-    for nothing, the scan is faster for all but little work, as measured in
-    ``benchmarks/bench_layer.py``.
+    It computes as many features at once as a vector has numbers, so few features waste most of
+    them. The scan's products of matrices are at their best in large batches of several sequences,
+    for the usual state sizes.
+
+    Parameters
+    ----------
+    u : Tensor of shape (batch, length, H)
+        Input.
+    N, rank : int
+        State size and rank of the low-rank part.
+    trains : bool
+        Whether operators are formed for this call and gradients follow.
+
+    Returns
+    -------
+    bool
+        Whether to use it.
     """
     batch, length, H = u.shape
     lanes = _native.lanes(double=u.dtype == torch.float64)
-    computed = -(-H // lanes) * lanes
-    return computed <= _MOST_WASTE * H or batch * length * computed * N <= _LITTLE_WORK
+    waste = -(-H // lanes) * lanes / H
+    if batch * length * waste <= _LITTLE_WORK:
+        return True
+    if waste > _MOST_WASTE:
+        return False
+    products_are_faster = trains and rank > 0 and batch > IN_ORDER and 32 < N < 256
+    return not products_are_faster or batch * length <= _MUCH_WORK
 
 
 def _has_memory(x: Tensor) -> bool:
