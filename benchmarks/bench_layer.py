@@ -19,6 +19,7 @@ Tables in ``benchmarks/results``:
 - ``layer_limit.csv``: the scan, given its operators, against batched matrix products of its shapes.
 - ``layer_algorithms.csv``: nanoseconds an element of the compiled recurrence and of what
   ``algorithm="auto"`` runs without it, for many sizes.
+- ``layer_step.csv``: milliseconds of a training step of four blocks, with and without compiled code.
 - ``layer_peak.csv``: the recurrence, given its operators, against the peak of multiply-adds.
 """
 
@@ -33,7 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from sks4 import _native, ssm
-from sks4.nn import S4Block, S4Layer
+from sks4.nn import S4Block, S4Layer, S4Model
 
 from ._common import (
     RESULTS,
@@ -216,7 +217,8 @@ def bench_algorithms(repeats: int) -> None:
             for mode in ("evaluation", "forward_backward"):
                 u = torch.randn(batch, length, H)
                 functions = {
-                    name: partial(_pass_of, layer, u, mode, name) for name, layer in layers.items()
+                    name: partial(_with_path, name, partial(_pass_of, layer, u, mode))
+                    for name, layer in layers.items()
                 }
                 seconds = time_interleaved(functions, repeats=repeats, clock=_clock())
                 nanoseconds = {
@@ -233,22 +235,52 @@ def bench_algorithms(repeats: int) -> None:
                 write_rows(RESULTS / "layer_algorithms.csv", [row], key=key, seed=SEED)
 
 
+def bench_step(repeats: int) -> None:
+    """Time a training step of a model of four blocks with and without compiled code, in turns."""
+    for batch, N in ((8, 64), (16, 64), (8, 16)):
+        torch.manual_seed(SEED)
+        model = S4Model(1, 3, d_model=64, n_layers=4, d_state=N)
+        optimizer = torch.optim.AdamW(model.parameters())
+        u, target = torch.randn(batch, 720, 1), torch.randint(3, (batch,))
+        step = partial(_step, model, optimizer, u, target)
+        functions = {name: partial(_with_path, name, step) for name in ("torch", "auto")}
+        seconds = time_interleaved(functions, repeats=repeats, clock=_clock())
+        medians = {name: statistics.median(s) for name, s in seconds.items()}
+        row = {"batch": batch, "length": 720, "d_model": 64, "n_layers": 4, "d_state": N}
+        row |= {f"{name}_milliseconds": 1e3 * median for name, median in medians.items()}
+        row["torch_over_auto"] = medians["torch"] / medians["auto"]
+        print(row, flush=True)
+        key = ("batch", "length", "d_state", "cpu", "threads")
+        write_rows(RESULTS / "layer_step.csv", [row], key=key, seed=SEED)
+
+
+def _step(model: nn.Module, optimizer: torch.optim.Optimizer, u: Tensor, target: Tensor) -> None:
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(model(u), target).backward()
+    optimizer.step()
+
+
 def _clock() -> Callable[[], float]:
     """Return a clock that other processes do not move, where a single thread computes."""
     return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
 
-def _pass_of(layer: S4Layer, u: Tensor, mode: str, path: str) -> None:
+def _pass_of(layer: S4Layer, u: Tensor, mode: str) -> None:
+    if mode == "evaluation":
+        with torch.inference_mode():
+            layer.eval()(u, return_state=False)
+    else:
+        parameters = [p for p in layer.train().parameters() if p.numel()]
+        y, _ = layer(u.requires_grad_(), return_state=False)
+        torch.autograd.grad(y, [u, *parameters], torch.ones_like(y))
+
+
+def _with_path(path: str, function: Callable[[], Any]) -> None:
+    """Call a function, without compiled code if the path is that of torch."""
     compiled = _native._core
     _native._core = None if path == "torch" else compiled
     try:
-        if mode == "evaluation":
-            with torch.inference_mode():
-                layer.eval()(u, return_state=False)
-        else:
-            parameters = [p for p in layer.train().parameters() if p.numel()]
-            y, _ = layer(u.requires_grad_(), return_state=False)
-            torch.autograd.grad(y, [u, *parameters], torch.ones_like(y))
+        function()
     finally:
         _native._core = compiled
 
@@ -343,12 +375,15 @@ def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "parts", nargs="*", default=[], help="time, memory, scaling, limit, algorithms, peak (all)"
+        "parts",
+        nargs="*",
+        default=[],
+        help="time, memory, scaling, limit, algorithms, step, peak (all)",
     )
     parser.add_argument("--lengths", type=int, nargs="+", default=list(LENGTHS))
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
-    parts = options.parts or ["limit", "time", "memory", "scaling", "algorithms", "peak"]
+    parts = options.parts or ["limit", "time", "memory", "scaling", "algorithms", "step", "peak"]
     if "limit" in parts:
         bench_limit(options.lengths, options.repeats)
     if "time" in parts:
@@ -359,6 +394,8 @@ def main() -> None:
         bench_scaling()
     if "algorithms" in parts:
         bench_algorithms(options.repeats)
+    if "step" in parts:
+        bench_step(options.repeats)
     if "peak" in parts:
         bench_peak(options.repeats)
 
