@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sks4 import ssm as ops
+from sks4._compat import n_changes_of
 from sks4._validation import check_choice, check_integer, check_positive
 
 from ._cache import OperatorCache
@@ -378,7 +379,7 @@ class S4Layer(nn.Module):
         """Return ``build()``, kept in evaluation until a parameter changes."""
         if not self._keeps_operators():
             return build()
-        now = tuple((p.data_ptr(), p._version, p.dtype) for p in self.parameters())
+        now = tuple((p.data_ptr(), n_changes_of(p), p.dtype) for p in self.parameters())
 
         def build_plain() -> Any:
             # as plain tensors, which may later meet an input that requires gradients
