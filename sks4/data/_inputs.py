@@ -80,9 +80,8 @@ def plain_data(data: Any) -> Any:
     >>> plain_data([torch.ones(2, dtype=torch.bfloat16), deque([1, 2, 3])])
     [array([1., 1.], dtype=float32), array([1, 2, 3])]
     """
-    if isinstance(data, np.ndarray) and data.dtype != object and data.ndim:
-        is_text = isinstance(data.dtype, np.dtypes.StringDType)  # pandas does not know it
-        return data.astype(object) if is_text else data
+    if isinstance(data, np.ndarray) and data.dtype.kind not in "OT" and data.ndim:
+        return data
     data = _from_other_library(data)
     if isinstance(data, (list, tuple)):
         return data if _all_scalars(data) else [plain_data(item) for item in data]
@@ -122,7 +121,10 @@ def is_container(item: Any) -> bool:
 def _from_other_library(data: Any) -> Any:
     """Return a container of another library, not what it holds, as one of numpy or pandas."""
     if isinstance(data, (np.ndarray, pd.DataFrame, pd.Series, list, tuple, *SCALARS)):
-        return data[()] if isinstance(data, np.ndarray) and data.ndim == 0 else data
+        if not isinstance(data, np.ndarray):
+            return data
+        data = data.astype(object) if data.dtype.kind == "T" else data  # text of any length
+        return data[()] if data.ndim == 0 else data
     if isinstance(data, torch.Tensor):
         return _from_tensor(data)
     if isinstance(data, pd.MultiIndex):
@@ -194,6 +196,8 @@ def _from_narwhals(data: Any) -> Any:
 def _column_values(column: Any) -> Any:
     """Return the values of a column of narwhals, so that pandas reads the same."""
     dtype = column.dtype
+    if dtype in (nw.List, nw.Array) and dtype.inner.is_float():
+        return object_vector(list(column.to_numpy()))
     if dtype.is_nested():
         return object_vector([_nested_array(item) for item in column.to_list()])
     if (dtype.is_integer() or dtype == nw.Boolean) and column.null_count():
@@ -651,11 +655,23 @@ def check_numbers(array: Any, name: str) -> Any:
     Raises
     ------
     TypeError
-        If there is a date, a duration or text, which numpy would turn into numbers, or another
+        If there is a date or a duration, which numpy would turn into numbers, or another
         object that is no number.
+    ValueError
+        If there is text.
     """
-    got = None
     kind = getattr(getattr(array, "dtype", None), "kind", "")
+    text = None
+    if kind in ("U", "S") and array.size:
+        text = array.flat[0].item()
+    elif kind == "O":
+        text = next((v for v in array.ravel().tolist() if isinstance(v, _TEXT)), None)
+    if text is not None:
+        raise ValueError(
+            f"{name} must hold numbers: could not convert string to float: {text!r}. Use "
+            "pd.to_numeric."
+        )
+    got = None
     if kind in "mMUSV" and kind:
         got = f"dtype {array.dtype}"
     elif kind == "O":
