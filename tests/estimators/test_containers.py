@@ -496,7 +496,7 @@ def test_missing_values_among_objects_are_nan_in_every_form(missing, convert):
 
 @pytest.mark.parametrize("X", [["up", "down"], [b"up"], deque(["up"]), [dt.date(2024, 1, 1)]])
 def test_list_that_holds_no_numbers_is_not_told_an_axis(X):
-    with pytest.raises(TypeError, match="X must hold numbers, got"):
+    with pytest.raises((ValueError, TypeError), match="X must hold numbers"):
         as_panel(X)
 
 
@@ -567,9 +567,9 @@ def test_labels_in_a_text_type_of_numpy_come_back():
     ids=str,
 )
 def test_targets_and_weights_that_are_no_numbers_are_named(y):
-    with pytest.raises(TypeError, match="y must hold numbers, got .* of type"):
+    with pytest.raises(TypeError, match=r"y must hold numbers, got .* of type"):
         MAKE["regressor"]().fit(CUBE, y)
-    with pytest.raises(TypeError, match="sample_weight must hold numbers, got .* of type"):
+    with pytest.raises(TypeError, match=r"sample_weight must hold numbers, got .* of type"):
         MAKE["regressor"]().fit(CUBE, Y, sample_weight=y)
 
 

@@ -324,8 +324,10 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         intervals = Intervals.start(windows.levels, windows.horizon, columns.values.shape[1])
         if n_valid:
             calibration = training.calibration_origins(n_train, len(columns))
-            intervals = intervals.calibrate(
-                *predictor.backtest(columns, calibration, windows.horizon)
+            intervals = interruption.repeat(
+                lambda: intervals.calibrate(
+                    *predictor.backtest(columns, calibration, windows.horizon)
+                )
             )
         self._adopt(trained, chosen | _attributes(reader, rows, predictor, intervals))
         interruption.raise_again()
