@@ -127,7 +127,7 @@ def _panel_from_array(X: Any, layout: str) -> Panel:
     if isinstance(X, (list, tuple)):
         X = _from_nested_list(X)
     X = unmasked(X)
-    if getattr(X, "dtype", None) == object:
+    if isinstance(X, np.ndarray) and X.dtype == object:
         X = _as_numeric(X, "X")
     # Infinite and missing values are told apart per sample later, in bounded memory.
     array = check_array(X, allow_nd=True, ensure_all_finite=False, input_name="X")

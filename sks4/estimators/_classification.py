@@ -358,8 +358,9 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         ndarray of shape (n_samples,)
             Class labels.
         """
-        scores = self._scores(X, sampling_rate)
-        return self.classes_[scores.argmax(axis=1)]
+        check_is_fitted(self)
+        classes = self.classes_  # of this fit, also if another thread fits again
+        return classes[self._scores(X, sampling_rate).argmax(axis=1)]
 
     def predict_proba(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
         """Return the probability of each class.
@@ -411,7 +412,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             With two classes, the log-odds of the second one; otherwise one score for each class.
         """
         scores = self._scores(X, sampling_rate)
-        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def score(
         self, X: Any, y: Any, *, sample_weight: Any = None, sampling_rate: float | None = None

@@ -478,7 +478,7 @@ def test_frames_are_prompts_with_rows_as_time():
         generator.sample(prompt=polars_frames(CUBE)[0].select("b", "a"), **options)
 
 
-# --- what numbers are, and what is none ------------------------------------------------------------
+# --- what numbers are, and what is none ----------------------------------------------------------
 
 TABLE = np.arange(12.0).reshape(2, 6)
 GAPS = np.where(TABLE == 4, np.nan, TABLE)
