@@ -518,7 +518,9 @@ def as_sample(sample: Any) -> Any:
     if sample is None or isinstance(sample, _TEXT):
         raise TypeError(f"A sample must be an array, a list or a Series, got {sample!r}.")
     if issparse(sample):
-        raise TypeError(f"A sample must be dense, got {sample!r}. Pass sample.toarray().")
+        raise TypeError(
+            f"A sample must be dense, got a {type(sample).__name__}. Pass sample.toarray()."
+        )
     sample = plain_data(sample)
     has_labels = isinstance(sample, pd.DataFrame) and sample.index.nlevels > 1
     return _split_instances(sample) if has_labels else sample

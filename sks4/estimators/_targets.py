@@ -1,5 +1,6 @@
 """Targets of sequences as the loss takes them: indices of classes, or standardized values."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
@@ -235,7 +236,7 @@ def check_class_weight(class_weight: Any) -> None:
                 f"class_weight must hold numbers, got {weight!r} for class {label!r}. Pass "
                 "{label: weight}, 'balanced' or None."
             )
-        if not 0 <= weight <= np.finfo(np.float64).max:  # also for large integers, and NaN
+        if not 0 <= weight <= sys.float_info.max:  # also for large integers, and NaN
             raise ValueError(
                 f"class_weight must hold finite weights of at least 0, got {weight} for class "
                 f"{label!r}."
