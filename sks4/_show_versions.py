@@ -5,6 +5,7 @@ import sys
 from importlib import metadata
 
 from sks4 import _native
+from sks4._version import __version__
 
 _DEPENDENCIES = (
     *("numpy", "scipy", "pandas", "scikit-learn", "skorch", "torch", "joblib", "threadpoolctl"),
@@ -28,7 +29,8 @@ def show_versions() -> None:
       python: ...
     """
     _print_table("System", _system())
-    _print_table("Packages", {name: _version(name) for name in ("sks4", *_DEPENDENCIES)})
+    packages = {"sks4": __version__} | {name: _version(name) for name in _DEPENDENCIES}
+    _print_table("Packages", packages)
     _print_table("Computation", _computation())
 
 

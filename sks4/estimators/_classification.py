@@ -1,6 +1,7 @@
 """Classification of whole sequences."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -8,23 +9,26 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import assert_all_finite, column_or_1d
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
 
-from sks4._validation import unmasked
+from sks4._compat import Interval, StrOptions
+from sks4.data import as_targets, as_weights
 from sks4.estimators._auto import resolve_readout
-from sks4.estimators._readout import install_readout
+from sks4.estimators._readout import fit_readout
 from sks4.estimators._streaming import ClassifierStream
-from sks4.estimators._supervised import LabeledSequences, SupervisedS4
-from sks4.nn import SummaryHead
-from sks4.training import CrossEntropy, S4Net
+from sks4.estimators._supervised import (
+    FitReadout,
+    LabeledSequences,
+    SupervisedEstimator,
+    Task,
+    check_target_given,
+)
+from sks4.estimators._targets import ClassEncoder, check_class_weight
+from sks4.training import CrossEntropy, Mixup
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class S4Classifier(ClassifierMixin, SupervisedS4):
+class S4Classifier(ClassifierMixin, SupervisedEstimator):
     """Classify sequences with a structured state space model.
 
     Sequences are scaled, projected to `d_model` features, passed through S4 blocks, pooled over
@@ -58,12 +62,12 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     pooling : {"mean", "last", "max"}, default="mean"
         How the features of all steps become those of the sequence.
     dropout : float, default=0.1
-        Probability that a feature is left out of a training step, from 0 up to but not 1.
+        Probability with which a feature is dropped in a training step, in [0, 1).
     norm : {"layer", "batch"} or None, default="layer"
         Normalization within the blocks: over the features of a step, or of each feature over the
         real steps of the batch (in prediction: running statistics).
     prenorm : bool, default=True
-        Whether blocks normalize their input, except for the first one, or else their output.
+        Whether blocks normalize their input, except for the first one; otherwise their output.
     max_epochs : int or "auto", default="auto"
         Number of passes over the training data. "auto": enough for about 1,000 optimizer steps,
         fewer on data of many million time points.
@@ -83,11 +87,10 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         Largest norm of the gradient of all parameters; None for no limit.
     validation_fraction : float, default=0.1
         Share of the training data to set aside if training stops early and no validation data is
-        given, in the same shares of all classes.
+        given; of each class for the classifier.
     early_stopping : bool or "auto", default="auto"
-        Whether training watches the loss on validation data, stops when it no longer improves, and
-        ends with the best weights. "auto": if validation data is given, or from 5,000 sequences
-        on; with fewer, a tenth of the data is worth more.
+        Whether training monitors the loss on validation data, stops when it no longer improves, and
+        keeps the best weights. "auto": if validation data is given, or from 5,000 sequences on.
     patience : int, default=20
         Epochs without improvement after which training stops early.
     max_time : float or None, default=None
@@ -95,18 +98,18 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     standardize : {"auto", "global", "series", "split"} or None, default="auto"
         Scale each channel to mean 0 and standard deviation 1: over all training data, or each
         sequence by itself; with "split", level and scale of the sequence are then inputs of their
-        own. "auto": "series" where level and scale differ but say next to nothing about the
-        targets, as the loudness of a recording (below 5 % of their variance in any channel);
-        "split" where they do, and differ so much that one unit hides what some sequences look
-        like; else "global". None: values stay as they are.
+        own. "auto": "series" where level and scale differ but explain almost nothing of the
+        targets, such as the loudness of a recording (below 5 % of their variance in any channel);
+        "split" where they explain more, and differ so much that one unit hides the shape of some
+        sequences; otherwise "global". None: values are not scaled.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to NaN before the end of a sequence: filled by the last value before it, and
         with "mask" also marked in an additional channel; or an error.
     layout : {"nct", "ntc"}, default="nct"
-        Order of the axes in arrays: samples, channels, time, or samples, time, channels. That
-        of fit holds in prediction, too.
+        Order of the axes in arrays: samples, channels, time, or samples, time, channels. It is
+        fixed in fit.
     device : str, default="auto"
-        Where to compute, in the words of torch, such as "cpu" or "cuda:1". "auto": the GPU if
+        Device to compute on, as named by torch, such as "cpu" or "cuda:1". "auto": the GPU if
         there is one.
     dtype : {"float32", "float64"}, default="float32"
         Type in which the model computes.
@@ -115,7 +118,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     random_state : int, RandomState instance or None, default=None
         Seed of the initial weights, dropout, batches, the validation split and random filters. With
         an int, two fits are identical on a CPU at equal numbers of threads. None: another one in
-        each fit. Global generators are neither used nor changed, unless passed.
+        each fit. The global random state is left untouched.
     verbose : {0, 1, 2}, default=0
         1: a progress bar, if stderr is a terminal. 2: a line for each epoch.
     net_callbacks : list or None, default=None
@@ -124,13 +127,13 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     net_params : dict or None, default=None
         Anything else that skorch's net takes, such as ``{"optimizer__betas": (0.9, 0.95)}``.
     warm_start : bool, default=False
-        Whether fit goes on from the weights, the optimizer and the scaling of the last fit.
+        Whether fit resumes from the weights, the optimizer and the scaling of the last fit.
     class_weight : dict, "balanced" or None, default=None
-        What each class counts in the loss: numbers by label, or "balanced" for the inverse of its
-        frequency. None: all the same.
+        Weight of each class in the loss: numbers by label, or "balanced" for the inverse of its
+        frequency. None: all equal.
     label_smoothing : float, default=0.0
-        Share of the target probability that goes evenly to all classes, from 0 up to but not 1,
-        in the loss and in the probabilities of the ridge regression.
+        Share of the target probability that is spread evenly over all classes, in [0, 1), in the
+        loss and in the probabilities of the ridge regression.
     mixup : float, default=0.0
         Train on averages of two sequences of a batch and of their classes, with a share drawn from
         the beta distribution with this parameter, twice; 0 for the sequences themselves.
@@ -139,7 +142,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         `pooling` says; or "ridge", a ridge regression after the training, on a summary of the
         features of all blocks and of a bank of random filters (maximum, and shares of steps above
         eight limits), with penalty and probabilities by leaving out each sequence in turn. "auto":
-        "ridge" for fewer than 1,000 sequences, with `pooling="mean"`. `partial_fit` goes back to
+        "ridge" for fewer than 1,000 sequences, with `pooling="mean"`. `partial_fit` uses
         the trained one.
 
     Attributes
@@ -173,16 +176,16 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     sampling_rate_ : float or None
         Sampling rate of the training data in Hz, if given.
     n_timepoints_in_ : int or None
-        Width of 2-D training data, which prediction asks for too; None for the other forms, where
-        the number of time points is free.
+        Width of 2-D training data, which prediction requires as well; None for the other forms,
+        in which the number of time points is free.
     n_features_in_ : int
-        Number of columns of 2-D training data, else of channels.
+        Number of columns of 2-D training data; otherwise of channels.
     feature_names_in_ : ndarray of shape (n_features,)
         Their names, if all are strings.
 
     See Also
     --------
-    S4Regressor : The same for numbers in the place of classes.
+    S4Regressor : The same for numbers instead of classes.
 
     References
     ----------
@@ -213,12 +216,86 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     mixup: float = 0.0
     readout: str = "auto"
 
-    _parameter_constraints: ClassVar[dict[str, list]] = SupervisedS4._parameter_constraints | {
-        "class_weight": [dict, StrOptions({"balanced"}), None],
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
-        "mixup": [Interval(Real, 0, None, closed="left")],
-        "readout": [StrOptions({"auto", "trained", "ridge"})],
-    }
+    _parameter_constraints: ClassVar[dict[str, list]] = (
+        SupervisedEstimator._parameter_constraints
+        | {
+            "class_weight": [dict, StrOptions({"balanced"}), None],
+            "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+            "mixup": [Interval(Real, 0, None, closed="left")],
+            "readout": [StrOptions({"auto", "trained", "ridge"})],
+        }
+    )
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight: Any = None,
+        sampling_rate: float | None = None,
+    ) -> Self:
+        """Train on labeled sequences.
+
+        A call that raises leaves the estimator as it was.
+
+        Parameters
+        ----------
+        X : array-like, list of arrays, list of frames, or DataFrame
+            The sequences: ``(n_samples, n_timepoints)``, ``(n_samples, n_channels, n_timepoints)``,
+            a list of arrays ``(n_channels, n_timepoints_i)`` or ``(n_timepoints_i,)``, a list of
+            frames with rows as time, a frame with a sequence in each cell, or one with columns
+            (channel, time).
+        y : array-like of shape (n_samples,)
+            Class labels.
+        X_val, y_val : like X and y, or None, default=None
+            Validation data. Without them, a part of X may be set aside; see `early_stopping`.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples, in any unit, in training and in the validation part of X.
+        sampling_rate : float or None, default=None
+            Sampling rate of the sequences, in Hz. Needed only if predictions will be made at
+            another one.
+
+        Returns
+        -------
+        self : S4Classifier
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, the data, or their shapes are not valid.
+        TrainingDivergedError
+            If the loss or a weight of the model becomes NaN or infinite.
+        KeyboardInterrupt
+            If the user interrupts. After a finished epoch, the result so far is kept.
+
+        Warns
+        -----
+        ValidationSplitWarning
+            If validation data was to be set aside and could not be.
+        MemoryLengthWarning
+            If the given `dt_min` lets the model forget the sequences before they end.
+        DataShapeWarning
+            If time and channels look swapped.
+        """
+        check_target_given(self, y)
+        self._check_parameters()
+        resumed = self._trained_to_resume() if self.warm_start else None
+        targets = ClassEncoder.of(y, self.class_weight)
+        if resumed is not None:
+            targets = ClassEncoder(self.classes_, self.class_weight)
+        return self._fit(
+            self._task(targets, fits_readout=True),
+            resumed,
+            X,
+            y,
+            X_val=X_val,
+            y_val=y_val,
+            sample_weight=sample_weight,
+            sampling_rate=sampling_rate,
+        )
 
     def partial_fit(
         self, X: Any, y: Any, *, classes: Any = None, sample_weight: Any = None
@@ -236,7 +313,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         classes : array-like of shape (n_classes,) or None, default=None
             All labels that will ever occur. Required in the first call.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            What each sample counts in the loss.
+            Weight of each sample in the loss, in any unit.
 
         Returns
         -------
@@ -248,22 +325,22 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         ValueError, TypeError
             If a parameter or the data is not valid, or a label is not in `classes`.
         """
-        self._check_parameters(goes_on=True)
+        check_target_given(self, y)
+        self._check_parameters()
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight must not be 'balanced' for partial_fit, which never sees all labels. "
                 "Pass a dict, for example from sklearn.utils.class_weight.compute_class_weight."
             )
-        if not self.__sklearn_is_fitted__():
-            if classes is None:
-                raise ValueError("classes must be passed on the first call to partial_fit.")
-            self._forget()
-            self.classes_ = np.unique(classes)
-        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-            raise ValueError(
-                f"classes must be those of the first call, {self.classes_}, got {classes}."
-            )
-        return self._partial_fit(X, y, sample_weight)
+        resumed = self._trained_to_resume()
+        if resumed is None and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        given = self.classes_ if classes is None else np.unique(as_targets(classes, "classes"))
+        known = given if resumed is None else self.classes_
+        if not np.array_equal(given, known):
+            raise ValueError(f"classes must be those of the first call, {known}, got {classes}.")
+        task = self._task(ClassEncoder(known, self.class_weight), fits_readout=False)
+        return self._partial_fit(task, resumed, X, y, sample_weight)
 
     def predict(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
         """Return the most probable class of each sequence.
@@ -280,7 +357,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         ndarray of shape (n_samples,)
             Class labels.
         """
-        scores = self._outputs(X, sampling_rate)
+        scores = self._scores(X, sampling_rate)
         return self.classes_[scores.argmax(axis=1)]
 
     def predict_proba(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
@@ -298,7 +375,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         ndarray of shape (n_samples, n_classes), float64
             Probabilities, in the order of `classes_`.
         """
-        return softmax(self._outputs(X, sampling_rate), axis=1)
+        return softmax(self._scores(X, sampling_rate), axis=1)
 
     def predict_log_proba(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
         """Return the natural logarithm of the probability of each class.
@@ -315,10 +392,10 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         ndarray of shape (n_samples, n_classes), float64
             Log-probabilities, in the order of `classes_`.
         """
-        return log_softmax(self._outputs(X, sampling_rate), axis=1)
+        return log_softmax(self._scores(X, sampling_rate), axis=1)
 
     def decision_function(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
-        """Return the scores of the classes, before they become probabilities.
+        """Return the scores of the classes, from which the probabilities follow.
 
         Parameters
         ----------
@@ -330,9 +407,9 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes), float64
-            With two classes, the log-odds of the second one. Else one score for each class.
+            With two classes, the log-odds of the second one; otherwise one score for each class.
         """
-        scores = self._outputs(X, sampling_rate)
+        scores = self._scores(X, sampling_rate)
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def score(
@@ -354,10 +431,11 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         Returns
         -------
         float
-            Share of the sequences that get their own label, from 0 to 1.
+            Share of the sequences that are classified correctly, in [0, 1].
         """
         predicted = self.predict(X, sampling_rate=sampling_rate)
-        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+        weights = as_weights(sample_weight)
+        return float(accuracy_score(as_targets(y), predicted, sample_weight=weights))
 
     def stream(self, n_streams: int = 1, sampling_rate: float | None = None) -> ClassifierStream:
         """Return an object that reads sequences sample by sample, in constant memory.
@@ -393,68 +471,49 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         >>> np.allclose(probability, classifier.predict_proba(X[:1]), atol=1e-5)
         True
         """
+        check_is_fitted(self)
         return ClassifierStream(
-            **self._stream_parts(sampling_rate), n_streams=n_streams, classes=self.classes_
+            self._predictor_, n_streams, sampling_rate=sampling_rate, classes=self.classes_
         )
 
-    # ------------------------------------------------------------------ targets
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_class_weight(self.class_weight)
 
-    def _criterion(self) -> CrossEntropy:
-        return CrossEntropy(self.label_smoothing)
+    def _task(self, targets: ClassEncoder, *, fits_readout: bool) -> Task:
+        """Return what is asked of the training."""
 
-    def _check_targets(self, y: Any, *, reset: bool) -> np.ndarray:
-        """Return class indices; with `reset`, learn the classes unless they are given."""
-        y = column_or_1d(unmasked(y), warn=True)
-        assert_all_finite(y, input_name="y")
-        check_classification_targets(y)
-        if reset and not hasattr(self, "classes_"):
-            self.classes_ = np.unique(y)
-        return LabelEncoder().fit(self.classes_).transform(y)
+        def plan_readout(samples: LabeledSequences) -> FitReadout | None:
+            readout = resolve_readout(self.readout, len(samples.panel), self.pooling)
+            if readout == "trained":
+                return None
+            return partial(
+                fit_readout,
+                targets=samples.targets,
+                weights=samples.weights,
+                n_classes=targets.n_outputs,
+                label_smoothing=self.label_smoothing,
+            )
 
-    def _learn_targets(self, samples: LabeledSequences, *, reset: bool) -> None:
-        labels = self.classes_[samples.targets]
-        self._class_weights_ = compute_class_weight(
-            self.class_weight, classes=self.classes_, y=labels
+        mixup = Mixup(self.mixup, targets.n_outputs) if self.mixup else None
+        options: dict[str, Any] = {"plan_readout": plan_readout} if fits_readout else {}
+        return Task(
+            targets=targets,
+            criterion=CrossEntropy(self.label_smoothing),
+            net_options={"batch_transform": mixup},
+            **options,
         )
 
-    def _net_options(self) -> dict[str, Any]:
-        return {"mixup": self.mixup}
+    def _scores(self, X: Any, sampling_rate: float | None) -> np.ndarray:
+        """Return the scores of the classes, (n_samples, n_classes)."""
+        check_is_fitted(self)
+        return self._predictor_.outputs(X, sampling_rate)
 
-    def _net(self, *, early_stopping: bool = False) -> S4Net:
-        if self.__sklearn_is_fitted__():
-            head = self.net_.module_.head
-            if isinstance(head, SummaryHead):  # training goes on with the head it had
-                self.net_.module_.head = head.trained
-        self.readout_ = "trained"
-        return super()._net(early_stopping=early_stopping)
-
-    def _complete(self, net: S4Net, samples: LabeledSequences, rate: float) -> None:
-        if self.readout == "trained":
-            return
-        samples = replace(samples, weights=self._loss_weights(samples)).distinct()
-        if resolve_readout(self.readout, len(samples.panel), self.pooling) == "trained":
-            return
-        install_readout(
-            net,
-            self._batches(samples, rate),
-            samples.targets,
-            samples.weights,
-            n_classes=len(self.classes_),
-            label_smoothing=self.label_smoothing,
-        )
-        self.readout_ = "ridge"
-
-    def _loss_targets(self, targets: np.ndarray) -> np.ndarray:
-        return targets
-
-    def _loss_weights(self, samples: LabeledSequences) -> np.ndarray:
-        return samples.weights * self._class_weights_[samples.targets]
-
-    def _n_outputs(self) -> int:
-        return len(self.classes_)
-
-    def _strata(self, targets: np.ndarray) -> np.ndarray:
-        return targets
+    @property
+    def readout_(self) -> str:
+        """Where the last layer comes from, "trained" or "ridge"."""
+        check_is_fitted(self)
+        return "trained" if self._predictor_.readout is None else "ridge"
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's description of the estimator."""

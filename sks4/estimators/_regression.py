@@ -1,29 +1,24 @@
 """Regression on whole sequences."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_array
+from sklearn.utils.validation import check_is_fitted
 
-from sks4._validation import unmasked
+from sks4._compat import Interval, StrOptions
+from sks4.data import as_targets, as_weights, check_numbers, check_same_names, column_names
 from sks4.estimators._streaming import RegressorStream
-from sks4.estimators._supervised import LabeledSequences, SupervisedS4
-from sks4.training import AbsoluteError, Huber, Quantile, SquaredError
-
-# The sum of 100 million squares of it is still below the largest number of float64.
-_LARGEST_TARGET = 1e150
+from sks4.estimators._supervised import SupervisedEstimator, Task, check_target_given
+from sks4.estimators._targets import ValueEncoder
+from sks4.training import REGRESSION_LOSSES, regression_loss
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class S4Regressor(RegressorMixin, SupervisedS4):
+class S4Regressor(RegressorMixin, SupervisedEstimator):
     """Predict one or several numbers for each sequence with a structured state space model.
 
     Sequences are scaled, projected to `d_model` features, passed through S4 blocks, pooled over
@@ -58,12 +53,12 @@ class S4Regressor(RegressorMixin, SupervisedS4):
     pooling : {"mean", "last", "max"}, default="mean"
         How the features of all steps become those of the sequence.
     dropout : float, default=0.1
-        Probability that a feature is left out of a training step, from 0 up to but not 1.
+        Probability with which a feature is dropped in a training step, in [0, 1).
     norm : {"layer", "batch"} or None, default="layer"
         Normalization within the blocks: over the features of a step, or of each feature over the
         real steps of the batch (in prediction: running statistics).
     prenorm : bool, default=True
-        Whether blocks normalize their input, except for the first one, or else their output.
+        Whether blocks normalize their input, except for the first one; otherwise their output.
     max_epochs : int or "auto", default="auto"
         Number of passes over the training data. "auto": enough for about 1,000 optimizer steps,
         fewer on data of many million time points.
@@ -83,11 +78,10 @@ class S4Regressor(RegressorMixin, SupervisedS4):
         Largest norm of the gradient of all parameters; None for no limit.
     validation_fraction : float, default=0.1
         Share of the training data to set aside if training stops early and no validation data is
-        given.
+        given; of each class for the classifier.
     early_stopping : bool or "auto", default="auto"
-        Whether training watches the loss on validation data, stops when it no longer improves, and
-        ends with the best weights. "auto": if validation data is given, or from 5,000 sequences
-        on; with fewer, a tenth of the data is worth more.
+        Whether training monitors the loss on validation data, stops when it no longer improves, and
+        keeps the best weights. "auto": if validation data is given, or from 5,000 sequences on.
     patience : int, default=20
         Epochs without improvement after which training stops early.
     max_time : float or None, default=None
@@ -95,27 +89,27 @@ class S4Regressor(RegressorMixin, SupervisedS4):
     standardize : {"auto", "global", "series", "split"} or None, default="auto"
         Scale each channel to mean 0 and standard deviation 1: over all training data, or each
         sequence by itself; with "split", level and scale of the sequence are then inputs of their
-        own. "auto": "series" where level and scale differ but say next to nothing about the
-        targets, as the loudness of a recording (below 5 % of their variance in any channel);
-        "split" where they do, and differ so much that one unit hides what some sequences look
-        like; else "global". None: values stay as they are.
+        own. "auto": "series" where level and scale differ but explain almost nothing of the
+        targets, such as the loudness of a recording (below 5 % of their variance in any channel);
+        "split" where they explain more, and differ so much that one unit hides the shape of some
+        sequences; otherwise "global". None: values are not scaled.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to NaN before the end of a sequence: filled by the last value before it, and
         with "mask" also marked in an additional channel; or an error.
     layout : {"nct", "ntc"}, default="nct"
-        Order of the axes in arrays: samples, channels, time, or samples, time, channels. That
-        of fit holds in prediction, too.
+        Order of the axes in arrays: samples, channels, time, or samples, time, channels. It is
+        fixed in fit.
     device : str, default="auto"
-        Where to compute, in the words of torch, such as "cpu" or "cuda:1". "auto": the GPU if
+        Device to compute on, as named by torch, such as "cpu" or "cuda:1". "auto": the GPU if
         there is one.
     dtype : {"float32", "float64"}, default="float32"
         Type in which the model computes.
     compile : bool, default=False
         Whether to compile the model with ``torch.compile``.
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial weights, dropout, batches and the validation split. With an int, two
-        fits are identical on a CPU at equal numbers of threads. None: another one in each fit.
-        Global generators are neither used nor changed, unless passed.
+        Seed of the initial weights, dropout, batches, the validation split and random filters. With
+        an int, two fits are identical on a CPU at equal numbers of threads. None: another one in
+        each fit. The global random state is left untouched.
     verbose : {0, 1, 2}, default=0
         1: a progress bar, if stderr is a terminal. 2: a line for each epoch.
     net_callbacks : list or None, default=None
@@ -124,7 +118,7 @@ class S4Regressor(RegressorMixin, SupervisedS4):
     net_params : dict or None, default=None
         Anything else that skorch's net takes, such as ``{"optimizer__betas": (0.9, 0.95)}``.
     warm_start : bool, default=False
-        Whether fit goes on from the weights, the optimizer and the scaling of the last fit.
+        Whether fit resumes from the weights, the optimizer and the scaling of the last fit.
     loss : {"squared_error", "absolute_error", "huber", "quantile"}, default="squared_error"
         Loss, over targets scaled to standard deviation 1: "huber" is the squared error up to one
         standard deviation and linear beyond; "quantile" is the pinball loss.
@@ -162,16 +156,16 @@ class S4Regressor(RegressorMixin, SupervisedS4):
     sampling_rate_ : float or None
         Sampling rate of the training data in Hz, if given.
     n_timepoints_in_ : int or None
-        Width of 2-D training data, which prediction asks for too; None for the other forms, where
-        the number of time points is free.
+        Width of 2-D training data, which prediction requires as well; None for the other forms,
+        in which the number of time points is free.
     n_features_in_ : int
-        Number of columns of 2-D training data, else of channels.
+        Number of columns of 2-D training data; otherwise of channels.
     feature_names_in_ : ndarray of shape (n_features,)
         Their names, if all are strings.
 
     See Also
     --------
-    S4Classifier : The same for classes in the place of numbers.
+    S4Classifier : The same for classes instead of numbers.
 
     References
     ----------
@@ -196,10 +190,82 @@ class S4Regressor(RegressorMixin, SupervisedS4):
     loss: str = "squared_error"
     quantile: float = 0.5
 
-    _parameter_constraints: ClassVar[dict[str, list]] = SupervisedS4._parameter_constraints | {
-        "loss": [StrOptions({"squared_error", "absolute_error", "huber", "quantile"})],
-        "quantile": [Interval(Real, 0, 1, closed="neither")],
-    }
+    _parameter_constraints: ClassVar[dict[str, list]] = (
+        SupervisedEstimator._parameter_constraints
+        | {
+            "loss": [StrOptions({*REGRESSION_LOSSES, "quantile"})],
+            "quantile": [Interval(Real, 0, 1, closed="neither")],
+        }
+    )
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight: Any = None,
+        sampling_rate: float | None = None,
+    ) -> Self:
+        """Train on labeled sequences.
+
+        A call that raises leaves the estimator as it was.
+
+        Parameters
+        ----------
+        X : array-like, list of arrays, list of frames, or DataFrame
+            The sequences: ``(n_samples, n_timepoints)``, ``(n_samples, n_channels, n_timepoints)``,
+            a list of arrays ``(n_channels, n_timepoints_i)`` or ``(n_timepoints_i,)``, a list of
+            frames with rows as time, a frame with a sequence in each cell, or one with columns
+            (channel, time).
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets, one or several values for each sequence.
+        X_val, y_val : like X and y, or None, default=None
+            Validation data. Without them, a part of X may be set aside; see `early_stopping`.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples, in any unit, in training and in the validation part of X.
+        sampling_rate : float or None, default=None
+            Sampling rate of the sequences, in Hz. Needed only if predictions will be made at
+            another one.
+
+        Returns
+        -------
+        self : S4Regressor
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, the data, or their shapes are not valid.
+        TrainingDivergedError
+            If the loss or a weight of the model becomes NaN or infinite.
+        KeyboardInterrupt
+            If the user interrupts. After a finished epoch, the result so far is kept.
+
+        Warns
+        -----
+        ValidationSplitWarning
+            If validation data was to be set aside and could not be.
+        MemoryLengthWarning
+            If the given `dt_min` lets the model forget the sequences before they end.
+        DataShapeWarning
+            If time and channels look swapped.
+        """
+        check_target_given(self, y)
+        self._check_parameters()
+        resumed = self._trained_to_resume() if self.warm_start else None
+        targets = ValueEncoder.of(y) if resumed is None else self._targets_
+        return self._fit(
+            Task(targets=targets, criterion=regression_loss(self.loss, self.quantile)),
+            resumed,
+            X,
+            y,
+            X_val=X_val,
+            y_val=y_val,
+            sample_weight=sample_weight,
+            sampling_rate=sampling_rate,
+        )
 
     def partial_fit(self, X: Any, y: Any, *, sample_weight: Any = None) -> Self:
         """Train for one more epoch, at constant learning rates.
@@ -213,7 +279,7 @@ class S4Regressor(RegressorMixin, SupervisedS4):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            What each sample counts in the loss.
+            Weight of each sample in the loss, in any unit.
 
         Returns
         -------
@@ -225,10 +291,12 @@ class S4Regressor(RegressorMixin, SupervisedS4):
         ValueError, TypeError
             If a parameter or the data is not valid.
         """
-        self._check_parameters(goes_on=True)
-        if not self.__sklearn_is_fitted__():
-            self._forget()
-        return self._partial_fit(X, y, sample_weight)
+        check_target_given(self, y)
+        self._check_parameters()
+        resumed = self._trained_to_resume()
+        targets = ValueEncoder.of(y) if resumed is None else self._targets_
+        task = Task(targets=targets, criterion=regression_loss(self.loss, self.quantile))
+        return self._partial_fit(task, resumed, X, y, sample_weight)
 
     def predict(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
         """Return the predicted targets of each sequence.
@@ -245,9 +313,8 @@ class S4Regressor(RegressorMixin, SupervisedS4):
         ndarray of shape (n_samples,) or (n_samples, n_targets), float64
             In the unit and with the axes of y in `fit`.
         """
-        outputs = self._outputs(X, sampling_rate)
-        outputs = self.target_scaler_.inverse_transform(outputs)
-        return outputs[:, 0] if self.n_targets_in_ is None else outputs
+        check_is_fitted(self)
+        return self._targets_.decode(self._predictor_.outputs(X, sampling_rate))
 
     def score(
         self, X: Any, y: Any, *, sample_weight: Any = None, sampling_rate: float | None = None
@@ -271,7 +338,9 @@ class S4Regressor(RegressorMixin, SupervisedS4):
             1 minus the squared error over that of the mean of y, averaged over the targets.
         """
         predicted = self.predict(X, sampling_rate=sampling_rate)
-        return float(r2_score(y, predicted, sample_weight=sample_weight))
+        check_same_names("y", self._targets_.names, column_names(y))
+        truth, weights = check_numbers(as_targets(y), "y"), as_weights(sample_weight)
+        return float(r2_score(truth, predicted, sample_weight=weights))
 
     def stream(self, n_streams: int = 1, sampling_rate: float | None = None) -> RegressorStream:
         """Return an object that reads sequences sample by sample, in constant memory.
@@ -306,54 +375,10 @@ class S4Regressor(RegressorMixin, SupervisedS4):
         >>> np.allclose(prediction, regressor.predict(X), rtol=1e-5)
         True
         """
+        check_is_fitted(self)
         return RegressorStream(
-            **self._stream_parts(sampling_rate),
-            n_streams=n_streams,
-            target_scaler=self.target_scaler_,
-            one_target=self.n_targets_in_ is None,
+            self._predictor_, n_streams, sampling_rate=sampling_rate, targets=self._targets_
         )
-
-    # ------------------------------------------------------------------ targets
-
-    def _criterion(self) -> torch.nn.Module:
-        losses: dict[str, Callable[[], torch.nn.Module]] = {
-            "squared_error": SquaredError,
-            "absolute_error": AbsoluteError,
-            "huber": Huber,
-            "quantile": lambda: Quantile(self.quantile),
-        }
-        return losses[self.loss]()
-
-    def _check_targets(self, y: Any, *, reset: bool) -> np.ndarray:
-        """Return targets of shape (n_samples, n_targets); with `reset`, learn their form."""
-        y = check_array(unmasked(y), ensure_2d=False, dtype=np.float64, input_name="y")
-        largest = np.abs(y).max()
-        if largest > _LARGEST_TARGET:
-            raise ValueError(
-                f"y must be within {_LARGEST_TARGET:g} in magnitude, else its variance is beyond "
-                f"float64, got {largest:.3g}. Rescale y."
-            )
-        n_targets = y.shape[1] if y.ndim == 2 else None
-        if reset:
-            self.n_targets_in_ = n_targets
-        elif n_targets != self.n_targets_in_:
-            shapes = [
-                "(n_samples,)" if n is None else f"(n_samples, {n})"
-                for n in (self.n_targets_in_, n_targets)
-            ]
-            raise ValueError(f"y must have shape {shapes[0]} as in fit, got {shapes[1]}.")
-        return y.reshape(len(y), -1)  # (n_samples, n_targets)
-
-    def _learn_targets(self, samples: LabeledSequences, *, reset: bool) -> None:
-        """Learn the unit in which the model computes, so that the rates need not follow y."""
-        if reset:
-            self.target_scaler_ = StandardScaler().fit(samples.targets, None, samples.weights)
-
-    def _loss_targets(self, targets: np.ndarray) -> np.ndarray:
-        return self.target_scaler_.transform(targets)
-
-    def _n_outputs(self) -> int:
-        return self.n_targets_in_ or 1
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's description of the estimator."""

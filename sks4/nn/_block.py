@@ -8,8 +8,10 @@ from torch.nn import functional
 
 from sks4._validation import check_choice
 
+from ._initial import linear
 from ._layer import S4Layer
 from ._lengths import real_steps
+from ._random import FeatureDropout
 
 NORMS = ("layer", "batch", None)
 
@@ -27,6 +29,10 @@ class S4Block(nn.Module):
         Normalization over the features of a step, or of a feature over the real steps of a batch.
     prenorm : bool, default=True
         Normalize the input of the state space instead of the output of the block.
+    generator : torch.Generator or None, default=None
+        Source of the initial weights; None for torch's global one.
+    dtype : torch.dtype or None, default=None
+        Dtype of the weights; None for the default one.
     **layer : dict
         Parameters of :class:`S4Layer`.
 
@@ -46,14 +52,16 @@ class S4Block(nn.Module):
         dropout: float = 0.0,
         norm: str | None = "layer",
         prenorm: bool = True,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
         **layer: Any,
     ) -> None:
         super().__init__()
-        self.layer = S4Layer(d_model, **layer)
-        self.norm = make_norm(norm, d_model)
+        self.layer = S4Layer(d_model, **layer, generator=generator, dtype=dtype)
+        self.norm = make_norm(norm, d_model, dtype)
         self.prenorm = prenorm
         self.dropout = FeatureDropout(dropout)
-        self.gate = nn.Linear(d_model, 2 * d_model)
+        self.gate = linear(d_model, 2 * d_model, generator=generator, dtype=dtype)
 
     def forward(
         self,
@@ -72,10 +80,12 @@ class S4Block(nn.Module):
         return (y if self.prenorm else self.norm(y, lengths)), state
 
 
-def make_norm(norm: str | None, d_model: int) -> nn.Module:
+def make_norm(norm: str | None, d_model: int, dtype: torch.dtype | None = None) -> nn.Module:
     """Return the normalization of a name; all take ``(x, lengths)``."""
     check_choice("norm", norm, NORMS)
-    return {"layer": StepNorm, "batch": RealStepBatchNorm, None: NoNorm}[norm](d_model)
+    if norm is None:
+        return NoNorm()
+    return {"layer": StepNorm, "batch": RealStepBatchNorm}[norm](d_model, dtype=dtype)
 
 
 class StepNorm(nn.LayerNorm):
@@ -113,33 +123,6 @@ class RealStepBatchNorm(nn.BatchNorm1d):
 class NoNorm(nn.Module):
     """The identity, in the form of a normalization."""
 
-    def __init__(self, d_model: int) -> None:
-        super().__init__()
-
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return `x`."""
         return x
-
-
-class FeatureDropout(nn.Module):
-    """Dropout that keeps or drops a feature of a sequence for all of its time.
-
-    Noise that is independent at each step would average out in a state space with a long memory,
-    and would cost a random number for each entry.
-    """
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        if not 0 <= p < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, got {p}.")
-        self.p = p
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Drop features of ``x (batch, length, d_model)``."""
-        if not self.training or self.p == 0:
-            return x
-        return x * functional.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), self.p)
-
-    def extra_repr(self) -> str:
-        """Show the probability."""
-        return f"p={self.p}"

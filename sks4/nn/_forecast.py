@@ -10,23 +10,26 @@ from sks4._validation import check_choice, check_integer
 
 from ._backbone import S4Backbone
 from ._heads import Pooling
-from ._model import ssm_parameter_groups
+from ._initial import linear, zero_linear
+from ._model import check_weights, ssm_parameter_groups
+from ._random import RandomModule, eagerly
 
 CHANNELS = ("independent", "mixed")
 POOLINGS = ("all", "last", "mean", "max")
 
-# Where a window is constant, its scale is this, in units of the whole series.
+# Keeps windows that hardly vary from being amplified, in units of the whole series.
 _SMALLEST_SCALE = 1e-4
 
 
-class S4ForecastModel(nn.Module):
+class S4ForecastModel(RandomModule):
     """Forecast the whole horizon at once, from a window of the past.
 
-    A window is freed from its own level, the last value, and its own scale. Two paths continue it,
-    and the forecast is their mean: an S4 backbone over patches, read by a linear head, and one
-    linear map for all series. In training each window goes through one of the two, drawn at random.
-    So each path learns to forecast by itself, and their mean is that of two models, with errors
-    that partly cancel. Both begin as the naive forecast, the last value.
+    A window is normalized by its own level, the last value, and its own scale; a constant one has
+    no scale, and its forecast is the constant. Two paths continue the normalized window, and the
+    forecast is their mean: an S4 backbone over patches, read by a linear head, and one linear map
+    for all series. In training each window goes through one of the two, drawn at random. So each
+    path learns to forecast by itself, and their mean is that of two models, with errors that
+    partly cancel. Both begin as the naive forecast, the last value.
 
     Where covariates are known ahead, a small network of them is subtracted before and added after:
     a regression whose errors are forecast.
@@ -52,6 +55,10 @@ class S4ForecastModel(nn.Module):
         What the head reads: the features of all steps, or those of one pooled step.
     d_model, n_layers, patch_size, dropout, norm, prenorm
         See :class:`S4Backbone`. The first patch is filled with zeros, which are the level.
+    generator : torch.Generator or None, default=None
+        Source of the initial weights; None for torch's global one.
+    dtype : torch.dtype or None, default=None
+        Dtype of the weights; None for the default one.
     **layer : dict
         Parameters of :class:`S4Layer`.
 
@@ -87,6 +94,8 @@ class S4ForecastModel(nn.Module):
         dropout: float = 0.3,
         norm: str | None = "layer",
         prenorm: bool = True,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
         **layer: Any,
     ) -> None:
         super().__init__()
@@ -110,14 +119,20 @@ class S4ForecastModel(nn.Module):
             dropout=dropout,
             norm=norm,
             prenorm=prenorm,
+            generator=generator,
+            dtype=dtype,
             **layer,
         )
         n_steps = -(-self.context_length // patch_size)
         self.pool = nn.Flatten() if pooling == "all" else Pooling(pooling)
         n_features = d_model * (n_steps if pooling == "all" else 1)
-        self.head = _zero_linear(n_features, n_series * n_outputs)
-        self.linear = _zero_linear(self.context_length, n_outputs)
-        self.regression = CovariateEffect(n_covariates, self.n_targets) if n_covariates else None
+        self.head = zero_linear(n_features, n_series * n_outputs, dtype=dtype)
+        self.linear = zero_linear(self.context_length, n_outputs, dtype=dtype)
+        self.regression: CovariateEffect | None = None
+        if n_covariates:
+            self.regression = CovariateEffect(
+                n_covariates, self.n_targets, generator=generator, dtype=dtype
+            )
 
     def forward(
         self, context: Tensor, covariates: Tensor | None = None, observed: Tensor | None = None
@@ -154,6 +169,8 @@ class S4ForecastModel(nn.Module):
         if observed is not None:
             context = torch.where(observed, context, level)
         forecast = self._forecast((context - level) / scale)
+        if self.standardize:  # a constant window has no unit, and is continued as it is
+            scale = torch.where((context == level).all(1, keepdim=True), 0, scale)
         if self.n_quantiles is not None:
             level, scale = level[..., None], scale[..., None]
         forecast = forecast * scale + level
@@ -224,10 +241,13 @@ class S4ForecastModel(nn.Module):
         """
         if not self.training or len(u) == 1:
             return (self.linear(u) + self._state_space(u)) / 2
-        order = torch.randperm(len(u), device=u.device)
+        order = eagerly(self._permutation)(len(u)).to(u.device)
         first, second = order.tensor_split(2)
         y = torch.cat([self._state_space(u[first]), self.linear(u[second])])
         return y[order.argsort()]
+
+    def _permutation(self, n_rows: int) -> Tensor:
+        return torch.randperm(n_rows, generator=self.generator, device="cpu")
 
     def _state_space(self, u: Tensor) -> Tensor:
         """Continue ``u (rows, n_series, context_length)`` by the backbone and its head."""
@@ -241,6 +261,10 @@ class S4ForecastModel(nn.Module):
         """Return the parameter groups of the optimizer; see :meth:`S4Model.parameter_groups`."""
         return ssm_parameter_groups(self, lr, ssm_lr, weight_decay)
 
+    def check_weights(self) -> None:
+        """Raise if the model cannot compute with its weights; see :meth:`S4Model.check_weights`."""
+        check_weights(self)
+
 
 class CovariateEffect(nn.Module):
     """The effect of covariates on the targets of the same step, at first none.
@@ -253,23 +277,26 @@ class CovariateEffect(nn.Module):
         Number of targets.
     width : int, default=32
         Number of hidden units beside the linear map.
+    generator : torch.Generator or None, default=None
+        Source of the initial weights; None for torch's global one.
+    dtype : torch.dtype or None, default=None
+        Dtype of the weights; None for the default one.
     """
 
-    def __init__(self, n_covariates: int, n_targets: int, width: int = 32) -> None:
+    def __init__(
+        self,
+        n_covariates: int,
+        n_targets: int,
+        width: int = 32,
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
-        self.hidden = nn.Linear(n_covariates, width)
-        self.linear = nn.Linear(n_covariates + width, n_targets, bias=False)
-        nn.init.zeros_(self.linear.weight)
+        self.hidden = linear(n_covariates, width, generator=generator, dtype=dtype)
+        self.linear = zero_linear(n_covariates + width, n_targets, bias=False, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x (batch, length, n_covariates)`` to ``(batch, length, n_targets)``."""
         hidden = functional.gelu(self.hidden(x))
         return self.linear(torch.cat([x, hidden], -1))
-
-
-def _zero_linear(n_inputs: int, n_outputs: int) -> nn.Linear:
-    """Return a linear map that is zero at first."""
-    linear = nn.Linear(n_inputs, n_outputs)
-    nn.init.zeros_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    return linear

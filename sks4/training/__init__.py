@@ -1,5 +1,6 @@
 """The training loop: takes batches of tensors and callables, and knows no model and no data."""
 
+from sks4.training._batch import Batches, BatchSampler
 from sks4.training._callbacks import (
     EarlyStopping,
     ProgressBar,
@@ -13,18 +14,21 @@ from sks4.training._likelihoods import (
     LogisticMixtureLikelihood,
 )
 from sks4.training._losses import (
+    REGRESSION_LOSSES,
     AbsoluteError,
     CrossEntropy,
     Huber,
     Quantile,
     SquaredError,
+    regression_loss,
     weighted_mean,
 )
-from sks4.training._net import Batches, BatchSampler, S4Net
-from sks4.training._random import RandomStream
+from sks4.training._mixup import Mixup
+from sks4.training._net import S4Net
 from sks4.training._schedule import Budget, LearningRateSchedule, warmup_cosine
 
 __all__ = [
+    "REGRESSION_LOSSES",
     "AbsoluteError",
     "BatchSampler",
     "Batches",
@@ -37,13 +41,14 @@ __all__ = [
     "LearningRateSchedule",
     "Likelihood",
     "LogisticMixtureLikelihood",
+    "Mixup",
     "ProgressBar",
     "Quantile",
-    "RandomStream",
     "S4Net",
     "SquaredError",
     "WeightAverage",
     "display_callbacks",
+    "regression_loss",
     "warmup_cosine",
     "weighted_mean",
 ]
