@@ -1,12 +1,10 @@
 """Regression on whole sequences."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
@@ -16,7 +14,7 @@ from sks4.data import as_targets, as_weights, check_numbers, check_same_names, c
 from sks4.estimators._streaming import RegressorStream
 from sks4.estimators._supervised import SupervisedEstimator, Task, check_target_given
 from sks4.estimators._targets import ValueEncoder
-from sks4.training import AbsoluteError, Huber, Quantile, SquaredError
+from sks4.training import REGRESSION_LOSSES, regression_loss
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -195,7 +193,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
     _parameter_constraints: ClassVar[dict[str, list]] = (
         SupervisedEstimator._parameter_constraints
         | {
-            "loss": [StrOptions({"squared_error", "absolute_error", "huber", "quantile"})],
+            "loss": [StrOptions({*REGRESSION_LOSSES, "quantile"})],
             "quantile": [Interval(Real, 0, 1, closed="neither")],
         }
     )
@@ -259,7 +257,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         resumed = self._trained_to_resume() if self.warm_start else None
         targets = ValueEncoder.of(y) if resumed is None else self._targets_
         return self._fit(
-            Task(targets=targets, criterion=self._criterion()),
+            Task(targets=targets, criterion=regression_loss(self.loss, self.quantile)),
             resumed,
             X,
             y,
@@ -297,7 +295,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         self._check_parameters()
         resumed = self._trained_to_resume()
         targets = ValueEncoder.of(y) if resumed is None else self._targets_
-        task = Task(targets=targets, criterion=self._criterion())
+        task = Task(targets=targets, criterion=regression_loss(self.loss, self.quantile))
         return self._partial_fit(task, resumed, X, y, sample_weight)
 
     def predict(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
@@ -381,15 +379,6 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         return RegressorStream(
             self._predictor_, n_streams, sampling_rate=sampling_rate, targets=self._targets_
         )
-
-    def _criterion(self) -> torch.nn.Module:
-        losses: dict[str, Callable[[], torch.nn.Module]] = {
-            "squared_error": SquaredError,
-            "absolute_error": AbsoluteError,
-            "huber": Huber,
-            "quantile": lambda: Quantile(self.quantile),
-        }
-        return losses[self.loss]()
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's description of the estimator."""
