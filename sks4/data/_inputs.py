@@ -105,7 +105,8 @@ def plain_rows(data: Any, name: str) -> Any:
     TypeError
         If the number of rows is not known before all of them are computed.
     """
-    if isinstance(nw.from_native(data, pass_through=True), nw.LazyFrame):
+    is_of_pandas = isinstance(data, (pd.DataFrame, pd.Series))  # checked in our own words later
+    if not is_of_pandas and isinstance(nw.from_native(data, pass_through=True), nw.LazyFrame):
         raise TypeError(f"{name} must not be lazy, got a {type(data).__name__}. Collect it first.")
     return plain_data(data)
 

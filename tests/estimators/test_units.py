@@ -57,7 +57,6 @@ def test_unit_of_the_inputs_does_not_matter(factor, offset, constant, standardiz
 @settings(max_examples=6, deadline=None)
 @given(factors, offsets, st.booleans())
 def test_likelihoods_change_by_the_unit_alone(factor, offset, constant):
-    offset = 0 if constant else offset  # a constant has no other unit than its magnitude
     X = waves(constant)[:, : 1 + constant]
     generator = S4Generator(**TINY, distribution="gaussian")
     expected = generator.fit(X).score_samples(X) - X[0].size * np.log(factor)
