@@ -64,7 +64,7 @@ def masked(y, lengths):
 # that fill a part of a vector, one and several
 CASES = pytest.mark.parametrize(
     ("batch", "length", "H", "N"),
-    [(1, 1, 1, 2), (2, 7, 3, 4), (3, 64, 16, 2), (2, 65, 17, 6), (2, 135, 33, 8), (1, 128, 5, 10)],
+    [(1, 1, 1, 2), (2, 7, 3, 4), (3, 64, 16, 2), (2, 65, 17, 6), (2, 135, 33, 8), (1, 256, 5, 10)],
 )
 
 
