@@ -1,0 +1,108 @@
+"""The regression against scikit-learn's on samples that are left out one by one."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from sks4.estimators import _ridge
+from sks4.estimators._ridge import PENALTIES, SHARES, fit_ridge
+
+
+def problem(n_samples, n_features, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_samples, n_features)) * 10.0 ** rng.integers(-2, 3, n_features) + 5
+    Y = np.stack([X[:, 0] / X[:, 0].std(), X[:, -1] / X[:, -1].std()], 1)
+    Y += 0.3 * rng.normal(size=Y.shape)
+    return X, Y, rng.uniform(0.5, 2, n_samples)
+
+
+def standardized(X, factor=1.0):
+    return factor * (X - X.mean(0)) / X.std(0)
+
+
+def slow_left_out(Z, Y, weights, penalty, groups):
+    """Return predictions of each group by a regression on all others."""
+    found, w = np.empty_like(Y), weights / weights.mean()
+    for group in np.unique(groups):
+        out = groups == group
+        ridge = Ridge(penalty).fit(Z[~out], Y[~out], sample_weight=w[~out])
+        found[out] = ridge.predict(Z[out])
+    return found
+
+
+@pytest.mark.parametrize(("n_samples", "n_features"), [(30, 8), (20, 45), (3, 1)])
+@pytest.mark.parametrize("n_groups", [None, 3])
+@pytest.mark.parametrize("n_second", [0, 3])
+def test_choice_is_the_best_for_samples_left_out(n_samples, n_features, n_groups, n_second):
+    X, Y, weights = problem(n_samples, n_features)
+    n_second = min(n_second, n_features - 1)
+    groups = None if n_groups is None else np.arange(n_samples) % n_groups
+    fit = fit_ridge(lambda rows: X[rows], Y, weights, n_second=n_second, groups=groups)
+    each = np.arange(n_samples) if groups is None else groups
+    found = {}
+    for share in SHARES if n_second else (0.0,):
+        factor = np.where(np.arange(n_features) < n_features - n_second, 1, np.sqrt(share))
+        for penalty in n_features * PENALTIES:
+            left_out = slow_left_out(standardized(X, factor), Y, weights, penalty, each)
+            error = np.average(((left_out - Y) ** 2).mean(1), weights=weights)
+            found[error] = penalty, share, left_out, factor
+    penalty, share, left_out, factor = found[min(found)]
+    assert (fit.penalty, fit.share) == (pytest.approx(penalty), share)
+    np.testing.assert_allclose(fit.left_out, left_out, rtol=1e-5, atol=1e-5)
+    Z = standardized(X, factor)
+    expected = Ridge(penalty).fit(Z, Y, sample_weight=weights / weights.mean()).predict(Z)
+    np.testing.assert_allclose(X @ fit.weight.T + fit.bias, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_features", [8, 90])
+def test_many_samples_are_read_in_parts(monkeypatch, n_features):
+    """With fewer samples than features, and with more of them than are read at once."""
+    monkeypatch.setattr(_ridge, "_MOST_TO_CHOOSE", 40)
+    monkeypatch.setattr(_ridge, "_ROWS", 16)
+    monkeypatch.setattr(_ridge, "_COLUMNS", 7)
+    X, Y, weights = problem(75, n_features)
+    sizes = []
+
+    def read(rows):
+        sizes.append(len(rows))
+        return X[rows]
+
+    fit = fit_ridge(read, Y, weights, n_second=2)
+    assert max(sizes) == 40
+    assert len(fit.rows) == 40
+    mean, unit = X[fit.rows].mean(0), X[fit.rows].std(0)
+    factor = np.where(np.arange(n_features) < n_features - 2, 1, np.sqrt(fit.share))
+    Z = factor * (X - mean) / unit
+    expected = Ridge(fit.penalty).fit(Z, Y, sample_weight=weights / weights.mean()).predict(Z)
+    np.testing.assert_allclose(X @ fit.weight.T + fit.bias, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_trust_scales_the_standardized_features():
+    X, Y, weights = problem(20, 6)
+    trust = np.geomspace(0.2, 5, 6)
+    fit = fit_ridge(lambda rows: X[rows], Y, weights, trust=trust)
+    Z = standardized(X, trust)
+    expected = Ridge(fit.penalty).fit(Z, Y, sample_weight=weights / weights.mean()).predict(Z)
+    np.testing.assert_allclose(X @ fit.weight.T + fit.bias, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_the_unit_of_the_weights_has_no_effect():
+    X, Y, weights = problem(20, 6)
+    fits = [fit_ridge(lambda rows: X[rows], Y, unit * weights) for unit in (1.0, 1e3)]
+    np.testing.assert_allclose(fits[0].weight, fits[1].weight, rtol=1e-6)
+
+
+def test_constant_features_are_not_amplified():
+    X, Y, weights = problem(30, 6)
+    X[:, 3] = 1 + 1e-9 * np.random.default_rng(1).normal(size=30)
+    fit = fit_ridge(lambda rows: X[rows], Y, weights)
+    assert np.abs(fit.weight[:, 3]).max() * 1e-6 < 1e-3
+
+
+def test_single_precision_keeps_to_double():
+    X, Y, weights = problem(60, 400)
+    X = standardized(X)
+    double = fit_ridge(lambda rows: X[rows], Y, weights)
+    single = fit_ridge(lambda rows: X[rows].astype(np.float32), Y, weights)
+    np.testing.assert_allclose(single.left_out, double.left_out, atol=1e-3)
+    np.testing.assert_allclose(X @ single.weight.T, X @ double.weight.T, atol=1e-3)
