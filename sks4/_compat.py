@@ -12,6 +12,9 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
+
+# Number of rows of any array-like.
+from sklearn.utils.validation import _num_samples as n_samples_of
 from skorch import NeuralNet
 
 __all__ = [
@@ -19,6 +22,7 @@ __all__ = [
     "Options",
     "SkorchNet",
     "StrOptions",
+    "n_samples_of",
     "validate_parameter_constraints",
 ]
 

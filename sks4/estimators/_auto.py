@@ -34,6 +34,11 @@ _MIN_SAMPLES_TO_HOLD_OUT = 5000
 # many are enough to train it.
 _MANY_SAMPLES = 1000
 
+# More filters gain nothing, see docs/benchmarks.rst; with more samples, fewer are as good, and the
+# regression takes the square of their number in memory.
+_FILTERS, _FEWEST_FILTERS = 1024, 256
+_SAMPLES_FOR_ALL_FILTERS = 2048
+
 # Longer sequences are read in patches: what the time for training buys in passes over the data is
 # then worth more than single samples. A patch of 16 samples still fits into 64 features.
 _MANY_STEPS = 2048
@@ -240,6 +245,15 @@ def resolve_readout(readout: str, n_samples: int, pooling: str) -> str:
             f"zero, got {n_samples}. Pass readout='trained'."
         )
     return readout
+
+
+def resolve_n_filters(n_samples: int) -> int:
+    """Return the number of random filters, a multiple of 16: fewer where there are many samples.
+
+    The Gram matrix of the summaries stays below 1 GB.
+    """
+    wanted = _FILTERS * min(1.0, math.sqrt(_SAMPLES_FOR_ALL_FILTERS / max(1, n_samples)))
+    return max(_FEWEST_FILTERS, round(wanted / 16) * 16)
 
 
 def resolve_device(device: str) -> str:

@@ -1,7 +1,6 @@
 """Classification of whole sequences."""
 
 from dataclasses import dataclass
-from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -13,7 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from sks4._compat import Interval, StrOptions
 from sks4.estimators._auto import resolve_readout
-from sks4.estimators._readout import fit_readout
+from sks4.estimators._readout import (
+    Readout,
+    Select,
+    calibrated,
+    class_targets,
+    fit_readout,
+)
 from sks4.estimators._streaming import ClassifierStream
 from sks4.estimators._supervised import (
     FitReadout,
@@ -23,7 +28,7 @@ from sks4.estimators._supervised import (
     check_target_given,
 )
 from sks4.estimators._targets import ClassEncoder, check_class_weight
-from sks4.training import CrossEntropy, Mixup
+from sks4.training import CrossEntropy, Mixup, S4Net
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -485,13 +490,13 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             readout = resolve_readout(self.readout, len(samples.panel), self.pooling)
             if readout == "trained":
                 return None
-            return partial(
-                fit_readout,
-                targets=samples.targets,
-                weights=samples.weights,
-                n_classes=targets.n_outputs,
-                label_smoothing=self.label_smoothing,
-            )
+            wanted = class_targets(samples.targets, targets.n_outputs)
+
+            def fit(net: S4Net, select: Select, *, reads_blocks: bool) -> Readout:
+                found = fit_readout(net, select, wanted, samples.weights, reads_blocks=reads_blocks)
+                return calibrated(found, samples.targets, samples.weights, self.label_smoothing)
+
+            return fit
 
         mixup = Mixup(self.mixup, targets.n_outputs) if self.mixup else None
         options: dict[str, Any] = {"plan_readout": plan_readout} if fits_readout else {}

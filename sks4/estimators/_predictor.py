@@ -1,15 +1,15 @@
 """What a fit of labeled sequences results in: from sequences in the form of fit to outputs."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from torch import nn
 
 from sks4._validation import check_positive
 from sks4.data import SequenceDataset, SequenceEncoder
 from sks4.estimators._readout import Readout
 from sks4.estimators._sequences import SequenceReader, count_steps, evaluation_sampler
+from sks4.nn import S4Model, SummaryModel
 from sks4.training import S4Net
 
 
@@ -44,9 +44,9 @@ class SequencePredictor:
     readout: Readout | None = None
 
     @property
-    def model(self) -> nn.Module:
+    def model(self) -> S4Model | SummaryModel:
         """The model that predicts."""
-        trained = self.net.module_
+        trained = cast(S4Model, self.net.module_)
         return trained if self.readout is None else self.readout.model(trained.backbone)
 
     def rate(self, sampling_rate: float | None) -> float:

@@ -2,7 +2,8 @@
 
 What decides - the penalty, and how much a second group of features counts - is chosen by leaving
 out each sample, or each group of samples, in closed form. All of it is found from a Gram matrix: of
-the samples if there are fewer of them than features, otherwise of the features.
+the samples if there are fewer of them than features, otherwise of the features. It computes with
+torch, with as many threads as torch uses, and changes no limit of the process.
 """
 
 from collections.abc import Callable
@@ -11,8 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.linalg import cho_factor, cho_solve, eigh
-from threadpoolctl import threadpool_limits
+from torch import Tensor
 
 PENALTIES = np.geomspace(2**-18, 2**-4, 15)
 """Penalties, as shares of the number of features. Of a class with one or two members, none or half
@@ -31,6 +31,8 @@ _COLUMNS, _ROWS = 2**12, 2**10
 """Columns, or rows, that are scaled at once."""
 
 Read = Callable[[np.ndarray], np.ndarray]
+
+_EPSILON = torch.finfo(torch.float64).eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,42 +93,54 @@ def fit_ridge(
     RidgeFit
         The regression.
     """
-    weights = weights / weights.mean()  # the penalty must not depend on their unit
     rows = np.unique(np.linspace(0, len(Y) - 1, _MOST_TO_CHOOSE).astype(np.int64))
-    with threadpool_limits(torch.get_num_threads(), user_api="blas"):
-        X = read(rows)
-        scaling = _scaling(X, trust, n_second)
-        members = None if groups is None else _members(groups[rows])
-        choice = _choose(X, scaling, Y[rows], weights[rows], members)
-        scaling = scaling.with_share(choice.share)
-        if len(rows) < len(Y) <= X.shape[1]:
-            X = _all_rows(read, X, rows, len(Y))
-        if len(X) == len(Y):
-            slopes, bias = _solve_samples(X, scaling, Y, weights, choice.penalty)
-        else:
-            slopes, bias = _solve_features(read, scaling, Y, weights, choice.penalty)
-    weight = (slopes * scaling.factor[:, None]).T
-    bias = bias - weight @ scaling.mean
-    return RidgeFit(weight, bias, rows, choice.left_out, choice.penalty, choice.share)
+    y, weight = (torch.from_numpy(np.array(a, np.float64)) for a in (Y, weights))
+    weight /= weight.mean()  # the penalty must not depend on their unit
+    X = torch.from_numpy(np.asarray(read(rows)))
+    scaling = _Scaling.of(X, trust, n_second)
+    members = None if groups is None else _members(groups[rows])
+    choice = _choose(X, scaling, y[rows], weight[rows], members)
+    scaling = scaling.with_share(choice.share)
+    if len(rows) < len(y) <= X.shape[1]:
+        X = _all_rows(read, X, rows, len(y))
+    if len(X) == len(y):
+        slopes, bias = _solve_samples(X, scaling, y, weight, choice.penalty)
+    else:
+        slopes, bias = _solve_features(read, scaling, y, weight, choice.penalty)
+    W = (slopes * scaling.factor[:, None]).T.contiguous()
+    bias = bias - W @ scaling.mean
+    left_out = choice.left_out.numpy()
+    return RidgeFit(W.numpy(), bias.numpy(), rows, left_out, choice.penalty, choice.share)
 
 
 class _Scaling(NamedTuple):
     """Mean and factor of each feature, (n_features,) float64; the last ones are the second group."""
 
-    mean: np.ndarray
-    factor: np.ndarray
+    mean: Tensor
+    factor: Tensor
     n_second: int
 
-    def apply(self, X: np.ndarray, columns: slice = slice(None)) -> np.ndarray:
+    @classmethod
+    def of(cls, X: Tensor, trust: np.ndarray | float, n_second: int) -> "_Scaling":
+        """Return the scaling that standardizes features, times `trust`."""
+        # without weights: a sample that hardly counts must not lie far outside of the scale
+        moments = [
+            torch.var_mean(X[:, k : k + _COLUMNS].double(), 0, correction=0)
+            for k in range(0, X.shape[1], _COLUMNS)
+        ]
+        variance, mean = (torch.cat(part) for part in zip(*moments, strict=True))
+        factor = torch.as_tensor(trust) / variance.sqrt().clamp(min=_LEAST_SPREAD)
+        return cls(mean, factor, n_second)
+
+    def apply(self, X: Tensor, columns: slice = slice(None)) -> Tensor:
         """Return scaled columns in the dtype of `X`."""
-        scaled: np.ndarray = X[:, columns] - self.mean[columns].astype(X.dtype)
-        scaled *= self.factor[columns].astype(X.dtype)
-        return scaled
+        mean, factor = self.mean[columns].to(X.dtype), self.factor[columns].to(X.dtype)
+        return (X[:, columns] - mean).mul_(factor)
 
     def with_share(self, share: float) -> "_Scaling":
         """Return the scaling with what features of the second group count."""
-        factor = self.factor.copy()
-        factor[len(factor) - self.n_second :] *= np.sqrt(share)
+        factor = self.factor.clone()
+        factor[len(factor) - self.n_second :] *= share**0.5
         return self._replace(factor=factor)
 
 
@@ -135,35 +149,24 @@ class _Choice(NamedTuple):
 
     penalty: float
     share: float
-    left_out: np.ndarray  # (n_samples, n_outputs)
-
-
-def _scaling(X: np.ndarray, trust: np.ndarray | float, n_second: int) -> _Scaling:
-    # without weights: a sample that hardly counts must not lie far outside of the scale
-    mean = X.mean(axis=0, dtype=np.float64)
-    factor = trust / np.maximum(X.std(axis=0, dtype=np.float64), _LEAST_SPREAD)
-    return _Scaling(mean, factor, n_second)
+    left_out: Tensor  # (n_samples, n_outputs)
 
 
 def _choose(
-    X: np.ndarray,
-    scaling: _Scaling,
-    Y: np.ndarray,
-    weights: np.ndarray,
-    members: list[np.ndarray] | None,
+    X: Tensor, scaling: _Scaling, y: Tensor, weight: Tensor, members: list[np.ndarray] | None
 ) -> _Choice:
     """Return the penalty and share with the least squared error of samples left out."""
     first = X.shape[1] - scaling.n_second
     gram = _gram(X, scaling, 0, first)
     second = _gram(X, scaling, first, X.shape[1])
-    best, least = None, np.inf
+    best, least = None, 0.0
     for share in SHARES if scaling.n_second else (0.0,):
-        spectrum = _spectrum(gram + share * second, weights)
-        for penalty in X.shape[1] * PENALTIES:
-            left_out = spectrum.left_out(Y, penalty, members)
-            error = np.average(np.square(left_out - Y).mean(axis=1), weights=weights)
+        spectrum = _Spectrum.of(gram + share * second, weight)
+        for penalty in (X.shape[1] * PENALTIES).tolist():
+            left_out = spectrum.left_out(y, penalty, members)
+            error = float(weight @ (left_out - y).square().mean(1))
             if best is None or error < least:
-                best, least = _Choice(float(penalty), share, left_out), error
+                best, least = _Choice(penalty, share, left_out), error
     assert best is not None
     return best
 
@@ -171,48 +174,48 @@ def _choose(
 class _Spectrum(NamedTuple):
     """Eigenvalues and eigenvectors of the Gram matrix of weighted samples."""
 
-    values: np.ndarray  # (n,)
-    vectors: np.ndarray  # (n, n)
-    root: np.ndarray  # square roots of the weights (n,)
+    values: Tensor  # (n,)
+    vectors: Tensor  # (n, n)
+    root: Tensor  # square roots of the weights (n,)
 
-    def left_out(
-        self, Y: np.ndarray, penalty: float, members: list[np.ndarray] | None
-    ) -> np.ndarray:
+    @classmethod
+    def of(cls, gram: Tensor, weight: Tensor) -> "_Spectrum":
+        """Return the spectrum of samples minus their weighted mean."""
+        root = weight.sqrt()
+        values, vectors = torch.linalg.eigh(root[:, None] * _centered(gram, weight) * root)
+        return cls(values.clamp(min=0), vectors, root)
+
+    def left_out(self, y: Tensor, penalty: float, members: list[np.ndarray] | None) -> Tensor:
         """Return predictions for samples by a regression with intercept without them.
 
         With the hat matrix ``H``, the error of a group that is left out is ``(I - H_gg)^-1 r_g``,
         where ``r`` are the errors with it (Cook and Weisberg 1982, Residuals and Influence).
         """
-        shrink = self.values / (self.values + penalty)
-        constant = self.root / np.linalg.norm(self.root)
-        target = self.root[:, None] * Y
-        error = target - self.vectors @ (shrink[:, None] * (self.vectors.T @ target))
-        error -= np.outer(constant, constant @ target)
+        rest = penalty / (self.values + penalty)
+        constant = self.root / self.root.norm()
+        target = self.root[:, None] * y
+        error = self.vectors @ (rest[:, None] * (self.vectors.T @ target))
+        error -= torch.outer(constant, constant @ target)
         if members is None:
-            leverage = self.vectors**2 @ shrink + constant**2
-            error /= np.maximum(1 - leverage, 1e-9)[:, None]
+            freedom = self.vectors.square() @ rest - constant.square()
+            error /= freedom.clamp(min=_EPSILON)[:, None]
         for rows in members or ():
-            hat = (self.vectors[rows] * shrink) @ self.vectors[rows].T
-            hat += np.outer(constant[rows], constant[rows])
-            error[rows] = np.linalg.solve((1 + 1e-9) * np.eye(len(rows)) - hat, error[rows])
-        return Y - error / self.root[:, None]
+            freedom = (self.vectors[rows] * rest) @ self.vectors[rows].T
+            freedom -= torch.outer(constant[rows], constant[rows])
+            freedom.diagonal().add_(_EPSILON)
+            error[rows] = torch.linalg.solve(freedom, error[rows])
+        return y - error / self.root[:, None]
 
 
-def _spectrum(gram: np.ndarray, weights: np.ndarray) -> _Spectrum:
-    root = np.sqrt(weights)
-    values, vectors = eigh(root[:, None] * _centered(gram, weights) * root)
-    return _Spectrum(np.maximum(values, 0), vectors, root)
-
-
-def _centered(gram: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _centered(gram: Tensor, weight: Tensor) -> Tensor:
     """Return the Gram matrix of samples minus their weighted mean."""
-    mean = gram @ weights / weights.sum()
-    return gram - mean - mean[:, None] + mean @ weights / weights.sum()
+    mean = gram @ weight / weight.sum()
+    return gram - mean - mean[:, None] + mean @ weight / weight.sum()
 
 
-def _gram(X: np.ndarray, scaling: _Scaling, start: int, stop: int) -> np.ndarray:
+def _gram(X: Tensor, scaling: _Scaling, start: int, stop: int) -> Tensor:
     """Return products of samples over some of the columns, (n_samples, n_samples) float64."""
-    gram = np.zeros((len(X), len(X)))
+    gram = torch.zeros(len(X), len(X), dtype=torch.float64)
     for column in range(start, stop, _COLUMNS):
         scaled = scaling.apply(X, slice(column, min(column + _COLUMNS, stop)))
         gram += scaled @ scaled.T
@@ -225,51 +228,55 @@ def _members(groups: np.ndarray) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
 
 
-def _all_rows(read: Read, X: np.ndarray, rows: np.ndarray, n_samples: int) -> np.ndarray:
+def _all_rows(read: Read, X: Tensor, rows: np.ndarray, n_samples: int) -> Tensor:
     """Return the features of all samples, of which some are known."""
-    everything = np.empty((n_samples, X.shape[1]), X.dtype)
+    everything = X.new_empty(n_samples, X.shape[1])
     everything[rows] = X
     others = np.setdiff1d(np.arange(n_samples), rows)
     for k in range(0, len(others), _ROWS):
         part = others[k : k + _ROWS]
-        everything[part] = read(part)
+        everything[part] = torch.from_numpy(np.asarray(read(part)))
     return everything
 
 
 def _solve_samples(
-    X: np.ndarray, scaling: _Scaling, Y: np.ndarray, weights: np.ndarray, penalty: float
-) -> tuple[np.ndarray, np.ndarray]:
+    X: Tensor, scaling: _Scaling, y: Tensor, weight: Tensor, penalty: float
+) -> tuple[Tensor, Tensor]:
     """Return slopes of scaled features and intercepts, from products of samples."""
     gram = _gram(X, scaling, 0, X.shape[1])
-    root, target = np.sqrt(weights), np.average(Y, axis=0, weights=weights)
-    system = root[:, None] * _centered(gram, weights) * root
-    system[np.diag_indices_from(system)] += penalty
-    dual = root[:, None] * cho_solve(cho_factor(system), root[:, None] * (Y - target))
-    dual -= np.outer(weights, dual.sum(axis=0) / weights.sum())  # of samples minus their mean
-    slopes = np.empty((X.shape[1], Y.shape[1]))
+    root, target = weight.sqrt()[:, None], weight @ y / weight.sum()
+    system = root * _centered(gram, weight) * root.T
+    system.diagonal().add_(penalty)
+    dual = root * _solve(system, root * (y - target))
+    dual -= torch.outer(weight, dual.sum(0) / weight.sum())  # of samples minus their mean
+    slopes = y.new_empty(X.shape[1], y.shape[1])
     for column in range(0, X.shape[1], _COLUMNS):
         columns = slice(column, column + _COLUMNS)
-        slopes[columns] = scaling.apply(X, columns).T @ dual.astype(X.dtype)
-    means = weights @ (gram @ dual) / weights.sum()
-    return slopes, target - means
+        slopes[columns] = (scaling.apply(X, columns).T @ dual.to(X.dtype)).double()
+    return slopes, target - weight @ (gram @ dual) / weight.sum()
 
 
 def _solve_features(
-    read: Read, scaling: _Scaling, Y: np.ndarray, weights: np.ndarray, penalty: float
-) -> tuple[np.ndarray, np.ndarray]:
+    read: Read, scaling: _Scaling, y: Tensor, weight: Tensor, penalty: float
+) -> tuple[Tensor, Tensor]:
     """Return slopes of scaled features and intercepts, from products of features."""
     n_features = len(scaling.mean)
-    products = np.zeros((n_features, n_features))
-    with_targets, sums = np.zeros((n_features, Y.shape[1])), np.zeros(n_features)
-    for k in range(0, len(Y), _ROWS):
-        part = np.arange(k, min(k + _ROWS, len(Y)))
-        scaled = scaling.apply(read(part))
-        weighted = scaled * weights[part, None].astype(scaled.dtype)
+    products = y.new_zeros(n_features, n_features)
+    with_targets, sums = y.new_zeros(n_features, y.shape[1]), y.new_zeros(n_features)
+    for k in range(0, len(y), _ROWS):
+        part = np.arange(k, min(k + _ROWS, len(y)))
+        scaled = scaling.apply(torch.from_numpy(np.asarray(read(part))))
+        weighted = scaled * weight[part, None].to(scaled.dtype)
         products += scaled.T @ weighted
-        with_targets += weighted.T @ Y[part]
-        sums += weighted.sum(axis=0, dtype=np.float64)
-    total, target = weights.sum(), np.average(Y, axis=0, weights=weights)
-    products -= np.outer(sums, sums / total)
-    products[np.diag_indices_from(products)] += penalty
-    slopes = cho_solve(cho_factor(products), with_targets - np.outer(sums, target))
+        with_targets += weighted.T.double() @ y[part]
+        sums += weighted.sum(0, dtype=torch.float64)
+    total, target = weight.sum(), weight @ y / weight.sum()
+    products -= torch.outer(sums, sums / total)
+    products.diagonal().add_(penalty)
+    slopes = _solve(products, with_targets - torch.outer(sums, target))
     return slopes, target - sums @ slopes / total
+
+
+def _solve(system: Tensor, y: Tensor) -> Tensor:
+    """Solve a symmetric, positive definite system."""
+    return torch.cholesky_solve(y, torch.linalg.cholesky(system))

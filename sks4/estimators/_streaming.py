@@ -39,6 +39,8 @@ class SequenceStream:
 
     Attributes
     ----------
+    layout : {"nct", "ntc"}
+        Order of the axes of pushed arrays, that of fit.
     feature_names_in_ : ndarray of shape (n_channels,) or None
         Names of the channels, which samples that have names must have in the same order.
     lengths : ndarray of shape (n_streams,), int
@@ -69,6 +71,11 @@ class SequenceStream:
         self._stepper = ModelStepper(frozen, n_streams, predictor.rate(sampling_rate))
         # features at its last value, of each stream that waits
         self._features_before: dict[int, torch.Tensor] = {}
+
+    @property
+    def layout(self) -> str:
+        """Order of the axes of pushed arrays, that of fit."""
+        return self._reader.layout
 
     @property
     def feature_names_in_(self) -> np.ndarray | None:
@@ -111,7 +118,7 @@ class SequenceStream:
             If the values are not real numbers.
         """
         self._check_names(sample)
-        values = check_sample(sample, self.n_streams, self._encoder.n_channels, self._reader.layout)
+        values = check_sample(sample, self.n_streams, self._encoder.n_channels, self.layout)
         start = self._encoder.n_pushed
         if values.shape[2] == 0:
             return self

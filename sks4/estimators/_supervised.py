@@ -27,7 +27,6 @@ from sks4.estimators._base import (
     Run,
     Seeds,
     Trained,
-    count_parameters,
     random_numbers,
 )
 from sks4.estimators._predictor import SequencePredictor
@@ -87,7 +86,7 @@ class LabeledSequences:
         return replace(taken, weights=np.array(weights))
 
 
-FitReadout = Callable[[S4Net, Batches], Readout]
+FitReadout = Callable[..., Readout]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +102,9 @@ class Task:
     net_options : mapping
         Other options of the net.
     plan_readout : callable
-        Decides before the training, from samples without copies, how to find the last layer after
-        it: returns a function of the trained net and of batches of these samples, or None to keep
-        the trained layer.
+        Decides before the training, from samples without copies, how to find the last layer:
+        returns a function of the net, of a function that selects batches of these samples, and of
+        whether the blocks are read (`reads_blocks`); or None to keep the trained layer.
     """
 
     targets: TargetEncoder
@@ -254,9 +253,11 @@ class SupervisedEstimator(SequenceEstimator):
         distinct = setting.weighted(samples).distinct()
         fit_readout = task.plan_readout(distinct)
         batches = self._training_batches(setting, samples, rng)
+        trains = fit_readout is None or self.max_epochs != "auto" or stops_early
+        n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
         run = Run(
             criterion=task.criterion,
-            max_epochs=self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler)),
+            max_epochs=n_epochs if trains else 0,
             early_stopping=stops_early,
             options=task.net_options,
         )
@@ -265,13 +266,20 @@ class SupervisedEstimator(SequenceEstimator):
         chosen = setting.sizes.attributes() | {"max_epochs_": run.max_epochs}
         self._announce(f"{len(samples.panel)} sequences", trained.net, chosen)
         with Interruption(trained.net) as interruption:
-            trained.net.fit(
-                batches, valid=None if valid is None else setting.batches(valid, device)
-            )
+            if trains:
+                trained.net.fit(
+                    batches, valid=None if valid is None else setting.batches(valid, device)
+                )
         readout = None
         if fit_readout is not None:
-            find = partial(fit_readout, trained.net, setting.batches(distinct, device))
-            readout = interruption.repeat(find)
+            readout = interruption.repeat(
+                partial(
+                    fit_readout,
+                    trained.net,
+                    lambda rows: setting.batches(distinct.take(rows), device),
+                    reads_blocks=len(trained.net.history) > 0,
+                )
+            )
         self._adopt_setting(trained, setting, chosen, readout)
         interruption.raise_again()
         return self
@@ -428,7 +436,7 @@ class SupervisedEstimator(SequenceEstimator):
             "sampling_rate_": setting.form.sampling_rate,
         }
         if readout is not None:
-            attributes["n_parameters_"] = count_parameters(backbone) + readout.n_parameters
+            attributes["n_parameters_"] = readout.n_parameters(backbone)
         form = setting.form.reader.attributes() | setting.targets.attributes()
         self._adopt(trained, dict(chosen) | form | attributes)
 

@@ -168,6 +168,8 @@ class S4ForecastModel(RandomModule):
         if observed is not None:
             context = torch.where(observed, context, level)
         forecast = self._forecast((context - level) / scale)
+        if self.standardize:  # a constant window has no unit, and is continued as it is
+            scale = torch.where((context == level).all(1, keepdim=True), 0, scale)
         if self.n_quantiles is not None:
             level, scale = level[..., None], scale[..., None]
         forecast = forecast * scale + level

@@ -52,8 +52,8 @@ class FeatureDropout(RandomModule):
     def _mask(self, x: Tensor) -> Tensor:
         """Return ``1 / (1 - p)`` for each feature that is kept and 0 else, (batch, 1, d_model)."""
         mask = torch.empty(x.shape[0], 1, x.shape[2], dtype=torch.float32, device="cpu")
-        mask.bernoulli_(1 - self.p, generator=self.generator).div_(1 - self.p)
-        return mask.to(x.device, x.dtype, non_blocking=True)
+        mask.bernoulli_(1 - self.p, generator=self.generator)
+        return mask.to(x.device, x.dtype, non_blocking=x.is_cuda) / (1 - self.p)
 
     def extra_repr(self) -> str:
         """Show the probability."""

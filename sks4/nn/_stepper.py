@@ -294,23 +294,26 @@ class ModelStepper:
     """
 
     def __init__(self, model: S4Model | SummaryModel, batch: int = 1, rate: float = 1.0) -> None:
-        is_summary = isinstance(model, SummaryModel)
-        if not is_summary and not isinstance(model.head, PooledHead):
+        self.model, self.rate = model, rate
+        self._backbone = model.backbone
+        self._bank: _Bank | None = None
+        if isinstance(model, SummaryModel):
+            self._bank = _Bank(model.features.bank, batch, rate)
+            self._n_features = model.features.n_features
+        elif isinstance(model.head, PooledHead):
+            self._n_features = model.backbone.d_model
+        else:
             raise TypeError(
                 "model must have a pooled head, got a step head. Use S4Stepper on its backbone."
             )
-        self.model, self.rate = model, rate
-        self._backbone, self._reduction = model.backbone, model.pool
-        self._stepper = S4Stepper(model.backbone, batch, rate, every_block=is_summary)
-        self._bank = _Bank(model.features.bank, batch, rate) if is_summary else None
+        self._reduction = model.pool
+        self._stepper = S4Stepper(model.backbone, batch, rate, every_block=self._bank is not None)
         self._allocate(batch)
 
     @torch.inference_mode()
     def _allocate(self, batch: int) -> None:
         like = self._stepper._x
-        is_summary = isinstance(self.model, SummaryModel)
-        n_features = self.model.features.n_features if is_summary else self._backbone.d_model
-        state = self._reduction.update(like.new_zeros(batch, 1, n_features), None)
+        state = self._reduction.update(like.new_zeros(batch, 1, self._n_features), None)
         pooled = cast(PoolState, state).value
         # a sum over millions of steps needs more digits than each of them
         self._pooled = torch.zeros_like(ops.wide(pooled) if self._reduction.is_sum else pooled)
@@ -389,7 +392,7 @@ class ModelStepper:
         return self.__class__._resume, (self.model, self.rate, self.state)
 
     @classmethod
-    def _resume(cls, model: S4Model, rate: float, state: StepperState) -> Self:
+    def _resume(cls, model: S4Model | SummaryModel, rate: float, state: StepperState) -> Self:
         stepper = cls(model, len(state.pooled), rate)
         stepper.state = state
         return stepper

@@ -100,7 +100,7 @@ def test_likelihood_of_a_text_is_the_sum_over_recurrent_steps(ssm):
 @pytest.mark.parametrize("distribution", REAL)
 def test_likelihood_of_a_series_is_the_sum_over_recurrent_steps(distribution):
     generator, X = WALKS[distribution], walks(n_timepoints=150, seed=1)[:2]
-    standardizer = generator.encoder_.standardizer_
+    standardizer = generator._predictor_.codec.encoder.standardizer_
     for x, got in zip(X, generator.score_samples(X), strict=True):
         z = torch.from_numpy((x.T - standardizer.mean_) / standardizer.scale_)[None]
         u = torch.zeros(1, 150, 3, dtype=torch.float64)
@@ -426,7 +426,7 @@ def test_wrong_options_of_a_draw_of_values_are_refused(options, message):
 
 def test_missing_symbols_are_refused_if_asked():
     X = np.array([["a", None, "b"]], dtype=object)
-    with pytest.raises(ValueError, match=r"no missing symbols with missing='error', got .* X\[0\]"):
+    with pytest.raises(ValueError, match=r"no missing values with missing='error', got .* X\[0\]"):
         S4Generator(**SMALL, missing="error").fit(X[:, np.newaxis])
 
 

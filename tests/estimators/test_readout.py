@@ -12,7 +12,7 @@ from sklearn.metrics import log_loss
 
 from sks4 import S4Classifier
 from sks4.estimators._auto import resolve_readout
-from sks4.estimators._readout import _PENALTIES, _some_steps, _summary_of, ridge_readout
+from sks4.estimators._readout import _some_steps, _summary_of
 
 SMALL = {"d_model": 4, "n_layers": 2, "d_state": 4, "max_epochs": 3, "random_state": 0}
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sks4.nn import S4Backbone, S4Layer, S4Model
+from sks4.nn import S4Backbone, S4ForecastModel, S4Layer, S4Model
 from summaries import summary_model
 
 N_INPUTS, N_OUTPUTS = 2, 3
@@ -331,3 +331,52 @@ def test_first_state_space_reads_the_input_undistorted(norm):
         backbone(factor * u)
     zero, once, thrice = read
     torch.testing.assert_close(thrice - zero, 3 * (once - zero))
+
+
+# ---------------------------------------------------------------- weights of no use
+
+
+MODELS = {
+    "model": lambda **options: S4Model(2, 3, d_model=4, n_layers=2, d_state=4, **options),
+    "forecast": lambda **options: S4ForecastModel(
+        1, 12, 3, d_model=4, n_layers=2, d_state=4, patch_size=4, **options
+    ),
+}
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch", None])
+@pytest.mark.parametrize("ssm", ["s4", "s4d"])
+@pytest.mark.parametrize("kind", MODELS)
+def test_weights_are_accepted_until_one_of_them_is_not_finite(kind, ssm, norm):
+    model = MODELS[kind](ssm=ssm, norm=norm)
+    assert model.check_weights() is None
+    state = copy.deepcopy(model.state_dict())
+    for name, value in state.items():
+        if value.numel() == 0 or not value.is_floating_point():
+            continue
+        for bad in (float("nan"), float("inf")):
+            with torch.no_grad():
+                model.state_dict()[name].view(-1)[-1] = bad
+            with pytest.raises(ArithmeticError, match=f"does not hold for {name}"):
+                model.check_weights()
+            model.load_state_dict(state)
+    model.check_weights()
+
+
+@pytest.mark.parametrize("value", [-800.0, 800.0])
+@pytest.mark.parametrize("name", ["log_dt", "log_decay"])
+def test_weights_are_refused_when_a_step_or_a_decay_is_zero_or_infinite(name, value):
+    model = MODELS["model"]()
+    with torch.no_grad():
+        getattr(model.backbone.blocks[1].layer, name)[0] = value
+    with pytest.raises(ArithmeticError, match=rf"exp\(backbone.blocks.1.layer.{name}\)"):
+        model.check_weights()
+
+
+def test_weights_of_half_precision_are_checked():
+    model = MODELS["model"]().bfloat16()
+    model.check_weights()
+    with torch.no_grad():
+        model.head.linear.bias[0] = float("nan")
+    with pytest.raises(ArithmeticError, match=r"head\.linear\.bias"):
+        model.check_weights()

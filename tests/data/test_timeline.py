@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
-from sks4.estimators._timeline import Timeline
+from sks4.data import Timeline
 
 INDEXES = {
     "hours": pd.date_range("2024-01-01", periods=9, freq="h"),
@@ -37,7 +37,7 @@ def without_frequency(index):
 def test_rows_follow_in_the_steps_of_the_index(index):
     timeline = Timeline(without_frequency(index[:5]), 5)
     assert timeline.following(4).equals(index[5:])
-    assert timeline.extended(4).index.equals(index)
+    assert timeline.extended(4).labels().equals(index)
     assert timeline.head(3).following(6).equals(index[3:])
 
 
@@ -113,6 +113,7 @@ def test_irregular_labels_are_refused(labels, error, message):
 
 def test_rows_of_another_time_must_have_the_same_steps():
     timeline = Timeline(INDEXES["hours"], 9)
-    timeline.check_same_steps(Timeline(pd.date_range("2030-05-05", periods=5, freq="h"), 5))
-    with pytest.raises(ValueError, match="must be at the steps of fit, h, got D"):
-        timeline.check_same_steps(Timeline(pd.date_range("2030-05-05", periods=5), 5))
+    hours = pd.date_range("2030-05-05", periods=5, freq="h")
+    assert timeline.elsewhere(hours, 5).following(1)[0] == pd.Timestamp("2030-05-05 05:00")
+    with pytest.raises(ValueError, match=r"steps of fit, h, got 2030-05-05 .* and then 2030-05-06"):
+        timeline.elsewhere(pd.date_range("2030-05-05", periods=5), 5)
