@@ -4,9 +4,11 @@
 
     exceptions, _validation            (everyone may use)
 
-        ssm  <---  nn  -----------+
-        data  --------------------+---  estimators  <---  plotting, persistence, export,
-        training  ----------------+                       model_selection
+    _native  <---  ssm  <---  nn  ----+
+                   data  -------------+---  estimators  <---  plotting, persistence, export,
+                   training  ---------+                       model_selection
+
+`nn` may use `_native` too. `_show_versions` reports on the installation.
 """
 
 import ast
@@ -26,8 +28,9 @@ MAY_IMPORT = {
     "_validation": {"exceptions"},
     "_version": set(),
     "_compat": set(),
-    "ssm": HELPERS,
-    "nn": {"ssm"} | HELPERS,
+    "_native": set(),
+    "ssm": {"_native"} | HELPERS,
+    "nn": {"ssm", "_native"} | HELPERS,
     "data": HELPERS,
     "training": HELPERS,
     "estimators": {"nn", "data", "training"} | HELPERS,
@@ -36,6 +39,7 @@ MAY_IMPORT = {
     "persistence": INNER,
     "export": INNER,
     "model_selection": INNER,
+    "_show_versions": {"_native"},
 }
 SKORCH_SUBCLASS = "_compat.py"
 
@@ -151,6 +155,10 @@ def test_every_part_is_found():
         ("nn/_layer.py", "from .. import ssm\nssm._scan.scan()", "is private to ssm"),
         ("nn/_layer.py", "import sks4.ssm._scan", "is private to ssm"),
         ("__init__.py", "from .ssm._scan import scan", "is private to ssm"),
+        ("data/_long.py", "from sks4 import _native", "data must not import sks4._native"),
+        ("training/_net.py", "from .. import _native", "training must not import sks4._native"),
+        ("_native/__init__.py", "from sks4 import ssm", "_native must not import sks4.ssm"),
+        ("ssm/_scan.py", "from sks4._native import _core", "sks4._native._core is private"),
         ("deep/_new.py", "", "deep has no place in the architecture"),
         (
             "estimators/_base.py",
@@ -174,6 +182,7 @@ def test_violation_is_found(file, source, message):
         ("_compat.py", "from skorch import NeuralNet\nclass A(NeuralNet): ..."),
         ("training/_net.py", "from sks4._compat import SkorchNet\nclass A(SkorchNet): ..."),
         ("plotting.py", "from .estimators import S4Classifier\nfrom . import ssm"),
+        ("ssm/_recurrence.py", "from sks4 import _native\n_native.forward()"),
         ("ssm/_scan.py", "import torch\nfrom sklearn import model_selection"),
         ("__init__.py", "from . import plotting\nfrom .persistence import load, save"),
     ],

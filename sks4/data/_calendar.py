@@ -173,15 +173,15 @@ def _holidays(holidays: str | Sequence[Any]) -> Holidays:
         _of_country(country, subdivision or None, range(2000, 2001))  # raises
         return Holidays(country, subdivision or None)
     try:
-        dates = [pd.Timestamp(date).tz_localize(None).normalize() for date in holidays]
+        dates = [pd.Timestamp(date) for date in holidays]
     except (TypeError, ValueError):
-        dates = [pd.NaT]
+        dates = []
     if not dates or any(date is pd.NaT for date in dates):
         raise ValueError(
             "holidays must be None, the code of a country such as 'DE' or 'DE-BY', or a sequence "
             f"of dates such as ['2026-12-25'], got {holidays!r}."
         )
-    return Holidays(dates=tuple(sorted(set(dates))))
+    return Holidays(dates=tuple(date.tz_localize(None).normalize() for date in dates))
 
 
 def _of_country(country: str, subdivision: str | None, years: range) -> list[Any]:

@@ -9,8 +9,8 @@ from sks4.data._panel import Panel
 class Standardizer:
     """Shift and scale each channel, computed in float64 and in one pass over the data.
 
-    Only real, observed steps count: padding and missing values are left out. A constant channel
-    keeps the scale 1.
+    Only real, observed steps count: padding and missing values are left out. The scale of a
+    constant channel is its magnitude, or 1 if it is zero.
 
     Parameters
     ----------
@@ -136,7 +136,8 @@ class LevelAndScale:
         self.least_[self.least_ == 0] = 1.0
         traits = self._traits(level, spread)
         self.mean_, self.scale_ = traits.mean(axis=0), traits.std(axis=0)
-        self.scale_[self.scale_ <= 1e-9 * np.abs(self.mean_)] = 1.0
+        magnitude = np.where(self.mean_ == 0, 1.0, np.abs(self.mean_))
+        self.scale_ = np.where(self.scale_ <= 1e-9 * magnitude, magnitude, self.scale_)
         return self
 
     def transform(self, values: np.ndarray) -> np.ndarray:
@@ -301,6 +302,8 @@ def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     deviations -= shift[..., np.newaxis]
     deviations[~observed] = 0
     squares = np.einsum("...t,...t->...", deviations, deviations)
+    if (is_zero := squares == 0).any():  # of a constant, or lost: refused by _scale
+        squares = np.where(is_zero & deviations.any(axis=-1), np.nan, squares)
     return count, first[..., 0] + shift, squares
 
 
@@ -311,17 +314,19 @@ def _level_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scale(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """Return the standard deviation, or 1 where it is nothing but rounding of the mean."""
+    """Return the standard deviation; for a constant, its magnitude, or 1 if it is zero."""
     _check_finite(squares)
     deviation = np.sqrt(squares / np.maximum(count, 1))
     rounding = 8 * np.finfo(np.float64).eps * np.abs(mean)  # a few units in the last place
-    return np.where(deviation <= rounding, 1.0, deviation)
+    magnitude = np.where(mean == 0, 1.0, np.abs(mean))  # in the unit of the channel
+    return np.where(deviation <= rounding, magnitude, deviation)
 
 
 def _check_finite(squares: np.ndarray) -> None:
     """Raise ValueError if a sum of squares has overflowed."""
     if not np.isfinite(squares).all():
         raise ValueError(
-            "X must be within 1e150 in magnitude to be standardized, else its variance is beyond "
-            "float64. Scale X before, or pass standardize=None."
+            "X must be within 1e150 in magnitude, and vary by more than 1e-150, to be "
+            "standardized: its variance is beyond float64. Scale X before, or pass "
+            "standardize=None."
         )

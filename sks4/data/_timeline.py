@@ -6,6 +6,9 @@ import numpy as np
 import pandas as pd
 from pandas.tseries.offsets import BaseOffset, Day, LastWeekOfMonth, Tick, Week
 
+from sks4.data._inputs import plain_index
+from sks4.data._labels import index_from_state, index_state, offset_from_state, offset_state
+
 # A label this many years after the last known one is a mistake, and not a request.
 _FARTHEST = pd.Timedelta(days=366 * 250)
 
@@ -53,6 +56,20 @@ class Timeline:
         _check_order(index, name)
         self._step = _step(index, name)
         self._last = index[-1:]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the rows as plain values, which any format of files can hold."""
+        state: dict[str, Any] = {"n_rows": self.n_rows, "_index": index_state(self._index)}
+        if self._index is not None:
+            state |= {"_last": index_state(self._last), "_step": offset_state(self._step)}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the rows."""
+        self.n_rows, self._index = state["n_rows"], index_from_state(state["_index"])
+        if self._index is not None:
+            self._last = index_from_state(state["_last"])
+            self._step = offset_from_state(state["_step"])
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -251,7 +268,7 @@ class Timeline:
 
 def time_index(data: Any) -> pd.Index | None:
     """Return the labels of the rows of some data, None if they have none."""
-    return data.index if isinstance(data, (pd.DataFrame, pd.Series)) else None
+    return plain_index(data.index) if isinstance(data, (pd.DataFrame, pd.Series)) else None
 
 
 # ------------------------------------------------------------------ checks

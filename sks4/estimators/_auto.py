@@ -30,10 +30,6 @@ _EPOCHS = (8, 300)
 # On smaller data, a tenth of the training data is worth more than the best of the last epochs.
 _MIN_SAMPLES_TO_HOLD_OUT = 5000
 
-# With fewer sequences the last layer is better found by regression, see docs/benchmarks.rst; so
-# many are enough to train it.
-_MANY_SAMPLES = 1000
-
 # More filters gain nothing, see docs/benchmarks.rst; with more samples, fewer are as good, and the
 # regression takes the square of their number in memory.
 _FILTERS, _FEWEST_FILTERS = 1024, 256
@@ -213,18 +209,19 @@ def resolve_early_stopping(
     return bool(early_stopping)
 
 
-def resolve_readout(readout: str, n_samples: int, pooling: str) -> str:
-    """Tell where the last layer of a classifier comes from.
+def resolve_readout(readout: str, n_samples: int, *, is_usual: bool) -> str:
+    """Return where the last layer comes from.
 
     Parameters
     ----------
     readout : {"auto", "trained", "ridge"}
-        As given to the estimator. "auto": "ridge" on small data, unless another pooling than the
-        mean was asked for.
+        As given to the estimator. "auto": "ridge" from two samples on, if nothing else rules it
+        out.
     n_samples : int
         Number of different training sequences that count.
-    pooling : {"mean", "last", "max"}
-        As given to the estimator.
+    is_usual : bool
+        Whether pooling and loss are those that the regression stands for, the mean and, for
+        values, the squared error.
 
     Returns
     -------
@@ -237,8 +234,7 @@ def resolve_readout(readout: str, n_samples: int, pooling: str) -> str:
         If a single sequence is left for the regression.
     """
     if readout == "auto":
-        is_small = 2 <= n_samples < _MANY_SAMPLES
-        return "ridge" if is_small and pooling == "mean" else "trained"
+        return "ridge" if n_samples >= 2 and is_usual else "trained"
     if readout == "ridge" and n_samples < 2:
         raise ValueError(
             "readout='ridge' must have two different sequences at least, of a weight above "

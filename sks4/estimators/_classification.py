@@ -1,6 +1,7 @@
 """Classification of whole sequences."""
 
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -11,9 +12,9 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from sks4._compat import Interval, StrOptions
+from sks4.data import as_targets, as_weights
 from sks4.estimators._auto import resolve_readout
 from sks4.estimators._readout import (
-    Readout,
     Select,
     calibrated,
     class_targets,
@@ -22,6 +23,7 @@ from sks4.estimators._readout import (
 from sks4.estimators._streaming import ClassifierStream
 from sks4.estimators._supervised import (
     FitReadout,
+    FoundReadout,
     LabeledSequences,
     SupervisedEstimator,
     Task,
@@ -144,11 +146,11 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         the beta distribution with this parameter, twice; 0 for the sequences themselves.
     readout : {"auto", "trained", "ridge"}, default="auto"
         Where the last layer comes from: "trained" with the rest, on the features pooled as
-        `pooling` says; or "ridge", a ridge regression after the training, on a summary of the
-        features of all blocks and of a bank of random filters (maximum, and shares of steps above
-        eight limits), with penalty and probabilities by leaving out each sequence in turn. "auto":
-        "ridge" for fewer than 1,000 sequences, with `pooling="mean"`. `partial_fit` goes back to
-        the trained one.
+        `pooling` says; or "ridge", a ridge regression on a summary of random filters, and of the
+        features of all blocks if these are trained, with penalty and probabilities by leaving out
+        each sequence in turn. "auto": "ridge", unless there is a single sequence or another
+        `pooling` is given. With "ridge", ``max_epochs="auto"`` and no early stopping, the blocks
+        are not trained. `partial_fit` goes back to "trained".
 
     Attributes
     ----------
@@ -166,6 +168,11 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         Number of parameters of the model, with those of random filters.
     readout_ : {"trained", "ridge"}
         Where the last layer comes from.
+    readout_score_ : float
+        Accuracy of the ridge readout for sequences, or groups, that were left out in turn. NaN if
+        nothing was held out: with a trained layer, or if the features have been trained.
+    readout_log_loss_ : float
+        Their log loss, likewise.
     patch_size_ : int
         Number of time points that make one step of the model.
     standardize_ : {"global", "series", "split"} or None
@@ -240,6 +247,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         y_val: Any = None,
         sample_weight: Any = None,
         sampling_rate: float | None = None,
+        groups: Any = None,
     ) -> Self:
         """Train on labeled sequences.
 
@@ -261,6 +269,10 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         sampling_rate : float or None, default=None
             Sampling rate of the sequences, in Hz. Needed only if predictions will be made at
             another one.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Groups of samples that resemble each other, such as recordings of a speaker. What the
+            ridge readout chooses, and `readout_score_`, is then judged on groups that are left out
+            as a whole. None: each sample is left out by itself.
 
         Returns
         -------
@@ -300,6 +312,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             y_val=y_val,
             sample_weight=sample_weight,
             sampling_rate=sampling_rate,
+            groups=groups,
         )
 
     def partial_fit(
@@ -340,8 +353,9 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         resumed = self._trained_to_resume()
         if resumed is None and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
-        known = np.unique(classes) if resumed is None else self.classes_
-        if classes is not None and not np.array_equal(np.unique(classes), known):
+        given = self.classes_ if classes is None else np.unique(as_targets(classes, "classes"))
+        known = given if resumed is None else self.classes_
+        if not np.array_equal(given, known):
             raise ValueError(f"classes must be those of the first call, {known}, got {classes}.")
         task = self._task(ClassEncoder(known, self.class_weight), fits_readout=False)
         return self._partial_fit(task, resumed, X, y, sample_weight)
@@ -438,7 +452,8 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             Share of the sequences that get their own label, from 0 to 1.
         """
         predicted = self.predict(X, sampling_rate=sampling_rate)
-        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+        weights = as_weights(sample_weight)
+        return float(accuracy_score(as_targets(y), predicted, sample_weight=weights))
 
     def stream(self, n_streams: int = 1, sampling_rate: float | None = None) -> ClassifierStream:
         """Return an object that reads sequences sample by sample, in constant memory.
@@ -487,16 +502,10 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         """Return what is asked of the training."""
 
         def plan_readout(samples: LabeledSequences) -> FitReadout | None:
-            readout = resolve_readout(self.readout, len(samples.panel), self.pooling)
-            if readout == "trained":
+            is_usual = self.pooling == "mean"
+            if resolve_readout(self.readout, len(samples.panel), is_usual=is_usual) == "trained":
                 return None
-            wanted = class_targets(samples.targets, targets.n_outputs)
-
-            def fit(net: S4Net, select: Select, *, reads_blocks: bool) -> Readout:
-                found = fit_readout(net, select, wanted, samples.weights, reads_blocks=reads_blocks)
-                return calibrated(found, samples.targets, samples.weights, self.label_smoothing)
-
-            return fit
+            return partial(self._fit_readout, samples, targets.n_outputs)
 
         mixup = Mixup(self.mixup, targets.n_outputs) if self.mixup else None
         options: dict[str, Any] = {"plan_readout": plan_readout} if fits_readout else {}
@@ -504,8 +513,38 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             targets=targets,
             criterion=CrossEntropy(self.label_smoothing),
             net_options={"batch_transform": mixup},
+            no_readout={"readout_score_": np.nan, "readout_log_loss_": np.nan},
             **options,
         )
+
+    def _fit_readout(
+        self,
+        samples: LabeledSequences,
+        n_classes: int,
+        net: S4Net,
+        select: Select,
+        *,
+        reads_blocks: bool,
+    ) -> FoundReadout:
+        """Find the last layer by regression, and judge it where its features are not trained."""
+        targets, weights = samples.targets, samples.weights
+        readout, left_out = fit_readout(
+            net,
+            select,
+            class_targets(targets, n_classes),
+            weights,
+            reads_blocks=reads_blocks,
+            groups=samples.groups,
+        )
+        readout, left_out = calibrated(readout, left_out, targets, weights, self.label_smoothing)
+        score = log_loss = np.nan
+        if not reads_blocks:
+            truth, weights = targets[left_out.rows], weights[left_out.rows]
+            outputs = left_out.outputs
+            score = float(np.average(outputs.argmax(1) == truth, weights=weights))
+            likelihoods = log_softmax(outputs, axis=1)[np.arange(len(truth)), truth]
+            log_loss = -float(np.average(likelihoods, weights=weights))
+        return FoundReadout(readout, {"readout_score_": score, "readout_log_loss_": log_loss})
 
     def _scores(self, X: Any, sampling_rate: float | None) -> np.ndarray:
         """Return the scores of the classes, (n_samples, n_classes)."""

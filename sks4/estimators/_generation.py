@@ -11,7 +11,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from sks4._compat import Interval, StrOptions
 from sks4._validation import check_integer, check_positive, check_weights
-from sks4.data import Codec, Panel, SequenceEncoder, SymbolCodec, SymbolEncoder, ValueCodec
+from sks4.data import (
+    Codec,
+    Panel,
+    SequenceEncoder,
+    SymbolCodec,
+    SymbolEncoder,
+    ValueCodec,
+    as_targets,
+    as_weights,
+    check_same_names,
+    column_names,
+)
 from sks4.estimators._auto import (
     resolve_batch_size,
     resolve_dt_range,
@@ -220,7 +231,7 @@ class S4Generator(DensityMixin, SequenceEstimator):
         self._check_parameters()
         resumed = self._trained_to_resume() if self.warm_start else None
         reader, panel = self._read(X, None, resumed)
-        weights = check_weights(sample_weight, len(panel))
+        weights = check_weights(as_weights(sample_weight), len(panel))
         valid = None
         if X_val is not None:
             valid = reader.read(X_val)
@@ -283,7 +294,7 @@ class S4Generator(DensityMixin, SequenceEstimator):
         if symbols is not None:
             self._check_symbols(symbols, is_first=resumed is None)
         reader, panel = self._read(X, symbols, resumed)
-        weights = check_weights(sample_weight, len(panel))
+        weights = check_weights(as_weights(sample_weight), len(panel))
         seeds, rng = random_numbers(self.random_state, resumed)
         codec, chosen = self._learn(reader, panel, resumed)
         batches = self._training_batches(codec, panel, weights, chosen["batch_size_"], rng)
@@ -402,6 +413,7 @@ class S4Generator(DensityMixin, SequenceEstimator):
                 raise ValueError(
                     f"top_k must be None for real values, got {top_k}. Use temperature instead."
                 )
+        check_same_names("prompt", predictor.reader.channel_names, column_names(prompt))
         given = codec.nothing(n_samples) if prompt is None else codec.prompt(prompt, n_samples)
         if given.shape[1] >= length:
             raise ValueError(
@@ -420,7 +432,8 @@ class S4Generator(DensityMixin, SequenceEstimator):
             raise ValueError(
                 f"symbols must be None with distribution={self.distribution!r}, got {symbols}."
             )
-        if not is_first and not np.array_equal(np.unique(symbols), self.symbols_):
+        given = np.unique(as_targets(symbols, "symbols"))
+        if not is_first and not np.array_equal(given, self.symbols_):
             raise ValueError(
                 f"symbols must be those of the first call, {self.symbols_}, got {symbols}."
             )
@@ -433,7 +446,7 @@ class S4Generator(DensityMixin, SequenceEstimator):
         else:
             known = None
             if self.distribution == "categorical":
-                all_symbols = X if symbols is None else np.asarray(symbols)[np.newaxis]
+                all_symbols = X if symbols is None else as_targets(symbols, "symbols")[None]
                 known = SymbolEncoder(self.layout).fit(all_symbols)
             new = SequenceReader(type(self).__name__, self.layout, known)
             reader, panel = new.fit_read(X)

@@ -7,8 +7,9 @@ judged on sequences that are left out.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -17,15 +18,16 @@ from scipy.special import log_softmax
 from torch import Tensor, nn
 
 from sks4.estimators._auto import resolve_n_filters
-from sks4.estimators._ridge import RidgeFit, fit_ridge
+from sks4.estimators._ridge import fit_ridge
 from sks4.nn import AllFeatures, FilterBank, S4Backbone, S4Model, Summary, SummaryModel
 from sks4.training import Batches, S4Net
 
 _SHARPNESS = (0.1, 100.0)
 """Bounds of the factor that makes log-probabilities of regression scores."""
 
-_N_LIMITS = 8
-"""Number of quantiles of a feature that its steps are compared with."""
+_QUANTILES = (1 / 16, 3 / 16, 5 / 16, 11 / 16, 13 / 16, 15 / 16)
+"""Quantiles of a feature that its steps are compared with, and with zero besides: to be above zero
+does not depend on the unit of a sequence."""
 
 _STEPS, _SEQUENCES = 32, 128
 """Numbers of steps of a sequence, and of sequences, that the quantiles are taken of."""
@@ -39,7 +41,8 @@ _GOLDEN = (5**0.5 - 1) / 2
 Select = Callable[[np.ndarray], Batches]
 
 
-class Readout(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Readout:
     """A last layer found by regression, and what it reads.
 
     Attributes
@@ -52,26 +55,44 @@ class Readout(NamedTuple):
         Map from the summaries to the outputs.
     reads_blocks : bool
         Whether the features are those of all blocks and of the bank, or of the bank alone.
-    rows : ndarray of shape (n_rows,), int64
-        Samples that were left out in turn.
-    left_out : ndarray of shape (n_rows, n_outputs), float64
-        Outputs for each of them by the regression without it.
     """
 
     bank: FilterBank
     pool: Summary
     linear: nn.Linear
     reads_blocks: bool
-    rows: np.ndarray
-    left_out: np.ndarray
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the weights as arrays, which any format of files can hold."""
+        parts = {"bank": self.bank, "pool": self.pool, "linear": self.linear}
+        weights = {
+            name: {key: value.numpy(force=True) for key, value in part.state_dict().items()}
+            for name, part in parts.items()
+        }
+        return weights | {"reads_blocks": self.reads_blocks}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the parts, on the CPU."""
+        weights = {
+            name: {key: torch.tensor(array) for key, array in state[name].items()}
+            for name in ("bank", "pool", "linear")
+        }
+        mix = weights["bank"]["mix"]
+        bank = FilterBank(*mix.shape, generator=torch.Generator(), dtype=mix.dtype)
+        bank.load_state_dict(weights["bank"])
+        pool = Summary(weights["pool"]["start"], weights["pool"]["unit"])  # of these shapes
+        pool.load_state_dict(weights["pool"])
+        linear = _linear(**weights["linear"])
+        vars(self).update(
+            bank=bank, pool=pool, linear=linear, reads_blocks=bool(state["reads_blocks"])
+        )
 
     def model(self, backbone: S4Backbone) -> SummaryModel:
-        """Return the model on a backbone."""
-        return SummaryModel(
-            AllFeatures(_read_backbone(backbone, reads_blocks=self.reads_blocks), self.bank),
-            self.pool,
-            self.linear,
-        )
+        """Return the model on a backbone, where that is."""
+        device = backbone.projection.weight.device
+        read = _read_backbone(backbone, reads_blocks=self.reads_blocks)
+        features = AllFeatures(read, self.bank.to(device))
+        return SummaryModel(features, self.pool.to(device), self.linear.to(device))
 
     def n_parameters(self, backbone: S4Backbone) -> int:
         """Return the number of parameters of the model on a backbone."""
@@ -80,8 +101,22 @@ class Readout(NamedTuple):
 
     def scaled(self, factor: float) -> "Readout":
         """Return a readout whose outputs are multiplied by a factor."""
-        linear = _linear(factor * self.linear.weight, factor * self.linear.bias)
-        return self._replace(linear=linear, left_out=factor * self.left_out)
+        return replace(self, linear=_linear(factor * self.linear.weight, factor * self.linear.bias))
+
+
+class LeftOut(NamedTuple):
+    """What is predicted for samples by a readout that was fitted without them.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_rows,), int64
+        The samples.
+    outputs : ndarray of shape (n_rows, n_outputs), float64
+        The outputs for them.
+    """
+
+    rows: np.ndarray
+    outputs: np.ndarray
 
 
 class _Reading(nn.Module):
@@ -104,7 +139,7 @@ def fit_readout(
     *,
     reads_blocks: bool,
     groups: np.ndarray | None = None,
-) -> Readout:
+) -> tuple[Readout, LeftOut]:
     """Find the last layer by ridge regression on the features of a net, which is not changed.
 
     Parameters
@@ -143,20 +178,13 @@ def fit_readout(
         groups=groups,
         trust=_trust(features)[pool.output_features().numpy()],
     )
-    return _readout_of(fit, bank, pool, like, reads_blocks=reads_blocks)
-
-
-def _readout_of(
-    fit: RidgeFit, bank: FilterBank, pool: Summary, like: Tensor, *, reads_blocks: bool
-) -> Readout:
-    return Readout(
+    readout = Readout(
         bank=bank,
         pool=pool,
         linear=_linear(like.new_tensor(fit.weight), like.new_tensor(fit.bias)),
         reads_blocks=reads_blocks,
-        rows=fit.rows,
-        left_out=fit.left_out,
     )
+    return readout, LeftOut(fit.rows, fit.left_out)
 
 
 def _read_backbone(backbone: S4Backbone, *, reads_blocks: bool) -> S4Backbone:
@@ -212,12 +240,12 @@ def _some_steps(x: Tensor, lengths: Tensor | None, rate: float = 1.0) -> Tensor:
 
 
 def _summary_of(steps: np.ndarray, like: Tensor) -> Summary:
-    """Return the summary with limits at quantiles of features ``(n_steps, d)``."""
-    shares = (np.arange(_N_LIMITS) + 0.5) / _N_LIMITS
+    """Return the summary with limits at zero and at quantiles of features ``(n_steps, d)``."""
     variance, square = steps.var(axis=0), np.mean(steps**2, axis=0)
     # near-constant features must not be amplified to the size of the rest
     scale = np.sqrt(np.maximum(variance, 1e-6 * (1 + square)))
-    limits = np.quantile(steps, shares, axis=0)
+    limits = np.quantile(steps, _QUANTILES, axis=0)
+    limits = np.vstack([np.zeros_like(scale), limits])
     return Summary(like.new_tensor(limits), like.new_tensor(scale))
 
 
@@ -230,13 +258,17 @@ def class_targets(targets: np.ndarray, n_classes: int) -> np.ndarray:
 
 
 def calibrated(
-    readout: Readout, targets: np.ndarray, weights: np.ndarray, label_smoothing: float
-) -> Readout:
+    readout: Readout,
+    left_out: LeftOut,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    label_smoothing: float,
+) -> tuple[Readout, LeftOut]:
     """Return a readout whose outputs are the best log-probabilities of left-out sequences.
 
     Parameters
     ----------
-    readout : Readout
+    readout, left_out
         Fitted to :func:`class_targets`.
     targets : ndarray of shape (n_samples,), int
         Class indices.
@@ -245,9 +277,10 @@ def calibrated(
     label_smoothing : float
         Share of the target probability that is divided evenly among all classes.
     """
-    rows = readout.rows
-    hedged = _hedged(targets[rows], readout.left_out.shape[1], label_smoothing)
-    return readout.scaled(_sharpness(readout.left_out, hedged, weights[rows]))
+    rows, outputs = left_out
+    hedged = _hedged(targets[rows], outputs.shape[1], label_smoothing)
+    factor = _sharpness(outputs, hedged, weights[rows])
+    return readout.scaled(factor), LeftOut(rows, factor * outputs)
 
 
 def _hedged(targets: np.ndarray, n_classes: int, label_smoothing: float) -> np.ndarray:

@@ -1,7 +1,9 @@
 """Regression on whole sequences."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -12,10 +14,20 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from sks4._compat import Interval, StrOptions
+from sks4.data import as_targets, as_weights, check_numbers, check_same_names, column_names
+from sks4.estimators._auto import resolve_readout
+from sks4.estimators._readout import Select, fit_readout
 from sks4.estimators._streaming import RegressorStream
-from sks4.estimators._supervised import SupervisedEstimator, Task, check_target_given
+from sks4.estimators._supervised import (
+    FitReadout,
+    FoundReadout,
+    LabeledSequences,
+    SupervisedEstimator,
+    Task,
+    check_target_given,
+)
 from sks4.estimators._targets import ValueEncoder
-from sks4.training import AbsoluteError, Huber, Quantile, SquaredError
+from sks4.training import AbsoluteError, Huber, Quantile, S4Net, SquaredError
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -126,9 +138,21 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         standard deviation and linear beyond; "quantile" is the pinball loss.
     quantile : float, default=0.5
         Quantile to predict with ``loss="quantile"``, between 0 and 1.
+    readout : {"auto", "trained", "ridge"}, default="auto"
+        Where the last layer comes from: "trained" with the rest, on the features pooled as
+        `pooling` says; or "ridge", a ridge regression on a summary of random filters, and of the
+        features of all blocks if these are trained. "auto": "ridge", unless there is a single
+        sequence, or another `pooling` or `loss` is given. With "ridge", ``max_epochs="auto"``
+        and no early stopping, the blocks are not trained. `partial_fit` goes back to "trained".
 
     Attributes
     ----------
+    readout_ : {"trained", "ridge"}
+        Where the last layer comes from.
+    readout_score_ : float
+        R² of the ridge readout for sequences, or groups, that were left out in turn, mean over the
+        targets. NaN if nothing was held out: with a trained layer, or if the features have been
+        trained.
     n_targets_in_ : int or None
         Number of columns of y; None if y has one axis.
     target_scaler_ : StandardScaler
@@ -191,12 +215,14 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
 
     loss: str = "squared_error"
     quantile: float = 0.5
+    readout: str = "auto"
 
     _parameter_constraints: ClassVar[dict[str, list]] = (
         SupervisedEstimator._parameter_constraints
         | {
             "loss": [StrOptions({"squared_error", "absolute_error", "huber", "quantile"})],
             "quantile": [Interval(Real, 0, 1, closed="neither")],
+            "readout": [StrOptions({"auto", "trained", "ridge"})],
         }
     )
 
@@ -209,6 +235,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         y_val: Any = None,
         sample_weight: Any = None,
         sampling_rate: float | None = None,
+        groups: Any = None,
     ) -> Self:
         """Train on labeled sequences.
 
@@ -230,6 +257,10 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         sampling_rate : float or None, default=None
             Sampling rate of the sequences, in Hz. Needed only if predictions will be made at
             another one.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Groups of samples that resemble each other, such as recordings of a speaker. What the
+            ridge readout chooses, and `readout_score_`, is then judged on groups that are left out
+            as a whole. None: each sample is left out by itself.
 
         Returns
         -------
@@ -259,7 +290,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         resumed = self._trained_to_resume() if self.warm_start else None
         targets = ValueEncoder.of(y) if resumed is None else self._targets_
         return self._fit(
-            Task(targets=targets, criterion=self._criterion()),
+            self._task(targets, fits_readout=True),
             resumed,
             X,
             y,
@@ -267,6 +298,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             y_val=y_val,
             sample_weight=sample_weight,
             sampling_rate=sampling_rate,
+            groups=groups,
         )
 
     def partial_fit(self, X: Any, y: Any, *, sample_weight: Any = None) -> Self:
@@ -297,7 +329,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         self._check_parameters()
         resumed = self._trained_to_resume()
         targets = ValueEncoder.of(y) if resumed is None else self._targets_
-        task = Task(targets=targets, criterion=self._criterion())
+        task = self._task(targets, fits_readout=False)
         return self._partial_fit(task, resumed, X, y, sample_weight)
 
     def predict(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
@@ -340,7 +372,9 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             1 minus the squared error over that of the mean of y, averaged over the targets.
         """
         predicted = self.predict(X, sampling_rate=sampling_rate)
-        return float(r2_score(y, predicted, sample_weight=sample_weight))
+        check_same_names("y", self._targets_.names, column_names(y))
+        truth, weights = check_numbers(as_targets(y), "y"), as_weights(sample_weight)
+        return float(r2_score(truth, predicted, sample_weight=weights))
 
     def stream(self, n_streams: int = 1, sampling_rate: float | None = None) -> RegressorStream:
         """Return an object that reads sequences sample by sample, in constant memory.
@@ -379,6 +413,102 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         return RegressorStream(
             self._predictor_, n_streams, sampling_rate=sampling_rate, targets=self._targets_
         )
+
+    def predict_interval(
+        self, X: Any, coverage: float = 0.9, *, sampling_rate: float | None = None
+    ) -> np.ndarray:
+        """Return intervals that hold each target with a given probability.
+
+        They are symmetric about the prediction. Their width is the quantile of the errors for
+        training sequences that were left out in turn (Barber et al. 2021, Predictive inference
+        with the jackknife+, arXiv:1905.02928, section 1.1), each target by itself.
+
+        Parameters
+        ----------
+        X : array-like, list of arrays, list of frames, or DataFrame
+            Sequences in any form that `fit` takes.
+        coverage : float, default=0.9
+            Probability, between 0 and 1.
+        sampling_rate : float or None, default=None
+            Their sampling rate in Hz; None for that of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 2) or (n_samples, n_targets, 2), float64
+            Lower and upper ends, in the unit of y. Infinite if there were too few training
+            sequences for this coverage.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            If the estimator is not fitted, nothing was held out, or the coverage is not valid.
+        """
+        check_is_fitted(self)
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage must be above 0 and below 1, got {coverage}.")
+        if self._errors_ is None:
+            raise ValueError(
+                "predict_interval must have errors of sequences that were held out, and there are "
+                "none. Fit with readout='ridge' and max_epochs='auto'."
+            )
+        n_errors = len(self._errors_)
+        rank = math.ceil(coverage * (n_errors + 1)) - 1
+        infinite = np.full(self._errors_.shape[1], np.inf)
+        width = np.sort(self._errors_, axis=0)[rank] if rank < n_errors else infinite
+        center = self.predict(X, sampling_rate=sampling_rate)
+        if center.ndim == 1:
+            width = width[0]
+        return np.stack([center - width, center + width], axis=-1)
+
+    @property
+    def readout_(self) -> str:
+        """Where the last layer comes from, "trained" or "ridge"."""
+        check_is_fitted(self)
+        return "trained" if self._predictor_.readout is None else "ridge"
+
+    def _task(self, targets: ValueEncoder, *, fits_readout: bool) -> Task:
+        """Return what is asked of the training."""
+
+        def plan_readout(samples: LabeledSequences) -> FitReadout | None:
+            is_usual = self.pooling == "mean" and self.loss == "squared_error"
+            if resolve_readout(self.readout, len(samples.panel), is_usual=is_usual) == "trained":
+                return None
+            encoder = targets.learn(samples.targets, samples.weights)
+            return partial(self._fit_readout, samples, encoder)
+
+        options: dict[str, Any] = {"plan_readout": plan_readout} if fits_readout else {}
+        return Task(
+            targets=targets,
+            criterion=self._criterion(),
+            no_readout={"readout_score_": np.nan, "_errors_": None},
+            **options,
+        )
+
+    def _fit_readout(
+        self,
+        samples: LabeledSequences,
+        encoder: ValueEncoder,
+        net: S4Net,
+        select: Select,
+        *,
+        reads_blocks: bool,
+    ) -> FoundReadout:
+        """Find the last layer by regression, and judge it where its features are not trained."""
+        readout, left_out = fit_readout(
+            net,
+            select,
+            encoder.encode(samples.targets),
+            samples.weights,
+            reads_blocks=reads_blocks,
+            groups=samples.groups,
+        )
+        if reads_blocks:
+            return FoundReadout(readout, {"readout_score_": np.nan, "_errors_": None})
+        truth = samples.targets[left_out.rows]
+        outputs = np.reshape(encoder.decode(left_out.outputs), truth.shape)
+        score = r2_score(truth, outputs, sample_weight=samples.weights[left_out.rows])
+        errors = np.abs(truth - outputs)
+        return FoundReadout(readout, {"readout_score_": float(score), "_errors_": errors})
 
     def _criterion(self) -> torch.nn.Module:
         losses: dict[str, Callable[[], torch.nn.Module]] = {

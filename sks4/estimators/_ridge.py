@@ -114,7 +114,7 @@ def fit_ridge(
 
 
 class _Scaling(NamedTuple):
-    """Mean and factor of each feature, (n_features,) float64; the last ones are the second group."""
+    """Mean and factor of each feature, (n_features,) float64; the second group comes last."""
 
     mean: Tensor
     factor: Tensor

@@ -8,8 +8,8 @@ import pandas as pd
 import torch
 from scipy.special import log_softmax, softmax
 
-from sks4._validation import check_integer, unmasked
-from sks4.data import StreamEncoder
+from sks4._validation import check_integer
+from sks4.data import StreamEncoder, as_sample, as_targets, check_numbers
 from sks4.estimators._features import read_features
 from sks4.estimators._predictor import SequencePredictor
 from sks4.estimators._targets import ValueEncoder
@@ -117,6 +117,7 @@ class SequenceStream:
         TypeError
             If the values are not real numbers.
         """
+        sample = as_sample(sample)
         self._check_names(sample)
         values = check_sample(sample, self.n_streams, self._encoder.n_channels, self.layout)
         start = self._encoder.n_pushed
@@ -209,13 +210,9 @@ def _stacked(frames: Any) -> np.ndarray:
 
 def _real_numbers(sample: Any) -> np.ndarray:
     """Return a sample in float64, NaN where it is missing."""
-    if isinstance(sample, torch.Tensor):
-        sample = sample.detach().cpu()
-    array = np.asarray(unmasked(sample))
+    array = check_numbers(as_targets(sample, "A sample"), "A sample")
     if array.dtype.kind not in "biufO":
         raise TypeError(f"A sample must hold real numbers, got dtype {array.dtype}.")
-    if array.dtype == object:
-        array = np.where(pd.isna(array), np.nan, array)
     return array.astype(np.float64, copy=False)
 
 

@@ -5,15 +5,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_consistent_length
+from sklearn.utils import column_or_1d
 
 from sks4._compat import Interval, StrOptions
 from sks4._validation import check_positive, check_weights
-from sks4.data import Panel, SequenceDataset, SequenceEncoder
+from sks4.data import (
+    Panel,
+    SequenceDataset,
+    SequenceEncoder,
+    as_weights,
+    check_one_target_each,
+)
 from sks4.estimators._auto import (
     resolve_batch_size,
     resolve_dt_range,
@@ -30,7 +36,7 @@ from sks4.estimators._base import (
     random_numbers,
 )
 from sks4.estimators._predictor import SequencePredictor
-from sks4.estimators._readout import Readout
+from sks4.estimators._readout import Readout, Select
 from sks4.estimators._sequences import (
     SequenceEstimator,
     SequenceReader,
@@ -55,15 +61,20 @@ class LabeledSequences:
         Class indices, or values.
     weights : ndarray of shape (n_samples,), float64
         Sample weights.
+    groups : ndarray of shape (n_samples,), int64, or None
+        Groups that are held out together, if given.
     """
 
     panel: Panel
     targets: np.ndarray
     weights: np.ndarray
+    groups: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> "LabeledSequences":
         """Return some of the samples."""
-        return LabeledSequences(self.panel.take(rows), self.targets[rows], self.weights[rows])
+        groups = None if self.groups is None else self.groups[rows]
+        panel = self.panel.take(rows)
+        return LabeledSequences(panel, self.targets[rows], self.weights[rows], groups)
 
     def distinct(self) -> "LabeledSequences":
         """Return the samples that count, equal ones as a single one with all their weight.
@@ -86,7 +97,27 @@ class LabeledSequences:
         return replace(taken, weights=np.array(weights))
 
 
-FitReadout = Callable[..., Readout]
+@dataclass(frozen=True, eq=False)
+class FoundReadout:
+    """A last layer found by regression, and what is told about it.
+
+    Attributes
+    ----------
+    readout : Readout
+        The layer, and what it reads.
+    attributes : mapping
+        Fitted attributes of the estimator.
+    """
+
+    readout: Readout
+    attributes: Mapping[str, Any]
+
+
+class FitReadout(Protocol):
+    """Finds the last layer for a net."""
+
+    def __call__(self, net: S4Net, select: Select, *, reads_blocks: bool) -> FoundReadout:
+        """Find it with batches of selected samples, with the features of the blocks or without."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,14 +134,16 @@ class Task:
         Other options of the net.
     plan_readout : callable
         Decides before the training, from samples without copies, how to find the last layer:
-        returns a function of the net, of a function that selects batches of these samples, and of
-        whether the blocks are read (`reads_blocks`); or None to keep the trained layer.
+        returns a function that does, or None to keep the trained layer.
+    no_readout : mapping
+        Fitted attributes of the estimator if the trained layer is kept.
     """
 
     targets: TargetEncoder
     criterion: torch.nn.Module
     net_options: Mapping[str, Any] = field(default_factory=dict)
     plan_readout: Callable[[LabeledSequences], FitReadout | None] = lambda samples: None
+    no_readout: Mapping[str, Any] = field(default_factory=lambda: {"readout_score_": np.nan})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -237,16 +270,17 @@ class SupervisedEstimator(SequenceEstimator):
         y_val: Any,
         sample_weight: Any,
         sampling_rate: float | None,
+        groups: Any,
     ) -> Self:
         """Train for a whole run, from the beginning or from where `resumed` stopped."""
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together, got only one of them.")
         old = None if resumed is None else self._predictor_
         form, panel = self._read(old, X, sampling_rate)
-        samples = _labeled(panel, y, sample_weight, task.targets)
+        samples = _labeled(X, panel, y, sample_weight, task.targets)
         valid = None
         if X_val is not None:
-            valid = _labeled(form.reader.read(X_val), y_val, None, task.targets)
+            valid = _labeled(X_val, form.reader.read(X_val), y_val, None, task.targets)
         seeds, rng = random_numbers(self.random_state, resumed)
         samples, valid, stops_early = self._hold_out(samples, valid, task.targets, rng)
         setting = self._learn(form, task.targets, samples, old)
@@ -270,9 +304,9 @@ class SupervisedEstimator(SequenceEstimator):
                 trained.net.fit(
                     batches, valid=None if valid is None else setting.batches(valid, device)
                 )
-        readout = None
+        found = None
         if fit_readout is not None:
-            readout = interruption.repeat(
+            found = interruption.repeat(
                 partial(
                     fit_readout,
                     trained.net,
@@ -280,7 +314,7 @@ class SupervisedEstimator(SequenceEstimator):
                     reads_blocks=len(trained.net.history) > 0,
                 )
             )
-        self._adopt_setting(trained, setting, chosen, readout)
+        self._adopt_setting(trained, setting, chosen, found, task)
         interruption.raise_again()
         return self
 
@@ -290,14 +324,14 @@ class SupervisedEstimator(SequenceEstimator):
         """Train for one epoch; the first call fixes the scaling and what is "auto"."""
         old = None if resumed is None else self._predictor_
         form, panel = self._read(old, X, None)
-        samples = _labeled(panel, y, sample_weight, task.targets)
+        samples = _labeled(X, panel, y, sample_weight, task.targets)
         seeds, rng = random_numbers(self.random_state, resumed)
         setting = self._learn(form, task.targets, samples, old)
         run = Run(criterion=task.criterion, options=task.net_options)
         trained = self._start(run, resumed, seeds, rng, setting)
         with Interruption(trained.net) as interruption:
             trained.net.partial_fit(self._training_batches(setting, samples, rng))
-        self._adopt_setting(trained, setting, setting.sizes.attributes(), None)
+        self._adopt_setting(trained, setting, setting.sizes.attributes(), None, task)
         interruption.raise_again()
         return self
 
@@ -425,9 +459,11 @@ class SupervisedEstimator(SequenceEstimator):
         trained: Trained,
         setting: _Setting,
         chosen: Mapping[str, Any],
-        readout: Readout | None,
+        found: FoundReadout | None,
+        task: Task,
     ) -> None:
         """Adopt the result of a fit."""
+        readout = None if found is None else found.readout
         backbone = trained.net.module_.backbone
         attributes = {
             "_predictor_": setting.predictor(trained.net, readout),
@@ -435,6 +471,7 @@ class SupervisedEstimator(SequenceEstimator):
             "encoder_": setting.encoder,
             "sampling_rate_": setting.form.sampling_rate,
         }
+        attributes |= task.no_readout if found is None else found.attributes
         if readout is not None:
             attributes["n_parameters_"] = readout.n_parameters(backbone)
         form = setting.form.reader.attributes() | setting.targets.attributes()
@@ -449,8 +486,29 @@ def check_target_given(estimator: Any, y: Any) -> None:
         )
 
 
-def _labeled(panel: Panel, y: Any, sample_weight: Any, targets: TargetEncoder) -> LabeledSequences:
+def _labeled(
+    X: Any, panel: Panel, y: Any, sample_weight: Any, targets: TargetEncoder
+) -> LabeledSequences:
     """Return sequences with their targets, both checked."""
     read = targets.read(y)
-    check_consistent_length(panel.rows, read)
-    return LabeledSequences(panel, read, check_weights(sample_weight, len(panel)))
+    check_one_target_each(X, panel, read)
+    weights = check_weights(as_weights(sample_weight), len(panel))
+    return LabeledSequences(panel, read, weights)
+
+
+def _check_groups(groups: Any, n_samples: int) -> np.ndarray | None:
+    """Return indices of groups, (n_samples,) int64, of which there must be two at least."""
+    if groups is None:
+        return None
+    values = column_or_1d(groups)
+    if len(values) != n_samples:
+        raise ValueError(
+            f"groups must have one entry for each of {n_samples} samples, got {len(values)}."
+        )
+    names, indices = np.unique(values, return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(
+            f"groups must hold two different ones at least, got only {names[0]!r}. Pass None to "
+            "hold out each sample by itself."
+        )
+    return indices.astype(np.int64)

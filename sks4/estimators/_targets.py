@@ -10,7 +10,7 @@ from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from sks4._validation import unmasked
+from sks4.data import as_targets, check_numbers, check_same_names, column_names
 
 # Larger targets leave no room in float64 for their sums.
 _LARGEST_TARGET = 1e300
@@ -126,18 +126,21 @@ class ValueEncoder:
     ----------
     n_targets : int or None
         Number of columns of y; None if y has one axis.
+    names : ndarray of shape (n_targets,) or None
+        Names of the columns of y in fit, if it had some and all are strings.
     scaler : StandardScaler or None
         Scaling of the targets; None before the training targets are known.
     """
 
     n_targets: int | None
+    names: np.ndarray | None = None
     scaler: StandardScaler | None = None
 
     @classmethod
     def of(cls, y: Any) -> Self:
         """Return the encoder of targets with the axes of `y`."""
         values = _check_values(y)
-        return cls(values.shape[1] if values.ndim == 2 else None)
+        return cls(values.shape[1] if values.ndim == 2 else None, column_names(y))
 
     @property
     def n_outputs(self) -> int:
@@ -150,7 +153,7 @@ class ValueEncoder:
         Raises
         ------
         ValueError
-            If `y` is not finite, too large, or has other axes than in fit.
+            If `y` is not finite, too large, or has other axes or names than in fit.
         """
         values = _check_values(y)
         n_targets = values.shape[1] if values.ndim == 2 else None
@@ -160,6 +163,7 @@ class ValueEncoder:
                 for n in (self.n_targets, n_targets)
             ]
             raise ValueError(f"y must have shape {shapes[0]} as in fit, got {shapes[1]}.")
+        check_same_names("y", self.names, column_names(y))
         return values.reshape(len(values), -1)
 
     def learn(self, targets: np.ndarray, weights: np.ndarray) -> Self:
@@ -240,7 +244,7 @@ def check_class_weight(class_weight: Any) -> None:
 
 def _check_labels(y: Any) -> np.ndarray:
     """Return one label for each sample."""
-    labels = column_or_1d(unmasked(y), warn=True)
+    labels = column_or_1d(as_targets(y), warn=True)
     assert_all_finite(labels, input_name="y")
     check_classification_targets(labels)
     return labels
@@ -248,7 +252,8 @@ def _check_labels(y: Any) -> np.ndarray:
 
 def _check_values(y: Any) -> np.ndarray:
     """Return finite targets in float64, one- or two-dimensional."""
-    values = check_array(unmasked(y), ensure_2d=False, dtype=np.float64, input_name="y")
+    values = check_numbers(as_targets(y), "y")
+    values = check_array(values, ensure_2d=False, dtype=np.float64, input_name="y")
     largest = np.abs(values).max()
     if largest > _LARGEST_TARGET:
         raise ValueError(

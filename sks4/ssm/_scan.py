@@ -60,7 +60,7 @@ def _finish(u: Tensor, x: Tensor, operator: ChunkOperator, lengths: Tensor) -> T
     """
     b = operator.chunk_length
     rest = lengths % b
-    if not bool(rest.any()):
+    if not rest.is_meta and not bool(rest.any()):
         return x
     if not operator.powers:
         raise ValueError(

@@ -117,3 +117,125 @@ def test_rows_of_another_time_must_have_the_same_steps():
     assert timeline.elsewhere(hours, 5).following(1)[0] == pd.Timestamp("2030-05-05 05:00")
     with pytest.raises(ValueError, match=r"steps of fit, h, got 2030-05-05 .* and then 2030-05-06"):
         timeline.elsewhere(pd.date_range("2030-05-05", periods=5), 5)
+
+
+# --- frequencies ---------------------------------------------------------------------------------
+
+
+def stamps(index):
+    """Return dates without a frequency."""
+    return pd.DatetimeIndex(index.to_list())
+
+
+def last_fridays(n):
+    return pd.date_range("2024-01-01", periods=n, freq="LWOM-FRI")
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        last_fridays(9),
+        last_fridays(60),
+        pd.date_range("2024-01-01", periods=40, freq="WOM-2TUE"),
+        pd.date_range("2024-01-01", periods=9, freq="QS-APR"),
+        pd.date_range("2024-01-31", periods=30, freq="BME"),
+        pd.date_range("2024-01-01", periods=9, freq="YS"),
+        pd.date_range("2024-03-25", periods=40, freq="D", tz="Europe/Berlin"),
+        pd.date_range("2024-10-20", periods=40, freq="24h", tz="Europe/Berlin"),
+        pd.date_range("2024-01-01", periods=40, freq="17min"),
+        pd.date_range("2024-01-01", periods=9, freq="3D"),
+        pd.date_range("2024-01-01", periods=9, freq="2W-WED"),
+    ],
+)
+def test_inferred_frequency_continues_the_labels(index):
+    n_known = len(index) * 2 // 3
+    timeline = Timeline(stamps(index[:n_known]), n_known)
+    assert timeline.following(len(index) - n_known).equals(stamps(index[n_known:]))
+
+
+def test_frequency_that_cannot_be_inferred_is_refused():
+    index = pd.date_range("2024-01-01", periods=12, freq="SMS")  # the 1st and the 15th
+    with pytest.raises(ValueError, match="must have equal steps"):
+        Timeline(stamps(index), 12)
+    assert Timeline(index, 12).following(1)[0] == pd.Timestamp("2024-07-01")
+
+
+def test_last_fridays_do_not_become_fourth_ones():
+    index = last_fridays(40)
+    assert Timeline(stamps(index[:30]), 30).following(10).equals(stamps(index[30:]))
+
+
+def test_trading_hours_need_their_frequency():
+    hours = pd.DatetimeIndex(
+        [
+            day + pd.Timedelta(hours=h)
+            for day in pd.bdate_range("2024-01-01", periods=9)
+            for h in range(8, 16)
+        ]
+    )
+    with pytest.raises(ValueError, match=r"equal steps, got .*15:00.* 08:00.*CustomBusinessHour"):
+        Timeline(hours, len(hours))
+    hours.freq = pd.offsets.CustomBusinessHour(start="8:00", end="16:00")
+    following = Timeline(hours, len(hours)).following(9)
+    assert following[0] == pd.Timestamp("2024-01-12 08:00")
+    assert following[8] == pd.Timestamp("2024-01-15 08:00")
+
+
+# --- clocks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("start", "zone"),
+    [
+        ("2024-03-28 02:30", "Europe/Berlin"),  # 02:30 does not exist on 31 March
+        ("2024-10-24 02:30", "Europe/Berlin"),  # and occurs twice on 27 October
+        ("2017-10-12", "America/Sao_Paulo"),  # midnight does not exist on 15 October
+        ("2024-11-01 01:30", "America/New_York"),
+    ],
+)
+def test_clocks_that_change_are_no_error(start, zone):
+    days = pd.date_range(start, periods=2, freq="D").tz_localize(zone)
+    timeline = Timeline(days, 2)
+    for _ in range(6):
+        following = timeline.following(3)
+        days = pd.date_range(timeline.labels()[-1].date(), periods=4)[1:]
+        assert following.tz_localize(None).normalize().equals(days.as_unit(following.unit))
+        assert_array_equal(timeline.positions(following), len(timeline) + np.arange(3))
+        timeline = timeline.extended(1)
+    clock = pd.Timestamp(start).time()
+    assert timeline.following(1)[0].time() == clock  # as before the change
+    assert len(timeline.labels()) == 8
+
+
+def test_hours_of_a_zone_are_those_that_pass():
+    hours = pd.date_range("2024-10-26 22:00", periods=4, freq="h", tz="Europe/Berlin")
+    following = Timeline(stamps(hours), 4).following(3)
+    assert following.strftime("%H %z").tolist() == ["02 +0200", "02 +0100", "03 +0100"]
+
+
+def test_local_times_that_occur_twice_say_what_to_do():
+    hours = pd.date_range("2024-10-26 22:00", periods=9, freq="h", tz="Europe/Berlin")
+    with pytest.raises(ValueError, match=r"every time once.*time zone \(tz_localize\)"):
+        Timeline(hours.tz_localize(None), 9)
+
+
+def test_names_survive():
+    for index in (INDEXES["weeks"], INDEXES["quarters"], INDEXES["tens"]):
+        timeline = Timeline(index.rename("when"), 9)
+        assert timeline.following(2).name == "when"
+        assert timeline.extended(2).labels().name == "when"
+        assert timeline.head(4).following(2).name == "when"
+
+
+def test_extending_does_not_depend_on_the_rows_before(monkeypatch):
+    timeline = Timeline(pd.bdate_range("1990-01-01", periods=5000), 5000)
+    generated = []
+    date_range = pd.date_range
+    monkeypatch.setattr(
+        pd, "date_range", lambda *a, **k: generated.append(k.get("periods")) or date_range(*a, **k)
+    )
+    for _ in range(20):
+        start = len(timeline)
+        assert_array_equal(timeline.positions(timeline.following(2)), [start, start + 1])
+        timeline = timeline.extended(2)
+    assert max(n or 0 for n in generated) < 10

@@ -363,10 +363,18 @@ def test_weights_are_accepted_until_one_of_them_is_not_finite(kind, ssm, norm):
     model.check_weights()
 
 
-@pytest.mark.parametrize("value", [-800.0, 800.0])
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        (torch.float32, -110.0),
+        (torch.float32, 89.0),
+        (torch.float64, -800.0),
+        (torch.float64, 800.0),
+    ],
+)
 @pytest.mark.parametrize("name", ["log_dt", "log_decay"])
-def test_weights_are_refused_when_a_step_or_a_decay_is_zero_or_infinite(name, value):
-    model = MODELS["model"]()
+def test_weights_are_refused_when_a_step_or_a_decay_is_zero_or_infinite(name, dtype, value):
+    model = MODELS["model"](dtype=dtype)
     with torch.no_grad():
         getattr(model.backbone.blocks[1].layer, name)[0] = value
     with pytest.raises(ArithmeticError, match=rf"exp\(backbone.blocks.1.layer.{name}\)"):

@@ -597,6 +597,13 @@ def test_diverged_weights_explain_an_error_of_the_module(make_net, make_batches)
     assert "dt must be finite" in str(info.value.__cause__)
 
 
+def test_rate_that_overflows_is_a_divergence(make_net, make_batches):
+    net = make_net(lr=1e38)
+    with pytest.raises(TrainingDivergedError, match=r"overflows\. Try a smaller lr"):
+        net.fit(make_batches())
+    assert net.module_.weight.isfinite().all()
+
+
 def test_error_of_a_module_with_good_weights_stays_what_it_is(make_net, make_batches):
     with pytest.raises(BrokenError, match="in a callback"):
         make_net(callbacks=[At("batch", 1, fail)]).fit(make_batches())

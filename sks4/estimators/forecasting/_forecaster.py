@@ -18,6 +18,7 @@ from sks4.data import (
     Columns,
     SeriesEncoder,
     TimeRows,
+    as_weights,
     check_calendar,
     check_each_observed,
 )
@@ -678,7 +679,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         truth = self._reader_.truth(X, y, self._seen_)
         predicted = self.predict(X)
         is_known = ~np.isnan(np.column_stack([truth, predicted])).any(axis=1)
-        weights = check_weights(sample_weight, len(truth))
+        weights = check_weights(as_weights(sample_weight), len(truth))
         return float(
             r2_score(truth[is_known], predicted[is_known], sample_weight=weights[is_known])
         )

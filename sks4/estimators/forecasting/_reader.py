@@ -16,8 +16,10 @@ from sks4.data import (
     TargetForm,
     Timeline,
     TimeRows,
+    as_weights,
     check_covariates,
     check_each_observed,
+    check_requested_rows,
     check_series,
     time_index,
 )
@@ -157,7 +159,7 @@ class SeriesReader:
         columns = Columns(
             values.reshape(len(values), -1).copy(),  # (n_timepoints, n_targets)
             self._with_calendar(covariates, timeline.labels() if timeline.has_labels else None),
-            check_weights(sample_weight, len(values)),
+            check_weights(as_weights(sample_weight), len(values)),
         )
         return TimeRows((columns,), timeline)
 
@@ -179,6 +181,7 @@ class SeriesReader:
             If the index has a hole, or is not that of fit and its continuation, or the features
             are not those of fit.
         """
+        check_requested_rows(X)
         X = self._rows_of_labels(X, seen.timeline)
         index, n_rows = time_index(X), n_samples_of(X)
         if n_rows == 0:
@@ -267,7 +270,14 @@ class SeriesReader:
     def _rows_of_labels(self, X: Any, timeline: Timeline) -> Any:
         """Return labels without data as a frame without columns, anything else as it is."""
         index = _labels(X, timeline.period)
-        return X if index is None else pd.DataFrame(index=index)
+        if index is None:
+            return X
+        if not self.is_series_only and self.features.n_features:
+            raise ValueError(
+                f"X must have the {self.features.n_features} columns that it had in fit, got dates "
+                "alone. Pass a frame with these columns and the dates as its index."
+            )
+        return pd.DataFrame(index=index)
 
     def _with_calendar(self, covariates: np.ndarray, index: pd.Index | None) -> np.ndarray:
         """Return the covariates and the features of the calendar side by side."""
@@ -331,18 +341,13 @@ def _labels(X: Any, period: Any) -> pd.Index | None:
         X = list(array)
     if not isinstance(X, (list, tuple)) or not any(isinstance(item, _STAMPS) for item in X):
         return None
-    wrong = next((item for item in X if not isinstance(item, _STAMPS)), None)
-    if wrong is None:
-        try:
-            if period is not None:
-                return pd.PeriodIndex([pd.Period(item, freq=period) for item in X])
-            return pd.DatetimeIndex([pd.Timestamp(item) for item in X])
-        except (TypeError, ValueError) as error:
-            raise TypeError(
-                f"X must hold the dates of the rows to forecast, or be rows as in fit, got {X!r}: "
-                f"{error}"
-            ) from error
-    raise TypeError(
-        f"X must hold the dates of the rows to forecast, or be rows as in fit, got {wrong!r} among "
-        "dates."
-    )
+    wanted = "X must hold the dates of the rows to forecast, or be rows as in fit"
+    others = [item for item in X if not isinstance(item, _STAMPS)]
+    if others:
+        raise TypeError(f"{wanted}, got {others[0]!r} among dates.")
+    try:
+        if period is not None:
+            return pd.PeriodIndex([pd.Period(item, freq=period) for item in X])
+        return pd.DatetimeIndex([pd.Timestamp(item) for item in X])
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{wanted}, got {X!r}: {error}") from error

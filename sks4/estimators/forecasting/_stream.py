@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from sks4._validation import check_integer
-from sks4.data import EncodedSeries, TargetForm
+from sks4.data import EncodedSeries, TargetForm, as_sample
 from sks4.estimators._streaming import check_sample
 from sks4.estimators.forecasting._predictor import WindowPredictor
 
@@ -84,7 +84,7 @@ class ForecasterStream:
         TypeError
             If the values are not real numbers.
         """
-        form = self._form
+        form, sample = self._form, as_sample(sample)
         if isinstance(sample, pd.DataFrame) and form.n_targets is not None:
             form.check_same(TargetForm.of(sample, sample.to_numpy()), "A sample")
         new = check_sample(sample, self.n_streams, len(self._form.names)).swapaxes(1, 2)

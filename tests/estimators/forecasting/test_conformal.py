@@ -135,7 +135,7 @@ def test_levels_follow_the_recursion_of_each_step_and_target():
 
 def test_long_horizons_judge_by_alpha_of_about_the_time_of_the_forecast():
     horizon, spacing = 200, 2  # more than 128 rows, so every other alpha is kept
-    ranks = np.random.default_rng(0).uniform(size=(450, horizon, 1)) ** 3
+    ranks = np.random.default_rng(0).uniform(size=(450, horizon, 1)) ** 1.5
     levels = AdaptiveLevels(horizon, 1).observe(ranks).levels(0.8, np.arange(horizon))
     for step in (0, 1, 130, 198, 199):
         alphas = [0.2]
