@@ -97,6 +97,19 @@ def plain_data(data: Any) -> Any:
     return data
 
 
+def plain_rows(data: Any, name: str) -> Any:
+    """Return rows of time as `plain_data` does, and refuse a frame that is lazy.
+
+    Raises
+    ------
+    TypeError
+        If the number of rows is not known before all of them are computed.
+    """
+    if isinstance(nw.from_native(data, pass_through=True), nw.LazyFrame):
+        raise TypeError(f"{name} must not be lazy, got a {type(data).__name__}. Collect it first.")
+    return plain_data(data)
+
+
 def is_container(item: Any) -> bool:
     """Tell whether an item of a list, or a cell of a frame, holds several values itself."""
     if isinstance(item, SCALARS):
@@ -172,7 +185,7 @@ def _from_narwhals(data: Any) -> Any:
     if isinstance(known, nw.DataFrame):
         columns = [_column_values(column) for column in known.iter_columns()]
         frame = pd.DataFrame(dict(enumerate(columns)), index=pd.RangeIndex(len(known)))
-        return frame.set_axis(pd.Index(known.columns, dtype=object), axis=1)
+        return frame.set_axis(pd.Index(known.columns), axis=1)
     return None
 
 
@@ -585,16 +598,14 @@ def exact_values(data: Any) -> np.ndarray:
 
 
 def _missing_as_nan(array: np.ndarray) -> np.ndarray:
-    """Return objects with NaN for None and NA, in float64 if all else are numbers."""
+    """Return objects with NaN for None and NA, as numbers if all else are numbers."""
     if array.dtype != object:
         return array
     missing = pd.isna(array)
-    if not missing.any():
-        return array
     filled = np.where(missing, np.nan, array)
     kinds = set(map(type, array[~missing].tolist()))
     is_numeric = all(issubclass(kind, (numbers.Real, np.number, np.bool_)) for kind in kinds)
-    return filled.astype(np.float64) if is_numeric else filled
+    return exact_array(filled.tolist()) if is_numeric else filled
 
 
 def _refuse_mixed_kinds(array: np.ndarray, name: str) -> None:

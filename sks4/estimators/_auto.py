@@ -30,6 +30,10 @@ _EPOCHS = (8, 300)
 # On smaller data, a tenth of the training data is worth more than the best of the last epochs.
 _MIN_SAMPLES_TO_HOLD_OUT = 5000
 
+# With fewer sequences the last layer is better found by regression, see docs/benchmarks.rst; so
+# many are enough to train it.
+_MANY_SAMPLES = 1000
+
 # More filters gain nothing, see docs/benchmarks.rst; with more samples, fewer are as good, and the
 # regression takes the square of their number in memory.
 _FILTERS, _FEWEST_FILTERS = 1024, 256
@@ -89,7 +93,9 @@ def resolve_patch_size(lengths: np.ndarray, patch_size: int | str, *, may_change
     return min(2**doublings, _LARGEST_PATCH)
 
 
-def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | None) -> str | None:
+def resolve_standardize(
+    panel: Panel, targets: np.ndarray, standardize: str | None, *, trains: bool
+) -> str | None:
     """Return how sequences are scaled.
 
     Parameters
@@ -99,11 +105,14 @@ def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | No
     targets : ndarray of shape (n_samples,), int64, or (n_samples, n_targets), float64
         Class indices, or values.
     standardize : {"global", "series", "split", "auto"} or None
-        As given to the estimator. "auto": "series" where the levels or the scales of the sequences
-        differ and the share of their variance between the targets' classes (for values, between
-        tenths of them) is below 0.05 in each channel, so that nothing is lost without them; "split"
-        where it is not, and a tenth of the sequences would vary little in the unit of all; else,
-        and for sequences of less than 100 time points, "global".
+        As given to the estimator. "auto" is "global" if no block is trained, which can be streamed.
+        Otherwise "series" where the levels or the scales of the sequences differ and the share of
+        their variance between the targets' classes (for values, between tenths of them) is below
+        0.05 in each channel, so that nothing is lost without them; "split" where it is not, and a
+        tenth of the sequences would vary little in the unit of all; "global" in all other cases,
+        and for sequences of less than 100 time points.
+    trains : bool
+        Whether blocks are trained.
 
     Returns
     -------
@@ -112,7 +121,7 @@ def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | No
     """
     if standardize != "auto":
         return standardize
-    if typical_length(panel.lengths) < _LONG_ENOUGH:
+    if not trains or typical_length(panel.lengths) < _LONG_ENOUGH:
         return "global"
     level, spread = level_and_spread(panel)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows cannot be scaled at all
@@ -215,8 +224,7 @@ def resolve_readout(readout: str, n_samples: int, *, is_usual: bool) -> str:
     Parameters
     ----------
     readout : {"auto", "trained", "ridge"}
-        As given to the estimator. "auto": "ridge" from two samples on, if nothing else rules it
-        out.
+        As given to the estimator. "auto": "ridge" on small data, if nothing else rules it out.
     n_samples : int
         Number of different training sequences that count.
     is_usual : bool
@@ -234,7 +242,8 @@ def resolve_readout(readout: str, n_samples: int, *, is_usual: bool) -> str:
         If a single sequence is left for the regression.
     """
     if readout == "auto":
-        return "ridge" if n_samples >= 2 and is_usual else "trained"
+        is_small = 2 <= n_samples < _MANY_SAMPLES
+        return "ridge" if is_small and is_usual else "trained"
     if readout == "ridge" and n_samples < 2:
         raise ValueError(
             "readout='ridge' must have two different sequences at least, of a weight above "

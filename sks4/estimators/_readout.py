@@ -25,7 +25,7 @@ from sks4.training import Batches, S4Net
 _SHARPNESS = (0.1, 100.0)
 """Bounds of the factor that makes log-probabilities of regression scores."""
 
-_QUANTILES = (1 / 16, 3 / 16, 5 / 16, 11 / 16, 13 / 16, 15 / 16)
+_QUANTILES = (np.arange(8) + 0.5) / 8
 """Quantiles of a feature that its steps are compared with, and with zero besides: to be above zero
 does not depend on the unit of a sequence."""
 
@@ -232,7 +232,8 @@ def _some_steps(x: Tensor, lengths: Tensor | None, rate: float = 1.0) -> Tensor:
 
     Multiples of the golden ratio, modulo 1, are spread evenly without a period of their own.
     """
-    shares = torch.arange(1, _STEPS + 1, device=x.device) * _GOLDEN % 1
+    steps = torch.arange(1, _STEPS + 1, dtype=torch.float64, device=x.device)
+    shares = steps * _GOLDEN % 1
     if lengths is None:
         lengths = torch.full((len(x),), x.shape[1], device=x.device)
     positions = (shares * lengths[:, None]).long().clamp_(max=lengths[:, None] - 1)

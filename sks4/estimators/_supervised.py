@@ -283,11 +283,13 @@ class SupervisedEstimator(SequenceEstimator):
             valid = _labeled(X_val, form.reader.read(X_val), y_val, None, task.targets)
         seeds, rng = random_numbers(self.random_state, resumed)
         samples, valid, stops_early = self._hold_out(samples, valid, task.targets, rng)
-        setting = self._learn(form, task.targets, samples, old)
-        distinct = setting.weighted(samples).distinct()
+        targets = task.targets.learn(samples.targets, samples.weights)
+        weights = targets.weigh(samples.targets, samples.weights)
+        distinct = replace(samples, weights=weights).distinct()
         fit_readout = task.plan_readout(distinct)
-        batches = self._training_batches(setting, samples, rng)
         trains = fit_readout is None or self.max_epochs != "auto" or stops_early
+        setting = self._learn(form, targets, samples, old, trains=trains)
+        batches = self._training_batches(setting, samples, rng)
         n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
         run = Run(
             criterion=task.criterion,
@@ -326,7 +328,7 @@ class SupervisedEstimator(SequenceEstimator):
         form, panel = self._read(old, X, None)
         samples = _labeled(X, panel, y, sample_weight, task.targets)
         seeds, rng = random_numbers(self.random_state, resumed)
-        setting = self._learn(form, task.targets, samples, old)
+        setting = self._learn(form, task.targets, samples, old, trains=True)
         run = Run(criterion=task.criterion, options=task.net_options)
         trained = self._start(run, resumed, seeds, rng, setting)
         with Interruption(trained.net) as interruption:
@@ -379,10 +381,13 @@ class SupervisedEstimator(SequenceEstimator):
         targets: TargetEncoder,
         samples: LabeledSequences,
         old: SequencePredictor | None,
+        *,
+        trains: bool,
     ) -> _Setting:
         """Learn from the samples to train on; the scaling and the sizes in the first fit only."""
         if old is None:
-            sizes = self._sizes(samples, may_change_rate=form.sampling_rate is not None)
+            may_change_rate = form.sampling_rate is not None
+            sizes = self._sizes(samples, may_change_rate=may_change_rate, trains=trains)
             encoder = SequenceEncoder(sizes.standardize, self.missing).fit(samples.panel)
         else:
             sizes, encoder = self._sizes_now(), old.encoder
@@ -394,7 +399,7 @@ class SupervisedEstimator(SequenceEstimator):
             dtype=self.dtype,
         )
 
-    def _sizes(self, samples: LabeledSequences, *, may_change_rate: bool) -> _Sizes:
+    def _sizes(self, samples: LabeledSequences, *, may_change_rate: bool, trains: bool) -> _Sizes:
         """Return what "auto" becomes for these samples."""
         panel = samples.panel
         patch_size = resolve_patch_size(
@@ -403,7 +408,9 @@ class SupervisedEstimator(SequenceEstimator):
         n_steps = count_steps(panel, patch_size)
         return _Sizes(
             patch_size=patch_size,
-            standardize=resolve_standardize(panel, samples.targets, self.standardize),
+            standardize=resolve_standardize(
+                panel, samples.targets, self.standardize, trains=trains
+            ),
             dt_range=resolve_dt_range(n_steps, self.dt_min, self.dt_max),
             batch_size=(
                 resolve_batch_size(n_steps) if self.batch_size == "auto" else int(self.batch_size)

@@ -131,7 +131,7 @@ class Summary(Reduction):
         n_limited, n_features = self.start.numel(), self.n_features
         *limited, largest, smallest = value.split([n_limited] * 6 + [n_features] * 2, 1)
         shape = self.start.shape
-        return _Counts(*(part.unflatten(1, shape) for part in limited), largest, smallest)
+        return _Counts._make([*(part.unflatten(1, shape) for part in limited), largest, smallest])
 
     def _count(
         self, x: Tensor, real: Tensor | None, before: _Counts | None, n_before: int
@@ -140,7 +140,7 @@ class Summary(Reduction):
         if before is None:
             limited = x.new_zeros(len(x), *self.start.shape)
             group = x.new_zeros(len(x), self.n_features)
-            before = _Counts(*[limited] * 6, group, group)
+            before = _Counts._make([*[limited] * 6, group, group])
         parts = []
         for first in range(0, len(x), _ROWS):
             rows = slice(first, first + _ROWS)
