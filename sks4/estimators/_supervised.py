@@ -278,6 +278,7 @@ class SupervisedEstimator(SequenceEstimator):
         old = None if resumed is None else self._predictor_
         form, panel = self._read(old, X, sampling_rate)
         samples = _labeled(X, panel, y, sample_weight, task.targets)
+        samples = replace(samples, groups=_check_groups(groups, len(samples.panel)))
         valid = None
         if X_val is not None:
             valid = _labeled(X_val, form.reader.read(X_val), y_val, None, task.targets)
@@ -515,7 +516,7 @@ def _check_groups(groups: Any, n_samples: int) -> np.ndarray | None:
     names, indices = np.unique(values, return_inverse=True)
     if len(names) < 2:
         raise ValueError(
-            f"groups must hold two different ones at least, got only {names[0]!r}. Pass None to "
+            f"groups must hold two different ones at least, got only {names.tolist()[0]!r}. Pass None to "
             "hold out each sample by itself."
         )
     return indices.astype(np.int64)
