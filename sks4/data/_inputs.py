@@ -82,7 +82,7 @@ def plain_data(data: Any) -> Any:
     >>> plain_data([torch.ones(2, dtype=torch.bfloat16), deque([1, 2, 3])])
     [array([1., 1.], dtype=float32), array([1, 2, 3])]
     """
-    if isinstance(data, np.ndarray) and data.dtype != object and data.ndim:
+    if isinstance(data, np.ndarray) and data.dtype.kind not in "OT" and data.ndim:
         return data
     data = _from_other_library(data)
     if isinstance(data, (list, tuple)):
@@ -122,7 +122,10 @@ def is_container(item: Any) -> bool:
 def _from_other_library(data: Any) -> Any:
     """Return a container of another library, not what it holds, as one of numpy or pandas."""
     if isinstance(data, (np.ndarray, pd.DataFrame, pd.Series, list, tuple, *SCALARS)):
-        return data[()] if isinstance(data, np.ndarray) and data.ndim == 0 else data
+        if not isinstance(data, np.ndarray):
+            return data
+        data = data.astype(object) if data.dtype.kind == "T" else data  # text of any length
+        return data[()] if data.ndim == 0 else data
     if isinstance(data, torch.Tensor):
         return _from_tensor(data)
     if isinstance(data, (pd.Index, pd.api.extensions.ExtensionArray)):
@@ -192,6 +195,8 @@ def _from_narwhals(data: Any) -> Any:
 def _column_values(column: Any) -> Any:
     """Return the values of a column of narwhals, so that pandas reads the same."""
     dtype = column.dtype
+    if dtype in (nw.List, nw.Array) and dtype.inner.is_float():
+        return _object_vector(list(column.to_numpy()))
     if dtype.is_nested():
         return _object_vector([_nested_array(item) for item in column.to_list()])
     if (dtype.is_integer() or dtype == nw.Boolean) and column.null_count():
@@ -635,8 +640,21 @@ def check_numbers(array: Any, name: str) -> Any:
     Raises
     ------
     TypeError
-        If there is a date, a duration or text, which numpy would turn into numbers.
+        If there is a date or a duration, which numpy would turn into numbers.
+    ValueError
+        If there is text.
     """
+    kind = getattr(getattr(array, "dtype", None), "kind", "")
+    text = None
+    if kind in ("U", "S") and array.size:
+        text = array.flat[0].item()
+    elif kind == "O":
+        text = next((v for v in array.ravel().tolist() if isinstance(v, _TEXT)), None)
+    if text is not None:
+        raise ValueError(
+            f"{name} must hold numbers: could not convert string to float: {text!r}. Use "
+            "pd.to_numeric."
+        )
     got = None
     kind = getattr(getattr(array, "dtype", None), "kind", "")
     if kind in "mMUSV" and kind:

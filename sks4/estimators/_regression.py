@@ -1,14 +1,12 @@
 """Regression on whole sequences."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
@@ -27,7 +25,7 @@ from sks4.estimators._supervised import (
     check_target_given,
 )
 from sks4.estimators._targets import ValueEncoder
-from sks4.training import AbsoluteError, Huber, Quantile, S4Net, SquaredError
+from sks4.training import REGRESSION_LOSSES, S4Net, regression_loss
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -220,7 +218,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
     _parameter_constraints: ClassVar[dict[str, list]] = (
         SupervisedEstimator._parameter_constraints
         | {
-            "loss": [StrOptions({"squared_error", "absolute_error", "huber", "quantile"})],
+            "loss": [StrOptions({*REGRESSION_LOSSES, "quantile"})],
             "quantile": [Interval(Real, 0, 1, closed="neither")],
             "readout": [StrOptions({"auto", "trained", "ridge"})],
         }
@@ -479,7 +477,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         options: dict[str, Any] = {"plan_readout": plan_readout} if fits_readout else {}
         return Task(
             targets=targets,
-            criterion=self._criterion(),
+            criterion=regression_loss(self.loss, self.quantile),
             no_readout={"readout_score_": np.nan, "_errors_": None},
             **options,
         )
@@ -509,15 +507,6 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         score = r2_score(truth, outputs, sample_weight=samples.weights[left_out.rows])
         errors = np.abs(truth - outputs)
         return FoundReadout(readout, {"readout_score_": float(score), "_errors_": errors})
-
-    def _criterion(self) -> torch.nn.Module:
-        losses: dict[str, Callable[[], torch.nn.Module]] = {
-            "squared_error": SquaredError,
-            "absolute_error": AbsoluteError,
-            "huber": Huber,
-            "quantile": lambda: Quantile(self.quantile),
-        }
-        return losses[self.loss]()
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's description of the estimator."""

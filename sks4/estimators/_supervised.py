@@ -515,8 +515,9 @@ def _check_groups(groups: Any, n_samples: int) -> np.ndarray | None:
         )
     names, indices = np.unique(values, return_inverse=True)
     if len(names) < 2:
+        only = names.tolist()[0]
         raise ValueError(
-            f"groups must hold two different ones at least, got only {names.tolist()[0]!r}. Pass None to "
+            f"groups must hold two different ones at least, got only {only!r}. Pass None to "
             "hold out each sample by itself."
         )
     return indices.astype(np.int64)

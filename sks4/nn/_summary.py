@@ -15,7 +15,7 @@ _ROWS, _STEPS = 8, 64
 _SHORTEST_RUN = 0.01
 """Share of a sequence that is added to runs before the logarithm, so short ones are alike."""
 
-_SMALL = 1e-6
+_SMALL = 1e-4
 """Added to shares before the square root, whose slope is infinite at zero."""
 
 
@@ -52,7 +52,7 @@ class Summary(Reduction):
     relative to the sequence. Of each feature, shares of the steps at which it is the largest and
     the smallest of its group of `GROUP` neighbors (as square roots).
 
-    A step counts in part up to 0.01 above a limit, in units of the feature's scale, so that the
+    A step counts in part up to 0.02 above a limit, in units of the feature's scale, so that the
     summary is continuous in the features and rounding has little effect. Limits at quantiles are
     those of MiniRocket (Dempster et al. 2021, arXiv:2012.08791), longest runs and times those of
     MultiRocket (Tan et al. 2022, arXiv:2102.00457), and competing features those of Hydra
@@ -66,7 +66,7 @@ class Summary(Reduction):
         Unit of each feature.
     """
 
-    WIDTH = 0.01
+    WIDTH = 0.02
     GROUP = 8
 
     is_sum = True

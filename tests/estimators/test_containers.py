@@ -320,8 +320,8 @@ def test_piece_for_several_streams_is_that_of_the_array(streaming, container):
     [
         (polars_frames(CUBE)[0].select("b", "a"), ValueError, "order|columns of fit"),
         (pl.DataFrame({"a": [dt.date(2024, 1, 1)], "b": [1.0]}), TypeError, "must hold numbers"),
-        (np.array(["2024", "2025"], "M8[Y]"), TypeError, "must hold numbers"),
-        (["1", "2"], TypeError, "must hold numbers, got dtype <U1"),
+        (np.array(["2024", "2025"], "M8[Y]"), TypeError, "must hold real numbers"),
+        (["1", "2"], TypeError, "must hold real numbers, got dtype <U1"),
         ({"a": 1.0, "b": 2.0}, TypeError, "got a dict, in which entries have no position"),
         (None, TypeError, "got None"),
         ("ab", TypeError, "got 'ab'"),

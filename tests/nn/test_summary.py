@@ -21,7 +21,7 @@ def summarized(x, limits, scale, rate=1.0):
     shares, runs, rises, timings, largest, smallest = [], [], [], [], [], []
     for limit in limits:
         for f in range(n_features):
-            above = [min(max((v - limit[f]) / (0.01 * scale[f]), 0), 1) for v in x[:, f].tolist()]
+            above = [min(max((v - limit[f]) / (0.02 * scale[f]), 0), 1) for v in x[:, f].tolist()]
             run, longest, pairs, last, moment = 0.0, 0.0, 0.0, 0.0, 0.0
             for t, on in enumerate(above):
                 run = (run + 1) * on
@@ -36,9 +36,9 @@ def summarized(x, limits, scale, rate=1.0):
         group = slice(f // 8 * 8, f // 8 * 8 + 8)
         for sign, shares_won in ((1, largest), (-1, smallest)):
             z = sign * x[:, group] / scale[group]
-            strength = (z.amax(1).abs() / 0.01).clamp(max=1)
+            strength = (z.amax(1).abs() / 0.02).clamp(max=1)
             shares_won.append(float((strength * (z.argmax(1) == f - group.start)).mean()))
-    roots = [[math.sqrt(v + 1e-6) for v in part] for part in (shares, rises, largest + smallest)]
+    roots = [[math.sqrt(v + 1e-4) for v in part] for part in (shares, rises, largest + smallest)]
     return torch.tensor([*roots[0], *runs, *roots[1], *roots[2], *timings]).double()
 
 

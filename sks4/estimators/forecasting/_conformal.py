@@ -25,6 +25,9 @@ _MAX_ALPHAS = 128
 # Coverages that adapt by themselves: those in use, and few enough to be quick.
 _COVERAGES = np.array([0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99])
 
+# Errors that are this many times as large as usual are within float32, and so are their levels.
+_FARTHEST = 1e30
+
 # Levels nearer to 0 or 1 are no better known than this one from a few hundred errors.
 _OUTERMOST = 1e-3
 
@@ -54,7 +57,8 @@ class _Shape(NamedTuple):
 
     def rank(self, errors: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Return the level of each error (n, n_targets) at its step (n,), NaN where unknown."""
-        scaled = (errors / self.scale[steps]).astype(np.float32)  # rounded as those in the pools
+        scaled = np.clip(errors / self.scale[steps], -_FARTHEST, _FARTHEST)
+        scaled = scaled.astype(np.float32)  # rounded as those in the pools
         ranks = np.empty(errors.shape, dtype=np.float32)
         for target, pool in enumerate(self.pools):
             column = scaled[:, target]

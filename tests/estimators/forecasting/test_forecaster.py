@@ -292,6 +292,14 @@ def test_partial_fit_trains_on_the_windows_that_end_in_new_rows(make_forecaster,
     assert forecaster.forecast().index[0] == pd.Timestamp("2024-01-03 12:00")
 
 
+def test_partial_fit_appends_rows_without_a_target(make_forecaster, series):
+    forecaster = make_forecaster(horizon=1).fit(series[:50])
+    forecaster.partial_fit(series[50:52] * np.nan)
+    assert forecaster.n_epochs_ == 2
+    assert forecaster.partial_fit(series[52:]).n_epochs_ == 3
+    assert forecaster.forecast(1).index[0] == pd.Timestamp("2024-01-03 12:00")
+
+
 def test_validation_rows_are_the_last_ones(make_forecaster, series):
     forecaster = make_forecaster(early_stopping=True, validation_fraction=0.25).fit(series)
     n_windows = sum(forecaster.history_[0, "batches", :, "train_batch_size"])

@@ -17,6 +17,12 @@ def windows(values, context_length=6, horizon=3):
     return Windows(encoder, context_length, horizon, 2, None, "float64")
 
 
+def columns(values, weights=None):
+    """Return rows without covariates."""
+    weights = np.ones(len(values)) if weights is None else weights
+    return Columns(values, np.empty((len(values), 0)), weights)
+
+
 @pytest.fixture
 def values():
     return np.random.default_rng(0).normal(size=(40, 2))
@@ -55,16 +61,15 @@ def test_context_is_whole_patches_of_a_third_of_the_rows(n_rows, horizon, patch_
 
 
 def test_windows_to_train_on_end_in_the_training_rows(values):
-    origins = training.training_origins(windows(values), 30, 10)
+    origins = training.training_origins(windows(values), columns(values), 30)
     assert_array_equal(origins, np.arange(6, 28))
-    with pytest.raises(ValueError, match=r"= 6 \+ 3 rows .* got n_samples=8 \(10 more for val"):
-        training.training_origins(windows(values), 8, 10)
+    with pytest.raises(ValueError, match=r"= 6 \+ 3 rows .* got n_samples=8 \(32 more for val"):
+        training.training_origins(windows(values), columns(values), 8)
 
 
 @pytest.mark.parametrize("n_new", [1, 2, 3, 4, 12])
 def test_latest_windows_are_those_that_end_in_new_rows(values, n_new):
-    columns = Columns(values, np.empty((40, 0)), np.ones(40))
-    rows = TimeRows((columns,), Timeline(None, 40))
+    rows = TimeRows((columns(values),), Timeline(None, 40))
     latest, origins = training.latest_windows(windows(values), rows, n_new)
     first = 40 - len(latest)
     ends = origins + first + 3
@@ -87,7 +92,7 @@ def test_training_batches_hold_each_window_once(values):
     setup = training.Setup(windows(values), 5, (0.01, 0.1))
     series = setup.windows.encode(values, np.empty((40, 0)))
     weights = np.arange(40.0)
-    origins = training.training_origins(setup.windows, 40, 0)
+    origins = training.training_origins(setup.windows, columns(values), 40)
     rng = np.random.default_rng(0)
     batches = training.training_batches(setup, series, weights, origins, rng)
     order = [list(batch) for batch in batches.batch_sampler]
@@ -99,16 +104,21 @@ def test_training_batches_hold_each_window_once(values):
 
 
 def test_rows_without_weight_or_target_are_refused(values):
-    setup = training.Setup(windows(values), 5, (0.01, 0.1))
-    origins = np.arange(6, 20)
-    weights = (np.arange(40) >= 25).astype(float)
-    series = setup.windows.encode(values, np.empty((40, 0)))
-    with pytest.raises(ValueError, match="observed target with a weight above zero, got none"):
-        training.training_batches(setup, series, weights, origins, np.random.default_rng(0))
-    values[:25] = np.nan
-    series = setup.windows.encode(values, np.empty((40, 0)))
-    with pytest.raises(ValueError, match="observed target with a weight above zero, got none"):
-        training.training_batches(setup, series, np.ones(40), origins, np.random.default_rng(0))
+    form, is_late = windows(values), np.arange(40) >= 25
+    message = "observed target with a weight above zero, got none after the first 6"
+    with pytest.raises(ValueError, match=message):
+        training.training_origins(form, columns(values, is_late.astype(float)), 25)
+    with pytest.raises(ValueError, match=message):
+        training.training_origins(form, columns(np.where(is_late[:, None], values, np.nan)), 25)
+
+
+def test_rows_without_target_make_no_latest_windows(values):
+    values[30:] = np.nan
+    rows = TimeRows((columns(values),), Timeline(None, 40))
+    _, origins = training.latest_windows(windows(values), rows, 4)
+    assert len(origins) == 0
+    _, origins = training.latest_windows(windows(values), rows, 9)
+    assert len(origins) == 9
 
 
 def test_validation_windows_begin_after_the_training_rows(values):
