@@ -79,9 +79,9 @@ def test_limits_are_zero_and_quantiles():
     summary = _summary_of(steps, torch.zeros(1).double())
     shares = summary(torch.as_tensor(steps)[None])[0, : 9 * 3].reshape(9, 3) ** 2 - 1e-4
     expected = 1 - (torch.arange(8) + 0.5) / 8
-    torch.testing.assert_close(shares[1:, 0], expected.double(), atol=0.007, rtol=0)
+    torch.testing.assert_close(shares[1:, 0], expected.double(), atol=0.015, rtol=0)
     torch.testing.assert_close(shares[1:, 1], shares[1:, 0], atol=0.003, rtol=0)
-    assert shares[0].tolist() == pytest.approx([math.exp(-1), math.exp(-0.01), 1], abs=0.02)
+    assert shares[0].tolist() == pytest.approx([math.exp(-1), math.exp(-0.01), 1], abs=0.03)
     np.testing.assert_allclose(summary.unit[:2], 0.02 * steps.std(axis=0)[:2])
     assert summary.unit[2] > 1e-5  # not amplified
 
