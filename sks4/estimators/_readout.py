@@ -304,4 +304,6 @@ def _sharpness(scores: np.ndarray, probabilities: np.ndarray, weights: np.ndarra
         log_probabilities = log_softmax(np.exp(log_factor) * scores, axis=1)
         return -float(np.average((probabilities * log_probabilities).sum(1), weights=weights))
 
-    return float(np.exp(minimize_scalar(log_loss, bounds=np.log(_SHARPNESS)).x))
+    # close enough that rounding of the scores does not show in the probabilities
+    found = minimize_scalar(log_loss, bounds=np.log(_SHARPNESS), options={"xatol": 1e-9})
+    return float(np.exp(found.x))
