@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.optimize import brentq
+from scipy.special import softmax
 from torch import Tensor, nn
 
 from sks4.estimators._auto import resolve_n_filters
@@ -298,12 +298,20 @@ def _hedged(targets: np.ndarray, n_classes: int, label_smoothing: float) -> np.n
 
 
 def _sharpness(scores: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> float:
-    """Return the factor of the scores with the least log loss (Guo et al. 2017, section 4.2)."""
+    """Return the factor of the scores with the least log loss (Guo et al. 2017, section 4.2).
 
-    def log_loss(log_factor: float) -> float:
-        log_probabilities = log_softmax(np.exp(log_factor) * scores, axis=1)
-        return -float(np.average((probabilities * log_probabilities).sum(1), weights=weights))
+    The loss is convex in the factor. The root of its derivative is found to more digits than its
+    minimum, which is flat.
+    """
 
-    # close enough that rounding of the scores does not show in the probabilities
-    found = minimize_scalar(log_loss, bounds=np.log(_SHARPNESS), options={"xatol": 1e-9})
-    return float(np.exp(found.x))
+    def slope(log_factor: float) -> float:
+        z = np.exp(log_factor) * scores
+        excess = softmax(z, axis=1) - probabilities
+        return float(np.average((excess * z).sum(axis=1), weights=weights))
+
+    low, high = np.log(_SHARPNESS)
+    if slope(low) >= 0:
+        return float(np.exp(low))
+    if slope(high) <= 0:
+        return float(np.exp(high))
+    return float(np.exp(brentq(slope, low, high, xtol=1e-13)))

@@ -24,6 +24,10 @@ SHARES = (0.0, 0.25, 1.0, 4.0)
 _LEAST_SPREAD = 1e-3
 """Features that vary by less are not amplified to the size of the others."""
 
+_LEAST_GAIN = 1e-4
+"""A smaller penalty, or another share, must lessen the error by this part of it. Where the error is
+flat, rounding would choose otherwise."""
+
 _MOST_TO_CHOOSE = 2048
 """Samples that the penalty is chosen with; the time for it grows with their third power."""
 
@@ -162,10 +166,10 @@ def _choose(
     best, least = None, 0.0
     for share in SHARES if scaling.n_second else (0.0,):
         spectrum = _Spectrum.of(gram + share * second, weight)
-        for penalty in (X.shape[1] * PENALTIES).tolist():
+        for penalty in (X.shape[1] * PENALTIES[::-1]).tolist():
             left_out = spectrum.left_out(y, penalty, members)
             error = float(weight @ (left_out - y).square().mean(1))
-            if best is None or error < least:
+            if best is None or error < (1 - _LEAST_GAIN) * least:
                 best, least = _Choice(penalty, share, left_out), error
     assert best is not None
     return best
