@@ -96,7 +96,7 @@ def saliency(
     sequence : array-like of shape (n_channels, n_timepoints) or (n_timepoints,)
         Values. Each channel has a row of its own, scaled to its range.
     weights : array-like of the same shape, or (n_timepoints,)
-        Importance of each value, or of each time point. Signed weights are colored from blue
+        Importance of each value, or of each time point. Signed weights are colored from purple
         (negative) over white to orange.
     channels : sequence of n_channels str or None, default=None
         Names of the channels.

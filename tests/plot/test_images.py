@@ -74,6 +74,8 @@ def save(name, path):
         if legend := ax.get_legend():
             legend.remove()
         remove_ticks_and_titles(figure)
+        for axes in figure.axes:
+            axes.set(xlabel="", ylabel="")
         figure.savefig(path)
 
 

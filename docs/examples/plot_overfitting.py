@@ -1,0 +1,43 @@
+"""
+Is it overfitting?
+==================
+
+The losses of training and validation answer this, and more data is the best remedy. With ``X_val`` and
+``y_val``, training stops early and keeps the weights of its best epoch.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from sks4 import S4Classifier, plot
+
+rng = np.random.default_rng(0)
+
+
+def waves(n_samples):
+    """Return noisy waves and whether they are fast."""
+    y = np.arange(n_samples) % 2
+    speed = np.where(y, 0.33, 0.27)[:, None]
+    X = np.sin(speed * np.arange(80) + rng.uniform(0, 6, (n_samples, 1)))
+    return X + rng.normal(0, 1.0, X.shape), y
+
+
+X_val, y_val = waves(200)
+X_test, y_test = waves(400)
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
+for ax, n_samples in zip(axes, (40, 400)):
+    X, y = waves(n_samples)
+    classifier = S4Classifier(
+        d_model=16, n_layers=1, d_state=16, readout="trained", max_epochs=40 if n_samples == 40 else 15,
+        patience=40, random_state=0,
+    )  # fmt: skip
+    classifier.fit(X, y, X_val=X_val, y_val=y_val)
+    plot.history(classifier, ax=ax)
+    ax.set_title(f"{n_samples} sequences")
+    accuracy = classifier.score(X_test, y_test)
+    print(f"{n_samples} sequences: best epoch {classifier.best_epoch_}, accuracy {accuracy:.3f}")
+plt.show()
+
+# %%
+# On the left the training loss falls while the validation loss rises: the model learns the noise by heart.
+# Early stopping goes back to the best epoch. See :doc:`/how_to/overfitting` for what else helps.
