@@ -86,9 +86,8 @@ def broken_references(folder):
             name = page.relative_to(folder)
             if not file.exists():
                 yield f"{name}: {target} does not exist"
-            elif parts.fragment and file in contents:
-                if unquote(parts.fragment) not in contents[file].anchors:
-                    yield f"{name}: {target} has no such place"
+            elif file in contents and unquote(parts.fragment) not in contents[file].anchors | {""}:
+                yield f"{name}: {target} has no such place"
 
 
 def measured(browser, folder, pages, width):

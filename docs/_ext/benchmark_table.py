@@ -1,8 +1,8 @@
 """Directive ``benchmark-table``: chosen columns of a table in ``benchmarks/results``.
 
-Options: ``where`` (``column=value``, several separated by ``;``) keeps rows, ``pivot`` (index column,
-column of names, column of values) makes one column of each name, ``digits`` rounds, ``best`` ("min"
-or "max") prints the best number of each row bold, among the columns named in ``compare``. The content
+Options: ``where`` (``column=value``, several separated by ``;``) keeps rows; ``pivot`` (index column,
+column of names, column of values) makes one column of each name; ``digits`` rounds the columns named
+in ``compare``, and ``best`` ("min" or "max") prints the best of them in each row bold. The content
 names the columns to show, one on a line, as ``column = heading``. A link to the whole table follows.
 """
 
@@ -25,7 +25,7 @@ def chosen_rows(table, where):
 
 
 def pivoted(table, pivot):
-    """Return one row for each value of the first column named, one column for each of the second."""
+    """Return one row for each value of the first column, one column for each of the second."""
     index, names, values = pivot.split()
     return table.pivot(index=index, columns=names, values=values).reset_index()
 

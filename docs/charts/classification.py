@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-results = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+results = Path("..", "..", "benchmarks", "results")
 table = pd.read_csv(results / "classification_summary.csv", index_col="dataset")
 methods = {
     "s4": ("S4Classifier", "#0072B2", "o"),

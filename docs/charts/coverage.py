@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-results = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+results = Path("..", "..", "benchmarks", "results")
 table = pd.read_csv(results / "forecasting_coverage.csv")
 figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
 labels = []

@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-results = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+results = Path("..", "..", "benchmarks", "results")
 table = pd.read_csv(results / "forecasting_summary.csv")
 methods = {
     "s4": ("S4Forecaster", "#0072B2", "o-"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-results = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+results = Path("..", "..", "benchmarks", "results")
 table = pd.read_csv(results / "layer_time.csv").query("mode == 'forward_backward'")
 models = {
     "s4_layer": ("S4 layer", "#0072B2", "o-"),

@@ -23,11 +23,11 @@ for vowel, who in zip(y, speaker):
     pitch = 0.15 + 0.02 * who
     second = 1.6 if vowel else 2.3
     x = np.sin(pitch * time) + 0.7 * np.sin(second * time + rng.uniform(0, 6))
-    X.append(x + rng.normal(0, 0.8, len(time)))
+    X.append(x + rng.normal(0, 2.0, len(time)))
 
 search = GridSearchCV(
     S4Classifier(n_layers=1, d_state=16, max_epochs=8, random_state=0),
-    {"d_model": [8, 16], "lr": [0.001, 0.01]},
+    {"d_model": [8, 16], "lr": [0.001, 0.02]},
     cv=GroupKFold(3),
     verbose=3,
 )

@@ -37,12 +37,12 @@ plt.show()
 # Memory: the state holds the past
 # --------------------------------
 #
-# HiPPO-LegT keeps the coefficients of Legendre polynomials that approximate a window of the past. From the
-# 32 numbers of the state, the last second of the input can be drawn again.
+# HiPPO-LegT keeps the coefficients of Legendre polynomials that approximate a window of the past, which is two
+# units of time long. From the 32 numbers of the state, the last second of the input can be drawn again.
 
 N, rate = 32, 500
 A, B = ssm.hippo("legt", N)
-A_bar, B_bar = ssm.discretize_bilinear(A, B, torch.tensor(1 / rate, dtype=A.dtype))
+A_bar, B_bar = ssm.discretize_bilinear(A, B, torch.tensor(2 / rate, dtype=A.dtype))  # window: 1 s
 
 time = np.arange(0, 3, 1 / rate)
 rng = np.random.default_rng(0)

@@ -42,7 +42,7 @@ for row, x in zip(padded, X):
 table = pd.concat(
     pd.DataFrame({"recording": i, "time": np.arange(len(x)), "sound": x}) for i, x in enumerate(X)
 )
-from_table, _ = sks4.from_long(table, id="recording", time="time", values=["sound"])
+from_table, *_ = sks4.from_long(table, id="recording", time="time", values=["sound"])
 
 expected = classifier.predict_proba(X)
 for form in (padded, from_table):
