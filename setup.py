@@ -12,6 +12,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 SOURCES = Path("sks4/_native/src")
+THREADS = [] if os.name == "nt" else ["-pthread"]
 
 
 def source_hash() -> str:
@@ -50,7 +51,9 @@ def extensions() -> list[Extension]:
                 "-ffp-contract=fast",
                 "-fno-math-errno",
                 "-fno-trapping-math",
+                *THREADS,
             ],
+            extra_link_args=THREADS,
             py_limited_api=True,
             optional=wanted != "require",
         )

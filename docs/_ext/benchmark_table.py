@@ -1,8 +1,8 @@
 """Directive ``benchmark-table``: chosen columns of a table in ``benchmarks/results``.
 
-Options: ``where`` (``column=value``, several separated by ``;``) keeps rows; ``pivot`` (index column,
-column of names, column of values) makes one column of each name; ``digits`` rounds the columns named
-in ``compare``, and ``best`` ("min" or "max") prints the best of them in each row bold. The content
+``where`` (``column=value``, several separated by ``;``) keeps rows. ``pivot`` (index column, column
+of names, column of values) makes one column of each name. ``digits`` rounds the columns named in
+``compare``, and ``best`` ("min" or "max") prints the best of them in each row bold. The content
 names the columns to show, one on a line, as ``column = heading``. A link to the whole table follows.
 """
 

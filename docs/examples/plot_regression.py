@@ -30,7 +30,7 @@ def windows(values, step):
 X_train, y_train = windows(potential[:4000], step=8)
 X_test, y_test = windows(potential[4000:], step=2)
 
-regressor = S4Regressor(d_model=16, n_layers=2, d_state=16, max_epochs=15, random_state=0)
+regressor = S4Regressor(d_model=32, n_layers=2, max_epochs=20, random_state=0)
 regressor.fit(X_train, y_train)
 ridge = Ridge().fit(X_train, y_train)
 print(f"R² on {len(X_test)} later time points: {regressor.score(X_test, y_test):.3f}")

@@ -77,6 +77,11 @@ def use_instruction_set(name: str) -> None:
     _require().use(name)
 
 
+def lanes(*, double: bool) -> int:
+    """Return how many features are computed at once, in single or double precision."""
+    return _require().lanes(double)
+
+
 def started_threads() -> int:
     """Return how many threads the compiled code has started; they wait until there is work."""
     return _require().started_threads()

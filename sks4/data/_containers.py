@@ -31,6 +31,9 @@ _SUSPICIOUS_RATIO = 8
 # A frame with few named columns and many rows is more likely a recording than a set of sequences.
 _FEW_COLUMNS, _MANY_ROWS = 6, 10
 
+# In wider frames, id and time are looked for in the first two columns only.
+_MANY_COLUMNS = 20
+
 # Ids and times of a long table fill at least this part of the grid that they span: 1 over it.
 _SPARSEST_GRID = 2
 
@@ -319,7 +322,9 @@ def _are_numbered(names: np.ndarray) -> bool:
 
 def _find_key(frame: pd.DataFrame) -> tuple[str, str] | None:
     """Return the names of two columns that tell rows apart as an id and a time do, if any."""
-    counts = {name: frame[name].nunique() for name in frame.columns if frame[name].notna().all()}
+    n_candidates = 2 if frame.shape[1] > _MANY_COLUMNS else frame.shape[1]
+    columns = frame.iloc[:, :n_candidates].dropna(axis=1)
+    counts = columns.nunique().to_dict()
     for id, time in permutations(counts, 2):
         repeats = 2 <= counts[id] <= len(frame) / 2 and counts[time] >= 2
         if repeats and _is_key(frame[id], frame[time], counts[id] * counts[time]):
@@ -332,6 +337,8 @@ def _is_key(ids: pd.Series, times: pd.Series, grid_size: int) -> bool:
 
     That is, most times occur for most ids, or rows of one id follow each other in order of time.
     """
+    if grid_size < len(ids):
+        return False
     n_runs = (ids.to_numpy()[1:] != ids.to_numpy()[:-1]).sum() + 1
     in_order = (
         n_runs == ids.nunique()

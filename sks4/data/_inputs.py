@@ -82,7 +82,7 @@ def plain_data(data: Any) -> Any:
     >>> plain_data([torch.ones(2, dtype=torch.bfloat16), deque([1, 2, 3])])
     [array([1., 1.], dtype=float32), array([1, 2, 3])]
     """
-    if isinstance(data, np.ndarray) and data.dtype != object and data.ndim:
+    if isinstance(data, np.ndarray) and data.dtype.kind not in "OT" and data.ndim:
         return data
     data = _from_other_library(data)
     if isinstance(data, (list, tuple)):
@@ -97,6 +97,19 @@ def plain_data(data: Any) -> Any:
     return data
 
 
+def plain_rows(data: Any, name: str) -> Any:
+    """Return rows of time as `plain_data` does, and refuse a frame that is lazy.
+
+    Raises
+    ------
+    TypeError
+        If the number of rows is not known before all of them are computed.
+    """
+    if isinstance(nw.from_native(data, pass_through=True), nw.LazyFrame):
+        raise TypeError(f"{name} must not be lazy, got a {type(data).__name__}. Collect it first.")
+    return plain_data(data)
+
+
 def is_container(item: Any) -> bool:
     """Tell whether an item of a list, or a cell of a frame, holds several values itself."""
     if isinstance(item, SCALARS):
@@ -109,7 +122,10 @@ def is_container(item: Any) -> bool:
 def _from_other_library(data: Any) -> Any:
     """Return a container of another library, not what it holds, as one of numpy or pandas."""
     if isinstance(data, (np.ndarray, pd.DataFrame, pd.Series, list, tuple, *SCALARS)):
-        return data[()] if isinstance(data, np.ndarray) and data.ndim == 0 else data
+        if not isinstance(data, np.ndarray):
+            return data
+        data = data.astype(object) if data.dtype.kind == "T" else data  # text of any length
+        return data[()] if data.ndim == 0 else data
     if isinstance(data, torch.Tensor):
         return _from_tensor(data)
     if isinstance(data, (pd.Index, pd.api.extensions.ExtensionArray)):
@@ -172,13 +188,15 @@ def _from_narwhals(data: Any) -> Any:
     if isinstance(known, nw.DataFrame):
         columns = [_column_values(column) for column in known.iter_columns()]
         frame = pd.DataFrame(dict(enumerate(columns)), index=pd.RangeIndex(len(known)))
-        return frame.set_axis(pd.Index(known.columns, dtype=object), axis=1)
+        return frame.set_axis(pd.Index(known.columns), axis=1)
     return None
 
 
 def _column_values(column: Any) -> Any:
     """Return the values of a column of narwhals, so that pandas reads the same."""
     dtype = column.dtype
+    if dtype in (nw.List, nw.Array) and dtype.inner.is_float():
+        return _object_vector(list(column.to_numpy()))
     if dtype.is_nested():
         return _object_vector([_nested_array(item) for item in column.to_list()])
     if (dtype.is_integer() or dtype == nw.Boolean) and column.null_count():
@@ -585,16 +603,14 @@ def exact_values(data: Any) -> np.ndarray:
 
 
 def _missing_as_nan(array: np.ndarray) -> np.ndarray:
-    """Return objects with NaN for None and NA, in float64 if all else are numbers."""
+    """Return objects with NaN for None and NA, as numbers if all else are numbers."""
     if array.dtype != object:
         return array
     missing = pd.isna(array)
-    if not missing.any():
-        return array
     filled = np.where(missing, np.nan, array)
     kinds = set(map(type, array[~missing].tolist()))
     is_numeric = all(issubclass(kind, (numbers.Real, np.number, np.bool_)) for kind in kinds)
-    return filled.astype(np.float64) if is_numeric else filled
+    return exact_array(filled.tolist()) if is_numeric else filled
 
 
 def _refuse_mixed_kinds(array: np.ndarray, name: str) -> None:
@@ -624,8 +640,21 @@ def check_numbers(array: Any, name: str) -> Any:
     Raises
     ------
     TypeError
-        If there is a date, a duration or text, which numpy would turn into numbers.
+        If there is a date or a duration, which numpy would turn into numbers.
+    ValueError
+        If there is text.
     """
+    kind = getattr(getattr(array, "dtype", None), "kind", "")
+    text = None
+    if kind in ("U", "S") and array.size:
+        text = array.flat[0].item()
+    elif kind == "O":
+        text = next((v for v in array.ravel().tolist() if isinstance(v, _TEXT)), None)
+    if text is not None:
+        raise ValueError(
+            f"{name} must hold numbers: could not convert string to float: {text!r}. Use "
+            "pd.to_numeric."
+        )
     got = None
     kind = getattr(getattr(array, "dtype", None), "kind", "")
     if kind in "mMUSV" and kind:

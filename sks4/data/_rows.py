@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.utils.validation import check_array
 
 from sks4._validation import unmasked
-from sks4.data._inputs import plain_data
+from sks4.data._inputs import plain_data, plain_rows
 from sks4.data._labels import index_from_state, index_state
 from sks4.data._timeline import Timeline
 
@@ -262,7 +262,7 @@ def check_series(data: Any, name: str) -> np.ndarray:
         If there is no row, a value is infinite or not a number, there are more than two axes, or
         a frame has a name twice.
     """
-    data = plain_data(data)
+    data = plain_rows(data, name)
     if isinstance(data, (list, tuple)) and any(
         isinstance(item, (pd.DataFrame, pd.Series)) for item in data
     ):
@@ -276,7 +276,7 @@ def check_series(data: Any, name: str) -> np.ndarray:
 
 def check_covariates(X: Any) -> np.ndarray:
     """Return covariates as float64 of shape (n_timepoints, n_covariates), perhaps no columns."""
-    X = plain_data(X)
+    X = plain_rows(X, "X")
     if isinstance(X, pd.DataFrame) and X.shape[1] == 0:
         return np.empty(X.shape)  # a frame without columns has no dtype that could be checked
     return _checked_array(X, "X", ensure_min_features=0)

@@ -285,7 +285,6 @@ def fill_forward(values: np.ndarray, absent: np.ndarray, initial: np.ndarray) ->
     return np.where(last < 0, initial[..., np.newaxis], filled)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # what overflows is refused by _scale
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return count, mean and sum of squared deviations of what is not NaN, along the last axis.
 
@@ -296,14 +295,15 @@ def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     count = observed.sum(axis=-1)
     first = np.take_along_axis(values, observed.argmax(axis=-1)[..., np.newaxis], axis=-1)
     first = np.nan_to_num(first.astype(np.float64))  # 0 where nothing was observed
-    deviations = np.subtract(values, first, dtype=np.float64)
-    deviations[~observed] = 0
-    shift = deviations.sum(axis=-1) / np.maximum(count, 1)
-    deviations -= shift[..., np.newaxis]
-    deviations[~observed] = 0
-    squares = np.einsum("...t,...t->...", deviations, deviations)
-    if (is_zero := squares == 0).any():  # of a constant, or lost: refused by _scale
-        squares = np.where(is_zero & deviations.any(axis=-1), np.nan, squares)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by _scale
+        deviations = np.subtract(values, first, dtype=np.float64)
+        deviations[~observed] = 0
+        shift = deviations.sum(axis=-1) / np.maximum(count, 1)
+        deviations -= shift[..., np.newaxis]
+        deviations[~observed] = 0
+        squares = np.einsum("...t,...t->...", deviations, deviations)
+        if (is_zero := squares == 0).any():  # of a constant, or lost: refused by _scale
+            squares = np.where(is_zero & deviations.any(axis=-1), np.nan, squares)
     return count, first[..., 0] + shift, squares
 
 

@@ -107,7 +107,10 @@ class Timeline:
         """Return the labels of the rows that follow the last one, numbers if there are none."""
         if self._index is None:
             return pd.RangeIndex(self.n_rows, self.n_rows + n_rows)
-        return self._from(self._last, n_rows + 1)[1:]
+        try:
+            return self._from(self._last, n_rows + 1)[1:]
+        except pd.errors.OutOfBoundsDatetime as error:
+            raise _beyond(f"{n_rows} rows after {self._last[0]}") from error
 
     def elsewhere(self, index: pd.Index | None, n_rows: int, name: str = "X") -> "Timeline":
         """Return the timeline of rows of any time, at the same steps.
@@ -155,7 +158,10 @@ class Timeline:
         """
         index = self.comparable(index, name)
         _check_complete(index, name)
-        positions = self._lookup(index)
+        try:
+            positions = self._lookup(index)
+        except pd.errors.OutOfBoundsDatetime as error:
+            raise _beyond(index[-1]) from error
         if (positions < 0).any():
             label = index[int((positions < 0).argmax())]
             raise ValueError(
@@ -314,6 +320,14 @@ def _check_order(index: pd.Index, name: str) -> None:
             f"The index of {name} must be sorted by time, got {index[0]} ... {index[-1]} out of "
             "order. Use .sort_index(), and splits that keep the order (TimeSeriesSplit)."
         )
+
+
+def _beyond(label: Any) -> ValueError:
+    """Return the error about a date that the index of fit cannot hold."""
+    return ValueError(
+        f"Rows must be within the range of the dates in fit, got {label}. Fit with an index of "
+        "another unit to go further, for example index.as_unit('s')."
+    )
 
 
 def _raise_irregular(index: pd.Index, row: int, name: str) -> NoReturn:

@@ -172,7 +172,8 @@ def _some_steps(x: Tensor, lengths: Tensor | None, *, n_steps: int) -> Tensor:
 
     Multiples of the golden ratio, modulo 1, are spread evenly without a period of their own.
     """
-    shares = torch.arange(1, n_steps + 1, device=x.device) * _GOLDEN % 1
+    steps = torch.arange(1, n_steps + 1, dtype=torch.float64, device=x.device)
+    shares = steps * _GOLDEN % 1
     if lengths is None:
         lengths = torch.full((len(x),), x.shape[1], device=x.device)
     positions = (shares * lengths[:, None]).long().clamp_(max=lengths[:, None] - 1)

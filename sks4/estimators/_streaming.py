@@ -210,9 +210,10 @@ def _stacked(frames: Any) -> np.ndarray:
 
 def _real_numbers(sample: Any) -> np.ndarray:
     """Return a sample in float64, NaN where it is missing."""
-    array = check_numbers(as_targets(sample, "A sample"), "A sample")
+    array = as_targets(sample, "A sample")
     if array.dtype.kind not in "biufO":
         raise TypeError(f"A sample must hold real numbers, got dtype {array.dtype}.")
+    check_numbers(array, "A sample")
     return array.astype(np.float64, copy=False)
 
 

@@ -17,18 +17,19 @@ from ._random import RandomModule, eagerly
 CHANNELS = ("independent", "mixed")
 POOLINGS = ("all", "last", "mean", "max")
 
-# Where a window is constant, its scale is this, in units of the whole series.
+# Keeps windows that hardly vary from being amplified, in units of the whole series.
 _SMALLEST_SCALE = 1e-4
 
 
 class S4ForecastModel(RandomModule):
     """Forecast the whole horizon at once, from a window of the past.
 
-    A window is freed from its own level, the last value, and its own scale. Two paths continue it,
-    and the forecast is their mean: an S4 backbone over patches, read by a linear head, and one
-    linear map for all series. In training each window goes through one of the two, drawn at random.
-    So each path learns to forecast by itself, and their mean is that of two models, with errors
-    that partly cancel. Both begin as the naive forecast, the last value.
+    A window is normalized by its own level, the last value, and its own scale; a constant one has
+    no scale, and its forecast is the constant. Two paths continue the normalized window, and the
+    forecast is their mean: an S4 backbone over patches, read by a linear head, and one linear map
+    for all series. In training each window goes through one of the two, drawn at random. So each
+    path learns to forecast by itself, and their mean is that of two models, with errors that
+    partly cancel. Both begin as the naive forecast, the last value.
 
     Where covariates are known ahead, a small network of them is subtracted before and added after:
     a regression whose errors are forecast.

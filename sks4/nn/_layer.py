@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sks4 import ssm as ops
+from sks4._compat import n_changes_of
 from sks4._validation import check_choice, check_integer, check_positive
 
 from ._cache import OperatorCache
@@ -55,8 +56,9 @@ class S4Layer(nn.Module):
         it cannot work, the scan runs. The convolution (generating function or Vandermonde kernel,
         and FFT) neither takes nor gives a state: where one is passed or wanted, the scan runs.
         ``"auto"`` is the fastest in ``benchmarks/bench_layer.py``: the recurrence where it can
-        work, otherwise the convolution for sequences of at most 128 samples while the operators
-        change from call to call, and the scan for all others.
+        work, except for large batches of few features, and while training s4 on large batches;
+        otherwise the convolution for sequences of at most 128 samples while the operators change
+        from call to call, and the scan for all others.
     generator : torch.Generator or None, default=None
         Source of the initial weights; None for torch's global one.
     dtype : torch.dtype or None, default=None
@@ -287,7 +289,12 @@ class S4Layer(nn.Module):
         """Return whether compiled code computes a sequence."""
         if self.algorithm not in ("auto", "recurrence"):
             return False
-        return ops.can_run(u, state, lengths, *self.parameters())
+        if not ops.can_run(u, state, lengths, *self.parameters()):
+            return False
+        trains = torch.is_grad_enabled() and not self._keeps_operators()
+        return self.algorithm == "recurrence" or ops.recurrence_pays(
+            u, self.d_state, self.P.shape[1], trains=trains
+        )
 
     def _recur(
         self, u: Tensor, state: Tensor | None, lengths: Tensor | None, rate: float
@@ -372,7 +379,7 @@ class S4Layer(nn.Module):
         """Return ``build()``, kept in evaluation until a parameter changes."""
         if not self._keeps_operators():
             return build()
-        now = tuple((p.data_ptr(), p._version, p.dtype) for p in self.parameters())
+        now = tuple((p.data_ptr(), n_changes_of(p), p.dtype) for p in self.parameters())
 
         def build_plain() -> Any:
             # as plain tensors, which may later meet an input that requires gradients

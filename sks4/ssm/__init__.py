@@ -29,7 +29,7 @@ from ._operators import (
     fit_chunk,
     wide,
 )
-from ._recurrence import can_run, recurrence
+from ._recurrence import can_run, recurrence, recurrence_pays
 from ._scan import check_state, chunked_scan, scan
 from ._step import StepOperator, step, step_operator
 
@@ -65,6 +65,7 @@ __all__ = [
     "real_form",
     "real_steps",
     "recurrence",
+    "recurrence_pays",
     "reverse_sequences",
     "scan",
     "step",

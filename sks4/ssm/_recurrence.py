@@ -10,9 +10,26 @@ from sks4 import _native
 
 from ._dplr import add_blocks
 from ._lengths import check_lengths, reverse_sequences
-from ._operators import ChunkOperator, dense_operator, diagonal_operator, dplr_operator, fit_chunk
+from ._operators import (
+    IN_ORDER,
+    ChunkOperator,
+    dense_operator,
+    diagonal_operator,
+    dplr_operator,
+    fit_chunk,
+)
 from ._scan import check_state, scan
 from ._step import StepOperator
+
+# measured in benchmarks/results/layer_algorithms.csv
+_LITTLE_WORK = 12_000
+"""Samples times numbers computed for one that is needed, up to which the recurrence is faster."""
+
+_MOST_WASTE = 1.25
+"""Numbers computed for one that is needed, up to which it is faster for more samples."""
+
+_MUCH_WORK = 20_000
+"""Samples from which products of matrices train systems with a low-rank part faster."""
 
 _LEAST_WORK = 4_000_000
 """Multiplications that occupy a thread for about as long as it takes to wake it, ten times over."""
@@ -94,6 +111,38 @@ def can_run(*operands: Tensor | None) -> bool:
     if u is None or u.dtype not in (torch.float32, torch.float64):
         return False
     return all(x is None or _has_memory(x) for x in operands)
+
+
+def recurrence_pays(u: Tensor, N: int, rank: int, *, trains: bool) -> bool:
+    """Return whether the recurrence is at least as fast as the scan, see ``benchmarks``.
+
+    It computes as many features at once as a vector has numbers, so few features waste most of
+    them. The scan's products of matrices are at their best in large batches of several sequences,
+    for the usual state sizes.
+
+    Parameters
+    ----------
+    u : Tensor of shape (batch, length, H)
+        Input.
+    N, rank : int
+        State size and rank of the low-rank part.
+    trains : bool
+        Whether operators are formed for this call and gradients follow.
+
+    Returns
+    -------
+    bool
+        Whether to use it.
+    """
+    batch, length, H = u.shape
+    lanes = _native.lanes(double=u.dtype == torch.float64)
+    waste = -(-H // lanes) * lanes / H
+    if batch * length * waste <= _LITTLE_WORK:
+        return True
+    if waste > _MOST_WASTE:
+        return False
+    products_are_faster = trains and rank > 0 and batch > IN_ORDER and 32 < N < 256
+    return not products_are_faster or batch * length <= _MUCH_WORK
 
 
 def _has_memory(x: Tensor) -> bool:

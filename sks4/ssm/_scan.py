@@ -6,8 +6,8 @@ For whole sequences, sequences in pieces, and sample by sample.
 import torch
 from torch import Tensor
 
-from ._chunks import Scan
 from ._operators import CHUNK_LENGTH, ChunkOperator, dense_operator, fit_chunk
+from ._scan_function import Scan
 
 
 def scan(

@@ -483,6 +483,7 @@ class S4Net(SkorchNet):
         ndarray of shape (n_rows, ...)
             The outputs in the order of the data set, whatever the order of the batches.
         """
+        self.check_is_fitted()
         batches = list(batch_sampler)
         self._check_each_row_once(batches, len(dataset))  # type: ignore[arg-type]
         outputs: np.ndarray | None = None

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sks4.data import index_from_state, index_state
+from sks4.data._labels import index_from_state, index_state
 
 HOLIDAYS = pd.tseries.offsets.CustomBusinessDay(holidays=["2024-01-02"])
 INDEXES = {

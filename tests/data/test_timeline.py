@@ -239,3 +239,12 @@ def test_extending_does_not_depend_on_the_rows_before(monkeypatch):
         assert_array_equal(timeline.positions(timeline.following(2)), [start, start + 1])
         timeline = timeline.extended(2)
     assert max(n or 0 for n in generated) < 10
+
+
+@pytest.mark.parametrize("freq", ["D", "B", "h"])
+def test_dates_beyond_the_range_of_their_unit_say_so(freq):
+    timeline = Timeline(pd.date_range("2262-01-01", periods=5, freq=freq).as_unit("ns"), 5)
+    with pytest.raises(ValueError, match=r"within the range of the dates in fit.*as_unit"):
+        timeline.following(10_000)
+    with pytest.raises(ValueError, match=r"within the range|must continue that of fit"):
+        timeline.positions(pd.DatetimeIndex(["9000-01-01"]).as_unit("s"))

@@ -266,6 +266,35 @@ def test_results_are_bit_equal_from_call_to_call(H):
         assert all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
 
+@COMPILED
+@pytest.mark.parametrize(
+    ("shape", "N", "rank", "trains", "pays"),
+    [
+        # little work, whatever is wasted
+        ((1, 1, 1), 64, 1, True, True),
+        ((1, 12_000 // 16, 1), 64, 1, True, True),
+        ((1, 12_000 // 16 + 1, 1), 64, 1, True, False),
+        # more work: at most a quarter is wasted
+        ((40, 1000, 13), 16, 1, True, True),
+        ((40, 1000, 12), 16, 1, True, False),
+        ((40, 1000, 17), 16, 0, False, False),
+        # low rank, usual sizes, many sequences: products of matrices train faster
+        ((20, 1000, 64), 64, 1, True, True),
+        ((20, 1001, 64), 64, 1, True, False),
+        ((20, 1001, 64), 64, 2, True, False),
+        ((20, 1001, 64), 64, 1, False, True),
+        ((20, 1001, 64), 64, 0, True, True),
+        ((20, 1001, 64), 32, 1, True, True),
+        ((20, 1001, 64), 256, 1, True, True),
+        ((2, 10_010, 64), 64, 1, True, True),
+    ],
+)
+def test_recurrence_is_chosen_by_the_measured_table(shape, N, rank, trains, pays, monkeypatch):
+    monkeypatch.setattr(_native, "lanes", lambda *, double: 8 if double else 16)
+    u = torch.empty(1).expand(shape)
+    assert ssm.recurrence_pays(u, N, rank, trains=trains) == pays
+
+
 # -- what takes the path of torch
 
 
@@ -309,6 +338,7 @@ def dual_number(f, u):
         f(forward_ad.make_dual(u, u))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, at its first dual number
 @pytest.mark.parametrize(
     "transform", [*TRANSFORMS.values(), dual_number], ids=[*TRANSFORMS, "dual"]
 )

@@ -177,6 +177,13 @@ static PyObject *used(PyObject *self, PyObject *none) {
     return PyUnicode_FromString(in_use->name);
 }
 
+static PyObject *lanes(PyObject *self, PyObject *twice) {
+    (void)self;
+    const int is_twice = PyObject_IsTrue(twice);
+    if (is_twice < 0) return NULL;
+    return PyLong_FromLongLong((is_twice ? in_use->twice : in_use->single).lanes);
+}
+
 static PyObject *started_threads(PyObject *self, PyObject *none) {
     (void)self, (void)none;
     return PyLong_FromLong(pool_size());
@@ -188,6 +195,7 @@ static PyMethodDef functions[] = {
     {"instruction_sets", names, METH_NOARGS, "Return the names of those to choose from."},
     {"use", use, METH_O, "Use an instruction set from now on."},
     {"used", used, METH_NOARGS, "Return the name of the instruction set in use."},
+    {"lanes", lanes, METH_O, "Return how many features, of doubles or not, are computed at once."},
     {"started_threads", started_threads, METH_NOARGS, "Return how many threads wait for work."},
     {NULL, NULL, 0, NULL},
 };

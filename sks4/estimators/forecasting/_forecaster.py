@@ -31,7 +31,7 @@ from sks4.estimators.forecasting._predictor import Forecasts, WindowPredictor, W
 from sks4.estimators.forecasting._reader import SeriesReader
 from sks4.estimators.forecasting._stream import ForecasterStream
 from sks4.nn import S4ForecastModel
-from sks4.training import WeightAverage
+from sks4.training import REGRESSION_LOSSES, WeightAverage
 
 _AVERAGE_DECAY = 0.99
 
@@ -233,7 +233,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         "standardize": [StrOptions({"window", "global"}), None],
         "horizon": [Interval(Integral, 1, None, closed="left")],
         "context_length": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "loss": [StrOptions({*training.LOSSES, "quantile"})],
+        "loss": [StrOptions({*REGRESSION_LOSSES, "quantile"})],
         "quantiles": ["array-like", None],
         "channels": [StrOptions({"independent", "mixed"})],
         "calendar": [str, "array-like", None],
@@ -309,7 +309,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         columns, n_train = self._with_validation_rows(reader, rows, X_val, y_val)
         setup = self._setup(reader, columns[:n_train], levels, resumed)
         windows, n_valid = setup.windows, len(columns) - n_train
-        origins = training.training_origins(windows, n_train, n_valid)
+        origins = training.training_origins(windows, columns, n_train)
         series = windows.encode(columns.values, columns.covariates)
         max_epochs = training.resolve_n_epochs(self.max_epochs, len(origins), setup.batch_size)
         stops_early = n_valid > 0 and bool(self.early_stopping)
@@ -335,8 +335,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         """Append rows to those seen, and train one epoch on the windows that end in them.
 
         The first call trains on all windows, and fixes the scaling and whatever else depends on
-        the data. The learning rates are constant, and there is no validation. A call that raises
-        changes nothing.
+        the data. The learning rates are constant, and there is no validation. Rows without a target
+        are appended without training. A call that raises changes nothing.
 
         Parameters
         ----------
@@ -364,7 +364,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             columns = seen.columns()
             setup = self._setup(reader, columns, levels, None)
             windows = setup.windows
-            origins = training.training_origins(windows, len(columns), 0)
+            origins = training.training_origins(windows, columns, len(columns))
             intervals = Intervals.start(windows.levels, windows.horizon, columns.values.shape[1])
         else:
             reader, setup = self._reader_, self._setup_

@@ -254,6 +254,8 @@ class SeriesReader:
             raise ValueError("y must be given, since fit got X and y, got None.")
         data, name = (X, "X") if y is None else (y, "y")
         truth = check_series(data, name)
+        if y is not None:
+            X = self._rows_of_labels(X, seen.timeline)
         self.form.check_same(TargetForm.of(data, truth), name)
         check_consistent_length(X, truth)
         index = _common_index(X, y)

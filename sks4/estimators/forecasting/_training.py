@@ -12,9 +12,7 @@ from sks4.data import Columns, EncodedSeries, TimeRows
 from sks4.estimators._auto import MAX_TOKENS
 from sks4.estimators.forecasting._predictor import Windows
 from sks4.exceptions import ValidationSplitWarning
-from sks4.training import AbsoluteError, Batches, Huber, Quantile, SquaredError
-
-LOSSES = {"squared_error": SquaredError, "absolute_error": AbsoluteError, "huber": Huber}
+from sks4.training import Batches, Quantile, regression_loss
 
 # Longer contexts gained nothing on hourly data with daily and weekly cycles.
 _LONGEST_CONTEXT = 512
@@ -56,7 +54,7 @@ class Setup:
 
 def build_loss(loss: str, levels: np.ndarray | None) -> torch.nn.Module:
     """Return the loss of that name, of quantiles if there are levels."""
-    return LOSSES[loss]() if levels is None else Quantile(levels.tolist())
+    return regression_loss(loss) if levels is None else Quantile(levels.tolist())
 
 
 # ------------------------------------------------------------------ rows
@@ -120,32 +118,50 @@ def resolve_context_length(
     return max(1, length // patch_size * patch_size if length > patch_size else length)
 
 
-def training_origins(windows: Windows, n_train: int, n_valid: int) -> np.ndarray:
+def training_origins(windows: Windows, columns: Columns, n_train: int) -> np.ndarray:
     """Return the origins of the windows that lie in the first rows.
 
     Raises
     ------
     ValueError
-        If there are none.
+        If there are none, or no target in them has a weight.
     """
     context_length, horizon = windows.context_length, windows.horizon
     n_windows = n_train - context_length - horizon + 1
     if n_windows < 1:
+        n_valid = len(columns) - n_train
         aside = f" ({n_valid} more for validation)" if n_valid else ""
         raise ValueError(
             f"The series must have context_length + horizon = {context_length} + {horizon} rows at "
             f"least to train on, got n_samples={n_train}{aside}. Pass more rows, or smaller "
             "context_length and horizon."
         )
-    return context_length + np.arange(n_windows)
+    origins = context_length + np.arange(n_windows)
+    if not _has_target(columns, origins, horizon):
+        raise ValueError(
+            "The rows to train on must have an observed target with a weight above zero, got none "
+            f"after the first {context_length}. Pass other rows or weights."
+        )
+    return origins
 
 
 def latest_windows(windows: Windows, seen: TimeRows, n_new: int) -> tuple[Columns, np.ndarray]:
-    """Return the last rows, and the origins among them of windows that end in the new ones."""
+    """Return the last rows, and the origins among them of windows that end in the new ones.
+
+    There are none if the new rows are too few, or if no target in the windows has a weight.
+    """
     first = max(windows.context_length, len(seen) - n_new + 1 - windows.horizon)
     columns = seen.latest(len(seen) - first + windows.context_length)
-    origins = np.arange(first, len(seen) + 1 - windows.horizon)
-    return columns, origins - (len(seen) - len(columns))
+    origins = np.arange(first, len(seen) + 1 - windows.horizon) - (len(seen) - len(columns))
+    return columns, origins if _has_target(columns, origins, windows.horizon) else origins[:0]
+
+
+def _has_target(columns: Columns, origins: np.ndarray, horizon: int) -> bool:
+    """Return whether a target of the windows at consecutive origins counts."""
+    if len(origins) == 0:
+        return False
+    rows = columns[origins[0] : origins[-1] + horizon]
+    return bool((~np.isnan(rows.values) & (rows.weights > 0)[:, np.newaxis]).any())
 
 
 def calibration_origins(n_train: int, n_rows: int) -> np.ndarray:
@@ -193,19 +209,8 @@ def training_batches(
         Number of rows before each origin, in order.
     rng : numpy.random.Generator
         Draws the order of the windows.
-
-    Raises
-    ------
-    ValueError
-        If no target in them has a weight.
     """
     windows = setup.windows
-    rows = slice(origins[0], origins[-1] + windows.horizon)
-    if not weights[rows][series.observed[rows].any(1).numpy()].any():
-        raise ValueError(
-            "The rows to train on must have an observed target with a weight above zero, got none. "
-            "Pass other rows or weights."
-        )
     dataset = windows.around(series, origins, row_weight=weights)
     return Batches(dataset, windows.shuffled(len(origins), setup.batch_size, rng))
 

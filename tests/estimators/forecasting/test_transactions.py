@@ -76,12 +76,6 @@ class Poisons(Callback):
         next(net.module_.parameters()).data.fill_(np.nan)
 
 
-def bad(series, change):
-    """Return rows that follow those of `fitted`, with a fault."""
-    rows = series[50:].copy()
-    return change(rows)
-
-
 FAULTS = {
     "infinite": lambda rows: rows.replace(rows.iloc[-1, 0], np.inf),
     "text": lambda rows: rows.assign(b="x"),
@@ -102,7 +96,7 @@ def test_bad_rows_change_nothing(fitted, series, method, fault):
     if method == "fit" and fault in ("late", "other steps"):
         return  # a fit starts again from rows of any time
     before = snapshot(fitted)
-    rows = bad(series, FAULTS[fault])
+    rows = FAULTS[fault](series if method == "fit" else series[50:])
     with pytest.raises((ValueError, TypeError)):
         getattr(fitted, method)(rows)
     assert_same(before, snapshot(fitted))
