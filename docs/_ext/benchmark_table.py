@@ -3,7 +3,7 @@
 ``where`` (``column=value``, several separated by ``;``) keeps rows. ``pivot`` (index column, column
 of names, column of values) makes one column of each name. ``digits`` rounds the columns named in
 ``compare``, and ``best`` ("min" or "max") prints the best of them in each row bold. The content
-names the columns to show, one on a line, as ``column = heading``. A link to the whole table follows.
+names the columns to show, one a line, as ``column = heading``. A link to the whole table follows.
 """
 
 from pathlib import Path
