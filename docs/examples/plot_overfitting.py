@@ -41,4 +41,5 @@ plt.show()
 
 # %%
 # On the left the training loss falls while the validation loss rises: the model learns the wrong labels by heart.
-# The weights in use are those of the best epoch. See :doc:`/how_to/overfitting` for what else helps.
+# The weights in use are those of the best epoch. No classifier can be right on more than four fifths of the
+# test, since a fifth of its labels are wrong as well. See :doc:`/how_to/overfitting` for what else helps.
