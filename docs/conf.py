@@ -82,6 +82,8 @@ plot_rcparams = {"savefig.bbox": None}
 plot_apply_rcparams = True
 
 html_theme = "furo"
+small_code = {"code-font-size": "0.8125rem"}  # 88 characters fit the column at 1280 pixels
+html_theme_options = {"light_css_variables": small_code, "dark_css_variables": small_code}
 html_title = f"sks4 {release}"
 html_static_path = ["_static"]
 html_css_files = ["sks4.css"]

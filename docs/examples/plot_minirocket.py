@@ -21,8 +21,7 @@ print(table[columns].to_string())
 # %%
 # Each point is a data set. Above the line sks4 is more accurate, below it MiniRocket.
 
-figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
-ax = axes[0]
+figure, ax = plt.subplots(figsize=(5.5, 4.5), layout="constrained")
 ax.plot([0.2, 1], [0.2, 1], color="0.7", lw=1)
 ax.scatter(table["minirocket accuracy"], table["s4 accuracy"], color="#0072B2")
 far = (table["s4 accuracy"] - table["minirocket accuracy"]).abs() > 0.03
@@ -30,12 +29,13 @@ for name, row in table[far].iterrows():
     point = row["minirocket accuracy"], row["s4 accuracy"]
     ax.annotate(name, point, xytext=(4, 3), textcoords="offset points", fontsize=7)
 ax.set(xlabel="MiniRocket", ylabel="S4Classifier", title="accuracy")
+plt.show()
 
 # %%
 # MiniRocket is far faster on small data: it is the first thing to try there. Times below one second are drawn
 # as one.
 
-ax = axes[1]
+figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 positions = range(len(table))
 ax.barh(positions, table["s4 fit seconds"], 0.4, color="#0072B2", label="S4Classifier")
 ax.barh(
