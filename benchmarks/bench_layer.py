@@ -19,7 +19,7 @@ Tables in ``benchmarks/results``:
 - ``layer_limit.csv``: the scan, given its operators, against batched matrix products of its shapes.
 - ``layer_algorithms.csv``: nanoseconds an element of the compiled recurrence and of what
   ``algorithm="auto"`` runs without it, for many sizes.
-- ``layer_step.csv``: milliseconds of a training step of four blocks, with and without compiled code.
+- ``layer_step.csv``: milliseconds of a training step of four blocks, on both paths.
 - ``layer_peak.csv``: the recurrence, given its operators, against the peak of multiply-adds.
 """
 

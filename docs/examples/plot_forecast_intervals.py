@@ -16,7 +16,9 @@ series = co2.load_pandas().data["co2"]
 past, future = series[:"1999"], series["2000":].iloc[:104]
 print(f"{len(past)} weeks, {past.isna().sum()} of them without a measurement")
 
-forecaster = S4Forecaster(horizon=104, context_length=156, calendar=["day_of_year"], random_state=0)
+forecaster = S4Forecaster(
+    horizon=104, context_length=156, calendar=["day_of_year"], random_state=0
+)
 forecaster.fit(past)
 
 # %%
@@ -28,7 +30,9 @@ print(predictions.head(3).round(2))
 # %%
 # :func:`sks4.plot.forecast` draws them beside what came true:
 
-ax = plot.forecast(predictions, history=past, truth=future, coverage=0.9, unit="ppm", n_before=260)
+ax = plot.forecast(
+    predictions, history=past, truth=future, coverage=0.9, unit="ppm", n_before=260
+)
 ax.set_title("Carbon dioxide at Mauna Loa")
 plt.show()
 

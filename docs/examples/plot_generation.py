@@ -25,7 +25,9 @@ def sentence():
 
 
 text = [sentence() for _ in range(200)]
-generator = S4Generator(d_model=32, n_layers=2, d_state=16, max_epochs=25, lr=0.02, random_state=0)
+generator = S4Generator(
+    d_model=32, n_layers=2, d_state=16, max_epochs=25, lr=0.02, random_state=0
+)
 generator.fit(text)
 
 # %%
@@ -47,7 +49,9 @@ def bits(sentences):
 
 new = [sentence() for _ in range(100)]
 mixed = [" ".join(rng.permutation(s[:-1].split())) + "." for s in new]
-print(f"new: {bits(new).mean():.2f} bits, words in another order: {bits(mixed).mean():.2f} bits")
+print(
+    f"new: {bits(new).mean():.2f} bits, words in another order: {bits(mixed).mean():.2f} bits"
+)
 
 figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
 bins = np.linspace(0, bits(mixed).max(), 40)

@@ -41,5 +41,9 @@ for ax, holidays in zip(axes, (None, closed)):
     )
     error = (forecaster.forecast() - future).abs().mean().round(1).to_dict()
     ax.set_title("without holidays" if holidays is None else "with holidays")
-    print("without" if holidays is None else "with   ", "holidays, mean absolute errors:", error)
+    print(
+        "without" if holidays is None else "with   ",
+        "holidays, mean absolute errors:",
+        error,
+    )
 plt.show()

@@ -42,7 +42,9 @@ plt.show()
 
 N, rate = 32, 500
 A, B = ssm.hippo("legt", N)
-A_bar, B_bar = ssm.discretize_bilinear(A, B, torch.tensor(2 / rate, dtype=A.dtype))  # window: 1 s
+A_bar, B_bar = ssm.discretize_bilinear(
+    A, B, torch.tensor(2 / rate, dtype=A.dtype)
+)  # window: 1 s
 
 time = np.arange(0, 3, 1 / rate)
 rng = np.random.default_rng(0)
@@ -63,4 +65,6 @@ ax.set(xlabel="time (s)", ylabel="u")
 ax.legend(loc="upper left")
 plt.show()
 error = np.abs(reconstruction - u[::-1][: len(past)])[: int(0.9 * rate)].mean()
-print(f"mean error over the last 0.9 s: {error:.3f}, deviation of the input: {u.std():.3f}")
+print(
+    f"mean error over the last 0.9 s: {error:.3f}, deviation of the input: {u.std():.3f}"
+)

@@ -15,7 +15,12 @@ TABLE = Path("benchmarks", "results", "classification_summary.csv")
 root = next(p for p in Path.cwd().resolve().parents if (p / TABLE).exists())
 table = pd.read_csv(root / TABLE, index_col="dataset")
 
-columns = ["s4 accuracy", "minirocket accuracy", "s4 fit seconds", "minirocket fit seconds"]
+columns = [
+    "s4 accuracy",
+    "minirocket accuracy",
+    "s4 fit seconds",
+    "minirocket fit seconds",
+]
 print(table[columns].to_string())
 
 # %%

@@ -36,7 +36,9 @@ for ax, n_samples, max_epochs in zip(axes, (40, 400), (40, 12)):
     plot.history(classifier, ax=ax)
     ax.set_title(f"{n_samples} sequences")
     accuracy = classifier.score(X_test, y_test)
-    print(f"{n_samples} sequences: best epoch {classifier.best_epoch_}, accuracy {accuracy:.3f}")
+    print(
+        f"{n_samples} sequences: best epoch {classifier.best_epoch_}, accuracy {accuracy:.3f}"
+    )
 plt.show()
 
 # %%

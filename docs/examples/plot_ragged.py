@@ -27,7 +27,9 @@ print("shortest and longest:", min(map(len, X)), max(map(len, X)))
 # %%
 # The splitters of scikit-learn take such lists, too.
 
-classifier = S4Classifier(d_model=16, n_layers=1, d_state=16, max_epochs=10, random_state=0)
+classifier = S4Classifier(
+    d_model=16, n_layers=1, d_state=16, max_epochs=10, random_state=0
+)
 scores = cross_val_score(classifier, X, y, cv=3)
 print("accuracy of each fold:", scores.round(3))
 
@@ -40,7 +42,8 @@ padded = np.full((len(X), 1, 200), np.nan)
 for row, x in zip(padded, X):
     row[0, : len(x)] = x
 table = pd.concat(
-    pd.DataFrame({"recording": i, "time": np.arange(len(x)), "sound": x}) for i, x in enumerate(X)
+    pd.DataFrame({"recording": i, "time": np.arange(len(x)), "sound": x})
+    for i, x in enumerate(X)
 )
 from_table, *_ = sks4.from_long(table, id="recording", time="time", values=["sound"])
 

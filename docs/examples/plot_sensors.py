@@ -44,7 +44,9 @@ print(X.shape)  # (n_samples, n_channels, n_timepoints)
 # Recordings go in as they are: no features to design, no scaling to choose.
 
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
-classifier = S4Classifier(d_model=16, n_layers=2, d_state=16, max_epochs=15, random_state=0)
+classifier = S4Classifier(
+    d_model=16, n_layers=2, d_state=16, max_epochs=15, random_state=0
+)
 start = time.perf_counter()
 classifier.fit(X_train, y_train)
 print(f"fit {len(X_train)} recordings in {time.perf_counter() - start:.1f} s")

@@ -28,7 +28,10 @@ def pump(speed):
 # (4 Hz). A stream reads forward only, so scaling must not need the whole sequence.
 
 y = np.array(["healthy", "stuttering"] * 80)
-X = [pump(np.full(rng.integers(RATE, 4 * RATE), 2 if label == "healthy" else 4)) for label in y]
+X = [
+    pump(np.full(rng.integers(RATE, 4 * RATE), 2 if label == "healthy" else 4))
+    for label in y
+]
 classifier = S4Classifier(
     d_model=16, n_layers=2, d_state=16, pooling="last", standardize="global",
     max_epochs=15, random_state=0,
@@ -49,7 +52,9 @@ print(f"{microseconds:.0f} µs for a sample and a prediction")
 # One sample may look odd by chance, so the alarm waits until the probability has been above 0.9 for a fifth
 # of a second.
 
-above = np.convolve(probabilities[:, 1] > 0.9, np.ones(RATE // 5), mode="full")[: len(signal)]
+above = np.convolve(probabilities[:, 1] > 0.9, np.ones(RATE // 5), mode="full")[
+    : len(signal)
+]
 alarms = np.flatnonzero(above == RATE // 5) / RATE
 print(f"first alarm {alarms[alarms >= 10][0] - 10:.2f} s after the change")
 print(f"alarms before the change: {np.sum(alarms < 10)}")
@@ -60,6 +65,10 @@ axes[0].plot(np.arange(len(signal)) / RATE, signal, lw=0.7, color="0.3")
 axes[0].axvline(10, color="0.6", linestyle="--")
 axes[0].set(ylabel="signal", title="The pump begins to stutter after 10 s")
 plot.stream(
-    probabilities, classes=classifier.classes_, sampling_rate=RATE, threshold=0.9, ax=axes[1]
+    probabilities,
+    classes=classifier.classes_,
+    sampling_rate=RATE,
+    threshold=0.9,
+    ax=axes[1],
 )
 plt.show()

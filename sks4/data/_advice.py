@@ -10,7 +10,13 @@ import torch
 from scipy.sparse import issparse
 
 from sks4._validation import is_number
-from sks4.data._inputs import FROM_LABELS, SCALARS, plain_data
+from sks4.data._inputs import (
+    FROM_LABELS,
+    SCALARS,
+    check_numbers,
+    object_vector,
+    plain_data,
+)
 from sks4.data._panel import Panel
 
 
@@ -36,7 +42,7 @@ def refuse_one_axis(X: Any, given: Any) -> None:
     ValueError
         If there is one axis of numbers.
     TypeError
-        If items of a list are neither numbers nor sequences.
+        If items of a list are dates, text, or neither numbers nor sequences.
     """
     if isinstance(X, (list, tuple)):
         if any(isinstance(item, (list, tuple, np.ndarray, pd.DataFrame, pd.Series)) for item in X):
@@ -49,6 +55,7 @@ def refuse_one_axis(X: Any, given: Any) -> None:
             )
     elif issparse(X) or np.ndim(X) != 1:
         return
+    check_numbers(object_vector(X), "X")
     one = "[X]" if isinstance(given, (list, tuple)) else f"{_as_array(given)}[np.newaxis]"
     raise ValueError(
         "Expected 2D array, got 1D array instead: X must have shape (n_samples, n_timepoints) or "

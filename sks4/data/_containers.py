@@ -127,7 +127,8 @@ def _panel_from_array(X: Any, layout: str) -> Panel:
     if isinstance(X, (list, tuple)):
         X = _from_nested_list(X)
     X = unmasked(X)
-    refuse_dates(X, "X")
+    if isinstance(X, np.ndarray) and X.dtype == object:
+        X = _as_numeric(X, "X")
     # Infinite and missing values are told apart per sample later, in bounded memory.
     array = check_array(X, allow_nd=True, ensure_all_finite=False, input_name="X")
     array = _as_numeric(array, "X")  # times are numeric for check_array
@@ -205,8 +206,9 @@ def _as_numeric(array: np.ndarray, where: str) -> np.ndarray:
         refuse_dates(array, where)
         try:
             return np.where(pd.isna(array), np.nan, array).astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{where} must hold numbers only: {error}") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{where} must hold numbers only: {error}") from error
     raise ValueError(f"{where} must hold numbers only, got dtype {array.dtype}.")
 
 
@@ -226,13 +228,16 @@ def _panel_from_frame(frame: pd.DataFrame) -> Panel:
     """Build a panel from a frame with a row for each sequence."""
     if frame.columns.nlevels == 2:
         return _panel_from_two_levels(frame)
+    if frame.columns.nlevels > 2:
+        raise ValueError(
+            "The columns of X must have one level of names, or two, (channel, time), got "
+            f"{frame.columns.nlevels} levels. Drop the others with X.droplevel(..., axis=1)."
+        )
     if has_sequences_in_cells(frame):
         rows = [_stack_cells(row, f"X.iloc[{i}]") for i, row in enumerate(_cells(frame))]
         return _panel_from_sequences(rows, "nct", string_names(frame.columns))
     _refuse_columns_without_numbers(frame)
-    # Without columns there is no dtype, which check_array needs before it can count columns.
-    table = frame if frame.shape[1] else frame.to_numpy(np.float64)
-    array = check_array(table, ensure_all_finite=False, input_name="X")
+    array = check_array(_numeric_table(frame), ensure_all_finite=False, input_name="X")
     names = string_names(frame.columns)
     _warn_if_long(frame, names)
     return build_panel(array[:, np.newaxis], "2d", names)  # (n_samples, 1, n_timepoints)
@@ -259,7 +264,7 @@ def _panel_from_two_levels(frame: pd.DataFrame) -> Panel:
     if not expected.equals(frame.columns):
         frame = frame[expected]
     _refuse_columns_without_numbers(frame)
-    array = check_array(frame, ensure_all_finite=False, input_name="X")
+    array = check_array(_numeric_table(frame), ensure_all_finite=False, input_name="X")
     array = array.reshape(len(frame), len(channels), len(times))
     return build_panel(array, "3d", string_names(channels))
 
@@ -279,6 +284,14 @@ def _stack_cells(cells: Sequence[Any], where: str) -> np.ndarray:
             f"shapes {sorted(shapes)} in {where}."
         )
     return np.stack([_as_numeric(array, where) for array in arrays])
+
+
+def _numeric_table(frame: pd.DataFrame) -> Any:
+    """Return a frame of numbers as scikit-learn takes it: objects, or no columns, as an array."""
+    # Without columns there is no dtype, which check_array needs before it can count columns.
+    if frame.shape[1] and object not in frame.dtypes.tolist():
+        return frame
+    return _as_numeric(frame.to_numpy(np.dtype(object)), "X")
 
 
 def _refuse_columns_without_numbers(frame: pd.DataFrame) -> None:

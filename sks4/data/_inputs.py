@@ -8,7 +8,7 @@ and Series of numpy and pandas, and lists of these, and nothing else.
 
 import numbers
 from array import array as buffer_array
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, MappingView, Sequence, Set
 from datetime import date, time, timedelta
 from typing import Any
 
@@ -29,10 +29,8 @@ SCALARS = (
     *(date, time, timedelta, pd.Period, pd.Interval, type(pd.NaT), type(pd.NA)),
 )
 _TEXT = (str, bytes)
+_GROUPS = (pd.api.typing.DataFrameGroupBy, pd.api.typing.SeriesGroupBy)
 _DATES = (date, time, timedelta, np.datetime64, np.timedelta64, pd.Period)
-
-# What numpy or float() would turn into numbers without a word.
-_NOT_NUMBERS = (*_TEXT, *_DATES)
 
 # Kinds of objects, in the words of pandas, that no sequence of numbers has in a column.
 _KINDS_OF_TEXT = {"string", "bytes", "mixed-integer", "categorical"}
@@ -87,6 +85,7 @@ def plain_data(data: Any) -> Any:
     data = _from_other_library(data)
     if isinstance(data, (list, tuple)):
         return data if _all_scalars(data) else [plain_data(item) for item in data]
+    data = _dense(data)
     if isinstance(data, pd.DataFrame):
         return _plain_cells(data)
     if isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 2:
@@ -105,7 +104,8 @@ def plain_rows(data: Any, name: str) -> Any:
     TypeError
         If the number of rows is not known before all of them are computed.
     """
-    if isinstance(nw.from_native(data, pass_through=True), nw.LazyFrame):
+    is_of_pandas = isinstance(data, (pd.DataFrame, pd.Series))  # checked in our own words later
+    if not is_of_pandas and isinstance(nw.from_native(data, pass_through=True), nw.LazyFrame):
         raise TypeError(f"{name} must not be lazy, got a {type(data).__name__}. Collect it first.")
     return plain_data(data)
 
@@ -128,6 +128,8 @@ def _from_other_library(data: Any) -> Any:
         return data[()] if data.ndim == 0 else data
     if isinstance(data, torch.Tensor):
         return _from_tensor(data)
+    if isinstance(data, pd.MultiIndex):
+        return data.to_frame(index=False, allow_duplicates=True)
     if isinstance(data, (pd.Index, pd.api.extensions.ExtensionArray)):
         return pd.Series(data)
     data = _from_arrow(data)
@@ -196,9 +198,9 @@ def _column_values(column: Any) -> Any:
     """Return the values of a column of narwhals, so that pandas reads the same."""
     dtype = column.dtype
     if dtype in (nw.List, nw.Array) and dtype.inner.is_float():
-        return _object_vector(list(column.to_numpy()))
+        return object_vector(list(column.to_numpy()))
     if dtype.is_nested():
-        return _object_vector([_nested_array(item) for item in column.to_list()])
+        return object_vector([_nested_array(item) for item in column.to_list()])
     if (dtype.is_integer() or dtype == nw.Boolean) and column.null_count():
         missing = column.is_null().to_numpy()
         present = column.fill_null(False if dtype == nw.Boolean else 0).to_numpy()
@@ -216,7 +218,7 @@ def _nested_array(item: Any) -> Any:
     return exact_array(item) if isinstance(item, list) and _all_scalars(item) else plain_data(item)
 
 
-def _object_vector(items: Sequence[Any]) -> np.ndarray:
+def object_vector(items: Sequence[Any]) -> np.ndarray:
     """Return a one-dimensional array of objects, also of objects that are arrays."""
     vector = np.empty(len(items), dtype=object)
     for i, item in enumerate(items):
@@ -239,6 +241,18 @@ def _may_hold_objects(data: Any) -> bool:
     return isinstance(data, pd.Series) and _is_object_type(data.dtype)
 
 
+def _dense(data: Any) -> Any:
+    """Return a frame or a Series without sparse columns, which scikit-learn would not take."""
+    if isinstance(data, pd.DataFrame):
+        return data.apply(_dense) if any(map(_is_sparse, data.dtypes)) else data
+    is_sparse = isinstance(data, pd.Series) and _is_sparse(data.dtype)
+    return data.sparse.to_dense() if is_sparse else data
+
+
+def _is_sparse(dtype: Any) -> bool:
+    return isinstance(dtype, pd.SparseDtype)
+
+
 def _is_object_type(dtype: Any) -> bool:
     """Tell whether values of a type of pandas may be sequences."""
     return dtype.kind == "O" and (isinstance(dtype, np.dtype) or dtype.type is list)
@@ -254,7 +268,7 @@ def _plain_cells(frame: pd.DataFrame) -> pd.DataFrame:
     if not nested:
         return frame
     columns = {
-        k: _object_vector([_plain_cell(cell, f"row {i}") for i, cell in enumerate(column)])
+        k: object_vector([_plain_cell(cell, f"row {i}") for i, cell in enumerate(column)])
         if k in nested
         else column.to_numpy()
         for k, (_, column) in enumerate(frame.items())
@@ -376,7 +390,7 @@ def check_form(X: Any) -> None:
     if issparse(X):  # refused later, in scikit-learn's words
         return
     is_array = hasattr(X, "__array__") or hasattr(X, "shape")
-    is_list = hasattr(X, "__len__") and hasattr(X, "__getitem__")
+    is_list = hasattr(X, "__len__") and hasattr(X, "__getitem__") and not isinstance(X, _GROUPS)
     is_lazy_frame = isinstance(nw.from_native(X, pass_through=True), nw.LazyFrame)
     if (is_array or is_list or is_lazy_frame) and not (
         is_number(X) or isinstance(X, (*_TEXT, Mapping))
@@ -395,7 +409,9 @@ def _advice_on_form(data: Any) -> str:
         return " Pass several texts as a list; a single one is [X]."
     if isinstance(data, Mapping):
         return " Pass its sequences as list(X.values())."
-    if isinstance(data, (Iterator, Set)):
+    if isinstance(data, _GROUPS):
+        return " Pass the groups as [group for _, group in X]."
+    if isinstance(data, (Iterator, MappingView, Set)):
         return " Pass its items as list(X)."
     return ""
 
@@ -580,7 +596,7 @@ def as_weights(sample_weight: Any) -> Any:
 
 def _refuse_without_order(data: Any, name: str) -> None:
     """Raise TypeError if entries of a container have no position."""
-    if isinstance(data, (Mapping, Set, Iterator)):
+    if isinstance(data, (Mapping, MappingView, Set, Iterator)):
         raise TypeError(
             f"{name} must be an array, a list or a Series, got a {type(data).__name__}, in which "
             "entries have no position. Pass them in order, as a list."
@@ -640,7 +656,8 @@ def check_numbers(array: Any, name: str) -> Any:
     Raises
     ------
     TypeError
-        If there is a date or a duration, which numpy would turn into numbers.
+        If there is a date or a duration, which numpy would turn into numbers, or another
+        object that is no number.
     ValueError
         If there is text.
     """
@@ -656,11 +673,10 @@ def check_numbers(array: Any, name: str) -> Any:
             "pd.to_numeric."
         )
     got = None
-    kind = getattr(getattr(array, "dtype", None), "kind", "")
     if kind in "mMUSV" and kind:
         got = f"dtype {array.dtype}"
     elif kind == "O":
-        wrong = next((v for v in array.ravel().tolist() if isinstance(v, _NOT_NUMBERS)), None)
+        wrong = next((v for v in array.ravel().tolist() if not _is_number_or_missing(v)), None)
         got = None if wrong is None else f"{wrong!r} of type {type(wrong).__name__}"
     if got is not None:
         raise TypeError(
@@ -670,15 +686,19 @@ def check_numbers(array: Any, name: str) -> Any:
     return array
 
 
-def refuse_dates(array: Any, name: str) -> None:
+def _is_number_or_missing(value: Any) -> bool:
+    is_number = isinstance(value, (numbers.Number, np.number, np.bool_))
+    return (is_number and not isinstance(value, np.timedelta64)) or value is None or value is pd.NA
+
+
+def refuse_dates(array: np.ndarray, name: str) -> None:
     """Raise TypeError if there is a date or a duration among objects, which numpy may convert."""
-    if getattr(getattr(array, "dtype", None), "kind", None) == "O":
-        values = np.asarray(array).ravel().tolist()
-        wrong = next((v for v in values if isinstance(v, _DATES) and not pd.isna(v)), None)
-        if wrong is not None:
-            raise TypeError(
-                f"{name} must hold numbers only, got {wrong!r} of type {type(wrong).__name__}."
-            )
+    values = array.ravel().tolist()
+    wrong = next((v for v in values if isinstance(v, _DATES) and v is not pd.NaT), None)
+    if wrong is not None:
+        raise TypeError(
+            f"{name} must hold numbers only, got {wrong!r} of type {type(wrong).__name__}."
+        )
 
 
 def may_be_numeric(column: pd.Series) -> bool:

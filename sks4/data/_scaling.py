@@ -9,8 +9,8 @@ from sks4.data._panel import Panel
 class Standardizer:
     """Shift and scale each channel, computed in float64 and in one pass over the data.
 
-    Only real, observed steps count: padding and missing values are left out. The scale of a
-    constant channel is its magnitude, or 1 if it is zero.
+    Only real, observed steps count: padding and missing values are left out. A constant
+    channel has the geometric mean of the other scales, or 1 if all are constant.
 
     Parameters
     ----------
@@ -46,7 +46,10 @@ class Standardizer:
                 squares += block_squares + delta**2 * count * share
             mean += delta * share
             count += block_count
-        self.mean_, self.scale_ = mean, _scale(count, mean, squares)
+        deviation = _deviation(count, mean, squares)
+        varies = deviation > 0
+        unit = np.exp(np.log(deviation[varies]).mean()) if varies.any() else 1.0
+        self.mean_, self.scale_ = mean, np.where(varies, deviation, unit)
         if self.mode is None:
             self.fill_ = mean
         return self
@@ -313,13 +316,18 @@ def _level_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.sqrt(squares / np.maximum(count, 1))
 
 
-def _scale(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """Return the standard deviation; for a constant, its magnitude, or 1 if it is zero."""
+def _deviation(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Return the standard deviation, 0 where it is nothing but rounding of the mean."""
     _check_finite(squares)
     deviation = np.sqrt(squares / np.maximum(count, 1))
     rounding = 8 * np.finfo(np.float64).eps * np.abs(mean)  # a few units in the last place
-    magnitude = np.where(mean == 0, 1.0, np.abs(mean))  # in the unit of the channel
-    return np.where(deviation <= rounding, magnitude, deviation)
+    return np.where(deviation <= rounding, 0.0, deviation)
+
+
+def _scale(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Return the standard deviation, or 1 for a constant."""
+    deviation = _deviation(count, mean, squares)
+    return np.where(deviation == 0, 1.0, deviation)
 
 
 def _check_finite(squares: np.ndarray) -> None:

@@ -375,12 +375,13 @@ def _candidates(index: pd.DatetimeIndex) -> list[BaseOffset | None]:
     """Return the frequencies that dates may have."""
     if len(index) == 1:
         return [Day()]
-    steps = np.diff(index.asi8)
-    return [
-        pd.DatetimeIndex(index, freq="infer").freq if len(index) > 2 else None,
-        pd.tseries.frequencies.to_offset(index[1] - index[0]) if len(set(steps)) == 1 else None,
-        LastWeekOfMonth(weekday=index[0].weekday()),  # pandas infers the fourth instead
-    ]
+    candidates = [pd.DatetimeIndex(index, freq="infer").freq if len(index) > 2 else None]
+    if len(np.unique(np.diff(index.asi8))) == 1:
+        candidates.append(pd.tseries.frequencies.to_offset(index[1] - index[0]))
+    if index[-1] - index[0] >= pd.Timedelta(days=28) * (len(index) - 1):
+        # pandas infers the fourth weekday of a month instead
+        candidates.append(LastWeekOfMonth(weekday=index[0].weekday()))
+    return candidates
 
 
 def _duration(freq: BaseOffset, tz: Any) -> pd.Timedelta | None:

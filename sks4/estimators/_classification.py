@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from sks4._compat import Interval, StrOptions
+from sks4._validation import check_weights
 from sks4.data import as_targets, as_weights
 from sks4.estimators._auto import resolve_readout
 from sks4.estimators._readout import fit_readout
@@ -357,8 +358,9 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         ndarray of shape (n_samples,)
             Class labels.
         """
-        scores = self._scores(X, sampling_rate)
-        return self.classes_[scores.argmax(axis=1)]
+        check_is_fitted(self)
+        classes = self.classes_  # of this fit, also if another thread fits again
+        return classes[self._scores(X, sampling_rate).argmax(axis=1)]
 
     def predict_proba(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
         """Return the probability of each class.
@@ -410,7 +412,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             With two classes, the log-odds of the second one; otherwise one score for each class.
         """
         scores = self._scores(X, sampling_rate)
-        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def score(
         self, X: Any, y: Any, *, sample_weight: Any = None, sampling_rate: float | None = None
@@ -434,7 +436,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             Share of the sequences that are classified correctly, in [0, 1].
         """
         predicted = self.predict(X, sampling_rate=sampling_rate)
-        weights = as_weights(sample_weight)
+        weights = check_weights(as_weights(sample_weight), len(predicted))
         return float(accuracy_score(as_targets(y), predicted, sample_weight=weights))
 
     def stream(self, n_streams: int = 1, sampling_rate: float | None = None) -> ClassifierStream:

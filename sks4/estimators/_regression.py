@@ -6,14 +6,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from sks4._compat import Interval, StrOptions
-from sks4.data import as_targets, as_weights, check_numbers, check_same_names, column_names
+from sks4._validation import check_weights
+from sks4.data import as_weights, check_same_names, column_names
 from sks4.estimators._streaming import RegressorStream
 from sks4.estimators._supervised import SupervisedEstimator, Task, check_target_given
-from sks4.estimators._targets import ValueEncoder
+from sks4.estimators._targets import ValueEncoder, as_float64, r_squared
 from sks4.training import REGRESSION_LOSSES, regression_loss
 
 
@@ -339,8 +339,8 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         """
         predicted = self.predict(X, sampling_rate=sampling_rate)
         check_same_names("y", self._targets_.names, column_names(y))
-        truth, weights = check_numbers(as_targets(y), "y"), as_weights(sample_weight)
-        return float(r2_score(truth, predicted, sample_weight=weights))
+        weights = check_weights(as_weights(sample_weight), len(predicted))
+        return r_squared(as_float64(y, "y"), predicted, weights)
 
     def stream(self, n_streams: int = 1, sampling_rate: float | None = None) -> RegressorStream:
         """Return an object that reads sequences sample by sample, in constant memory.

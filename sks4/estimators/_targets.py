@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
+import pandas as pd
+from sklearn.metrics import r2_score
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
@@ -246,14 +248,66 @@ def _check_labels(y: Any) -> np.ndarray:
     """Return one label for each sample."""
     labels = column_or_1d(as_targets(y), warn=True)
     assert_all_finite(labels, input_name="y")
+    if pd.isna(labels).any():
+        raise ValueError("Input y contains NaT. Every sample must have a label.")
+    _refuse_other_objects(labels)
     check_classification_targets(labels)
     return labels
 
 
+def _refuse_other_objects(labels: np.ndarray) -> None:
+    """Raise TypeError if labels are of a type that numpy cannot sort or scikit-learn not read."""
+    if labels.dtype.kind not in "OV":
+        return
+    wrong = next((label for label in labels.tolist() if not isinstance(label, (str, bytes))), None)
+    if wrong is not None:
+        raise TypeError(
+            "y must hold labels that are text, numbers of at most 64 bits, or dates without a time "
+            f"zone in a type of numpy, got {wrong!r} of type {type(wrong).__name__}. Convert them, "
+            "for example to text by [str(label) for label in y]."
+        )
+
+
+def as_float64(y: Any, name: str) -> np.ndarray:
+    """Return finite numbers in float64, in the axes in which they come.
+
+    Raises
+    ------
+    TypeError
+        If there is a date, text, or another object that is no number.
+    ValueError
+        If one is missing, infinite, or beyond the range of float64.
+    """
+    values = check_numbers(as_targets(y, name), name)
+    try:
+        return check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
+    except OverflowError as error:
+        raise ValueError(f"{name} must be within the range of float64: {error}.") from error
+
+
+def r_squared(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> float:
+    """Return the coefficient of determination, in a unit in which no square is out of range.
+
+    Parameters
+    ----------
+    truth, predicted : ndarray of shape (n_samples,) or (n_samples, n_targets), float64
+        Targets and their predictions.
+    weights : ndarray of shape (n_samples,), float64
+        Weights of the samples in the mean.
+
+    Returns
+    -------
+    float
+        Averaged over the targets.
+    """
+    _, exponent = np.frexp(np.abs(truth).max(axis=0))
+    truth, predicted = np.ldexp(truth, -exponent), np.ldexp(predicted, -exponent)
+    return float(r2_score(truth, predicted, sample_weight=weights))
+
+
 def _check_values(y: Any) -> np.ndarray:
     """Return finite targets in float64, one- or two-dimensional."""
-    values = check_numbers(as_targets(y), "y")
-    values = check_array(values, ensure_2d=False, dtype=np.float64, input_name="y")
+    values = as_float64(y, "y")
     largest = np.abs(values).max()
     if largest > _LARGEST_TARGET:
         raise ValueError(

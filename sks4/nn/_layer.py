@@ -291,10 +291,10 @@ class S4Layer(nn.Module):
             return False
         if not ops.can_run(u, state, lengths, *self.parameters()):
             return False
-        trains = torch.is_grad_enabled() and not self._keeps_operators()
-        return self.algorithm == "recurrence" or ops.recurrence_pays(
-            u, self.d_state, self.P.shape[1], trains=trains
-        )
+        if self.algorithm == "recurrence":
+            return True
+        trains = torch.is_grad_enabled() and self.D.requires_grad
+        return ops.recurrence_pays(u, self.d_state, self.P.shape[1], trains=trains)
 
     def _recur(
         self, u: Tensor, state: Tensor | None, lengths: Tensor | None, rate: float

@@ -127,7 +127,7 @@ def recurrence_pays(u: Tensor, N: int, rank: int, *, trains: bool) -> bool:
     N, rank : int
         State size and rank of the low-rank part.
     trains : bool
-        Whether operators are formed for this call and gradients follow.
+        Whether gradients of the operators follow.
 
     Returns
     -------

@@ -23,7 +23,7 @@ from containers import (
     tensor,
 )
 from sks4 import S4Classifier, S4Forecaster, S4Generator, S4Regressor
-from sks4.data import to_long
+from sks4.data import SymbolEncoder, as_panel, to_long
 
 TINY = {"d_model": 4, "n_layers": 1, "d_state": 4, "max_epochs": 1, "random_state": 0}
 SERIES = TINY | {"horizon": 3, "context_length": 6, "patch_size": 2, "early_stopping": False}
@@ -138,7 +138,9 @@ def test_symbols_are_those_of_arrays(container):
 def test_texts_are_sequences_of_characters(convert):
     generator = S4Generator(**TINY).fit(convert(["abba", "ab"]))
     assert generator.symbols_.tolist() == ["a", "b"]
-    assert generator.score_samples(convert(["ab"])).shape == (1,)
+    numbers = S4Generator(**TINY).fit([np.array([0, 1, 1, 0]), np.array([0, 1])])
+    expected = numbers.score_samples([np.array([0, 1])])
+    assert_allclose(generator.score_samples(convert(["ab"])), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,9 @@ def test_texts_are_sequences_of_characters(convert):
 def test_large_symbols_of_mixed_types_keep_their_values(X):
     generator = S4Generator(**TINY).fit(X)
     assert generator.symbols_.tolist() == [5, 2**63 + 1]
-    assert np.isfinite(generator.score(X))
+    small = [row[0].astype(int) for row in SymbolEncoder().fit(X).transform(X)]
+    expected = S4Generator(**TINY).fit(small).score_samples(small)
+    assert_allclose(generator.score_samples(X), expected, rtol=1e-9)
     with pytest.raises(ValueError, match=f"got {2**63}. Fit with data"):
         generator.score([np.array([2**63], "u8")])
 
@@ -476,3 +480,103 @@ def test_frames_are_prompts_with_rows_as_time():
     assert_array_equal(generator.sample(prompt=frames(CUBE)[0], **options), expected)
     with pytest.raises(ValueError, match="prompt must have the columns of fit in their order"):
         generator.sample(prompt=polars_frames(CUBE)[0].select("b", "a"), **options)
+
+
+# --- what numbers are, and what is none ----------------------------------------------------------
+
+TABLE = np.arange(12.0).reshape(2, 6)
+GAPS = np.where(TABLE == 4, np.nan, TABLE)
+
+
+@pytest.mark.parametrize("missing", [None, pd.NA, pd.NaT, np.nan], ids=str)
+@pytest.mark.parametrize(
+    "convert", [np.asarray, np.ndarray.tolist, pd.DataFrame, lambda o: [list(row) for row in o]]
+)
+def test_missing_values_among_objects_are_nan_in_every_form(missing, convert):
+    objects = np.where(TABLE == 4, missing, TABLE.astype(object))
+    assert_array_equal(np.concatenate(list(as_panel(convert(objects)))), GAPS)
+    assert_array_equal(as_panel([convert(objects)])[0], as_panel([convert(GAPS)])[0])
+
+
+@pytest.mark.parametrize("X", [["up", "down"], [b"up"], deque(["up"]), [dt.date(2024, 1, 1)]])
+def test_list_that_holds_no_numbers_is_not_told_an_axis(X):
+    with pytest.raises((ValueError, TypeError), match="X must hold numbers"):
+        as_panel(X)
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "message"),
+    [
+        ([[10**400, 1], [1, 2]], ValueError, "X must hold numbers only: int too large"),
+        ([[[10**400, 1]]], ValueError, "X must hold numbers only: int too large"),
+        (pd.DataFrame({"a": [{1: 2}, {2: 3}]}), TypeError, "X must hold numbers only: .*'dict'"),
+        (pd.DataFrame({"a": [iter([1])] * 2}), TypeError, "X must hold numbers only: .*iterator"),
+        (pd.DataFrame(TABLE).T.groupby(0), TypeError, r"\[group for _, group in X\]"),
+        ({(1, 2), (3, 4)}, TypeError, r"items as list\(X\)"),
+        ({1: TABLE}.values(), TypeError, r"items as list\(X\)"),
+        (
+            pd.DataFrame(TABLE, columns=pd.MultiIndex.from_product([[0], ["a", "b"], range(3)])),
+            ValueError,
+            "one level of names, or two, .* got 3 levels",
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_no_table_of_numbers_is_refused(X, error, message):
+    with pytest.raises(error, match=message):
+        as_panel(X)
+
+
+@pytest.mark.parametrize("fill", [0.0, np.nan])
+def test_sparse_frames_are_dense_ones(fill):
+    frame = pd.DataFrame(TABLE)
+    sparse = frame.astype(pd.SparseDtype(float, fill))
+    assert_array_equal(np.concatenate(list(as_panel(sparse))), TABLE)
+    assert_array_equal(as_panel([sparse])[0], TABLE.T)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [pd.Timestamp("2024-01-01", tz="UTC"), pd.Timestamp("2025-01-01", tz="UTC")] * 3,
+        [dt.date(2024, 1, 1), dt.date(2025, 1, 1)] * 3,
+        pd.PeriodIndex(["2024", "2025"] * 3, freq="Y"),
+        pd.IntervalIndex.from_breaks(range(7)),
+        [2**63 + 1, 5] * 3,
+        pl.Series([{"a": 1}, {"a": 2}] * 3),
+        np.zeros(6, dtype=[("a", "i4")]),
+    ],
+    ids=lambda labels: type(labels[0]).__name__,
+)
+def test_labels_that_cannot_be_are_named_and_the_advice_works(labels):
+    classifier = MAKE["classifier"]()
+    with pytest.raises(TypeError, match=r"labels that are text.*\[str\(label\) for label in y\]"):
+        classifier.fit(CUBE, labels)
+    assert set(classifier.fit(CUBE, [str(v) for v in labels]).classes_) == set(map(str, labels))
+
+
+def test_labels_must_not_be_missing_dates():
+    with pytest.raises(ValueError, match="y contains NaT"):
+        MAKE["classifier"]().fit(CUBE, pd.to_datetime(["2024", None] * 3))
+
+
+def test_labels_in_a_text_type_of_numpy_come_back():
+    labels = np.array(["up", "down"] * 3, dtype=np.dtypes.StringDType())
+    assert MAKE["classifier"]().fit(CUBE, labels).classes_.tolist() == ["down", "up"]
+
+
+@pytest.mark.parametrize(
+    "y",
+    [pd.IntervalIndex.from_breaks(range(7)), [object()] * 6, pl.Series([{"a": 1}] * 6)],
+    ids=str,
+)
+def test_targets_and_weights_that_are_no_numbers_are_named(y):
+    with pytest.raises(TypeError, match=r"y must hold numbers, got .* of type"):
+        MAKE["regressor"]().fit(CUBE, y)
+    with pytest.raises(TypeError, match=r"sample_weight must hold numbers, got .* of type"):
+        MAKE["regressor"]().fit(CUBE, Y, sample_weight=y)
+
+
+def test_targets_beyond_float64_are_refused():
+    with pytest.raises(ValueError, match="y must be within the range of float64"):
+        MAKE["regressor"]().fit(CUBE, [10**400] * 6)

@@ -95,3 +95,19 @@ def test_grid_search_in_threads_equals_the_serial_one():
         found = search.fit(X, y).cv_results_["mean_test_score"]
     assert_array_equal(found, expected)
     assert state_of_the_process() == before
+
+
+def test_labels_are_those_of_the_fit_that_predicts(monkeypatch):
+    X, y = waves()
+    classifier = S4Classifier(**TINY, random_state=0).fit(X, y)
+    expected = classifier.predict(X)
+    other = S4Classifier(**TINY, random_state=0).fit(X, y + 10)
+    scores = S4Classifier._scores
+
+    def fitted_again_meanwhile(self, *args):
+        result = scores(self, *args)
+        self.__dict__ = vars(other)  # as at the end of a fit in another thread
+        return result
+
+    monkeypatch.setattr(S4Classifier, "_scores", fitted_again_meanwhile)
+    assert_array_equal(classifier.predict(X), expected)

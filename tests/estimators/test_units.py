@@ -57,7 +57,6 @@ def test_unit_of_the_inputs_does_not_matter(factor, offset, constant, standardiz
 @settings(max_examples=6, deadline=None)
 @given(factors, offsets, st.booleans())
 def test_likelihoods_change_by_the_unit_alone(factor, offset, constant):
-    offset = 0 if constant else offset  # a constant has no other unit than its magnitude
     X = waves(constant)[:, : 1 + constant]
     generator = S4Generator(**TINY, distribution="gaussian")
     expected = generator.fit(X).score_samples(X) - X[0].size * np.log(factor)
@@ -73,3 +72,19 @@ def test_inverse_variance_weights_do_not_hide_small_differences(weight):
     regressor = S4Regressor(**TINY | {"max_epochs": 60, "d_model": 8})
     y, weights = 1.33 + 1e-3 * z, np.full(24, weight)
     assert regressor.fit(X, y, sample_weight=weights).score(X, y) > 0.9
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-200, 1e200, 1e299])
+def test_score_does_not_depend_on_the_unit(unit):
+    X, y = waves(), VALUES[:, 0]
+    expected = S4Regressor(**TINY).fit(X, y).score(X, y)
+    assert S4Regressor(**TINY).fit(X, y * unit).score(X, y * unit) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("unit", [1e-320, 1e-300, 1e300, 1e308])
+@pytest.mark.parametrize("make", [S4Regressor, S4Classifier])
+def test_score_does_not_depend_on_the_unit_of_the_weights(make, unit):
+    X, y = waves(), np.arange(24) % 2
+    estimator = make(**TINY).fit(X, y)
+    expected = estimator.score(X, y, sample_weight=np.ones(24))
+    assert estimator.score(X, y, sample_weight=np.full(24, unit)) == pytest.approx(expected)

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from sks4._compat import Interval, StrOptions, n_samples_of
@@ -24,6 +23,7 @@ from sks4.data import (
 )
 from sks4.estimators._auto import resolve_dt_range
 from sks4.estimators._base import Interruption, Run, S4Estimator, Trained, draw_seeds
+from sks4.estimators._targets import r_squared
 from sks4.estimators.forecasting import _training as training
 from sks4.estimators.forecasting._backtest import backtest_frame
 from sks4.estimators.forecasting._intervals import DEFAULT_LEVELS, Intervals, check_levels
@@ -324,8 +324,10 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         intervals = Intervals.start(windows.levels, windows.horizon, columns.values.shape[1])
         if n_valid:
             calibration = training.calibration_origins(n_train, len(columns))
-            intervals = intervals.calibrate(
-                *predictor.backtest(columns, calibration, windows.horizon)
+            intervals = interruption.repeat(
+                lambda: intervals.calibrate(
+                    *predictor.backtest(columns, calibration, windows.horizon)
+                )
             )
         self._adopt(trained, chosen | _attributes(reader, rows, predictor, intervals))
         interruption.raise_again()
@@ -680,9 +682,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         predicted = self.predict(X)
         is_known = ~np.isnan(np.column_stack([truth, predicted])).any(axis=1)
         weights = check_weights(as_weights(sample_weight), len(truth))
-        return float(
-            r2_score(truth[is_known], predicted[is_known], sample_weight=weights[is_known])
-        )
+        return r_squared(truth[is_known], predicted[is_known], weights[is_known])
 
     def backtest(
         self, X: Any, y: Any = None, *, horizon: int | None = None, stride: int = 1

@@ -99,8 +99,12 @@ class ForecasterStream:
             latest = np.concatenate([before[:, np.newaxis], rows[:, :n_gone]], axis=1)[:, ::-1]
             newest = (~np.isnan(latest)).argmax(axis=1)  # (n_streams, n_targets)
             before = np.take_along_axis(latest, newest[:, np.newaxis], axis=1)[:, 0]
-        self._before, self._recent = before, rows[:, n_gone:].copy()
-        self.n_pushed += new.shape[1]
+        # one assignment, so that an interrupt comes before or after it
+        self.__dict__ |= {
+            "_before": before,
+            "_recent": rows[:, n_gone:].copy(),
+            "n_pushed": self.n_pushed + new.shape[1],
+        }
         return self
 
     def forecast(self, horizon: int | None = None) -> np.ndarray:

@@ -191,6 +191,32 @@ def test_interrupt_before_the_end_of_an_epoch_changes_nothing(fitted, series, me
     assert_same(before, snapshot(fitted))
 
 
+@pytest.mark.parametrize("n_interrupts", [0, 1])
+def test_interrupt_of_the_calibration_keeps_what_was_learned(
+    make_forecaster, series, monkeypatch, n_interrupts
+):
+    from sks4.estimators.forecasting._predictor import WindowPredictor
+
+    parameters = {"early_stopping": True, "validation_fraction": 0.3}
+    expected = make_forecaster(**parameters).fit(series)
+    forecaster, interrupts = make_forecaster(**parameters), [KeyboardInterrupt] * n_interrupts
+    backtest = WindowPredictor.backtest
+
+    def interrupted(self, *args):
+        if interrupts:
+            raise interrupts.pop()
+        return backtest(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WindowPredictor, "backtest", interrupted)
+        if n_interrupts:
+            with pytest.raises(KeyboardInterrupt):
+                forecaster.fit(series)
+        else:
+            forecaster.fit(series)
+    assert_same(snapshot(expected), snapshot(forecaster))
+
+
 def test_second_interrupt_changes_nothing(fitted, series, monkeypatch):
     from sks4.estimators.forecasting._predictor import WindowPredictor
 
