@@ -14,8 +14,11 @@ from sks4 import S4Forecaster, plot
 
 rng = np.random.default_rng(0)
 days = pd.date_range("2022-01-01", "2025-12-31")
-closed = [f"{year}-{day}" for year in range(2022, 2027)
-          for day in ("01-01", "05-01", "10-03", "12-25", "12-26")]  # fmt: skip
+closed = [
+    f"{year}-{day}"
+    for year in range(2022, 2027)
+    for day in ("01-01", "05-01", "10-03", "12-25", "12-26")
+]
 is_closed = days.isin(pd.to_datetime(closed))
 weekend = days.day_of_week >= 5
 sales = pd.DataFrame(

@@ -44,9 +44,12 @@ figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 positions = range(len(table))
 ax.barh(positions, table["s4 fit seconds"], 0.4, color="#0072B2", label="S4Classifier")
 ax.barh(
-    [p + 0.4 for p in positions], table["minirocket fit seconds"].clip(1), 0.4,
-    color="#E69F00", label="MiniRocket",
-)  # fmt: skip
+    [p + 0.4 for p in positions],
+    table["minirocket fit seconds"].clip(1),
+    0.4,
+    color="#E69F00",
+    label="MiniRocket",
+)
 ax.set_yticks([p + 0.2 for p in positions], table.index, fontsize=8)
 ax.set(xscale="log", xlim=(0.5, 2000), xlabel="training (s, one thread)", title="time")
 ax.legend(fontsize=8)

@@ -29,9 +29,16 @@ figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constra
 for ax, n_samples, max_epochs in zip(axes, (40, 400), (40, 12)):
     X, y = waves(n_samples)
     classifier = S4Classifier(
-        d_model=16, n_layers=1, d_state=16, readout="trained", dropout=0.0, lr=0.02,
-        max_epochs=max_epochs, patience=40, random_state=0,
-    )  # fmt: skip
+        d_model=16,
+        n_layers=1,
+        d_state=16,
+        readout="trained",
+        dropout=0.0,
+        lr=0.02,
+        max_epochs=max_epochs,
+        patience=40,
+        random_state=0,
+    )
     classifier.fit(X, y, X_val=X_val, y_val=y_val)
     plot.history(classifier, ax=ax)
     ax.set_title(f"{n_samples} sequences")

@@ -25,9 +25,14 @@ def record(rate):
 
 
 classifier = S4Classifier(
-    d_model=16, n_layers=1, d_state=16, ssm="s4d", readout="trained", max_epochs=30,
+    d_model=16,
+    n_layers=1,
+    d_state=16,
+    ssm="s4d",
+    readout="trained",
+    max_epochs=30,
     random_state=0,
-)  # fmt: skip
+)
 classifier.fit(record(200), y, sampling_rate=200)
 
 # %%

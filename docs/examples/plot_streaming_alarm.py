@@ -33,9 +33,14 @@ X = [
     for label in y
 ]
 classifier = S4Classifier(
-    d_model=16, n_layers=2, d_state=16, pooling="last", standardize="global",
-    max_epochs=15, random_state=0,
-)  # fmt: skip
+    d_model=16,
+    n_layers=2,
+    d_state=16,
+    pooling="last",
+    standardize="global",
+    max_epochs=15,
+    random_state=0,
+)
 classifier.fit(X, y)
 
 # %%
