@@ -1,5 +1,6 @@
 """Configuration of the documentation."""
 
+import doctest
 import sys
 import warnings
 from pathlib import Path
@@ -66,6 +67,14 @@ sphinx_gallery_conf = {
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 copybutton_only_copy_prompt_lines = True
+
+# As for the docstrings in pyproject.toml, with the defaults of Sphinx.
+doctest_default_flags = (
+    doctest.ELLIPSIS
+    | doctest.NORMALIZE_WHITESPACE
+    | doctest.IGNORE_EXCEPTION_DETAIL
+    | doctest.DONT_ACCEPT_TRUE_FOR_1
+)
 
 # Every example starts from the same generator and with these names.
 doctest_global_setup = """
