@@ -48,7 +48,7 @@ _core, _reason = _load(_wanted)
 if _core is None and _wanted != "0" and _wanted != "1":
     raise ImportError(f"The compiled recurrence is required by SKS4_NATIVE, but {_reason}.")
 
-BLOCK: int = 64 if _core is None else _core.BLOCK
+BLOCK: int = 128 if _core is None else _core.BLOCK
 """Samples between the states that the forward pass keeps for the backward pass."""
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sks4.data._inputs import (
     check_numbers,
     object_vector,
     plain_data,
+    refuse_without_order,
 )
 from sks4.data._panel import Panel
 
@@ -56,11 +58,13 @@ def refuse_one_axis(X: Any, given: Any) -> None:
     elif issparse(X) or np.ndim(X) != 1:
         return
     check_numbers(object_vector(X), "X")
-    one = "[X]" if isinstance(given, (list, tuple)) else f"{_as_array(given)}[np.newaxis]"
+    is_list = isinstance(given, (list, tuple))
+    one = "[X]" if is_list else f"{_as_array(given)}[np.newaxis]"
     raise ValueError(
         "Expected 2D array, got 1D array instead: X must have shape (n_samples, n_timepoints) or "
         f"(n_samples, n_channels, n_timepoints), got ({len(X)},). Reshape your data: one sequence "
-        f"of one channel is {one}."
+        f"of one channel is {one}; for a model fitted with an axis of channels, "
+        f"{'[np.asarray(X)]' if is_list else '[X]'}."
     )
 
 
@@ -158,9 +162,10 @@ def check_one_target_each(X: Any, panel: Panel, targets: np.ndarray) -> None:
     X, advice = plain_data(X), ""
     n_rows = len(X) if hasattr(X, "__len__") else 0
     if isinstance(X, (pd.DataFrame, pd.Series)) and X.index.nlevels > 1 and n_rows == n_targets:
+        with_target = FROM_LABELS.replace("values=...", "values=..., target=...")
         advice = (
             " X has row labels (instance, time), so y must have one entry for each instance. With "
-            f"one for each row, pass it to from_long as a column and target: {FROM_LABELS}."
+            f"one for each row, pass it to from_long as a column and target: {with_target}."
         )
     elif n_targets == 1 and panel.form == "2d":
         one = "[X]" if isinstance(X, pd.DataFrame) else f"{_as_array(X)}[np.newaxis]"
@@ -172,13 +177,20 @@ def check_one_target_each(X: Any, panel: Panel, targets: np.ndarray) -> None:
 
 
 def check_requested_rows(X: Any) -> None:
-    """Raise TypeError if X is a number of rows, or nothing, instead of rows to forecast."""
+    """Raise TypeError if X is a single value, or has no order, instead of rows to forecast."""
     if is_number(X):
-        n_rows = "" if X is None else X
+        is_whole = isinstance(X, Real) and float(X).is_integer()
+        n_rows = "" if X is None else int(X) if is_whole else "n"
         raise TypeError(
             f"X must have one row for each forecast, got {X!r}. For the rows that follow those "
             f"seen, call forecast({n_rows})."
         )
+    if isinstance(X, SCALARS):
+        raise TypeError(
+            f"X must have one row for each forecast, got {X!r}. For a single date, pass a list: "
+            "[X]. For the rows that follow those seen, call forecast(n)."
+        )
+    refuse_without_order(X, "X")
 
 
 def check_same_names(name: str, fitted: np.ndarray | None, given: np.ndarray | None) -> None:

@@ -7,8 +7,9 @@ and Series of numpy and pandas, and lists of these, and nothing else.
 """
 
 import numbers
+import sys
 from array import array as buffer_array
-from collections.abc import Iterator, Mapping, MappingView, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, MappingView, Sequence, Set
 from datetime import date, time, timedelta
 from typing import Any
 
@@ -512,11 +513,15 @@ def as_sample(sample: Any) -> Any:
     Raises
     ------
     TypeError
-        If it is a mapping, a set, an iterator, a text or None.
+        If it is a mapping, a set, an iterator, a text, sparse, or None.
     """
-    _refuse_without_order(sample, "A sample")
+    refuse_without_order(sample, "A sample")
     if sample is None or isinstance(sample, _TEXT):
         raise TypeError(f"A sample must be an array, a list or a Series, got {sample!r}.")
+    if issparse(sample):
+        raise TypeError(
+            f"A sample must be dense, got a {type(sample).__name__}. Pass sample.toarray()."
+        )
     sample = plain_data(sample)
     has_labels = isinstance(sample, pd.DataFrame) and sample.index.nlevels > 1
     return _split_instances(sample) if has_labels else sample
@@ -569,7 +574,7 @@ def as_targets(y: Any, name: str = "y") -> Any:
     >>> as_targets([torch.tensor(1), torch.tensor(0)])
     array([1, 0])
     """
-    _refuse_without_order(y, name)
+    refuse_without_order(y, name)
     y = unmasked(plain_data(y))
     if issparse(y) or isinstance(y, _TEXT) or y is None:
         return y
@@ -594,7 +599,7 @@ def as_weights(sample_weight: Any) -> Any:
     return check_numbers(as_targets(sample_weight, "sample_weight"), "sample_weight")
 
 
-def _refuse_without_order(data: Any, name: str) -> None:
+def refuse_without_order(data: Any, name: str) -> None:
     """Raise TypeError if entries of a container have no position."""
     if isinstance(data, (Mapping, MappingView, Set, Iterator)):
         raise TypeError(
@@ -659,14 +664,14 @@ def check_numbers(array: Any, name: str) -> Any:
         If there is a date or a duration, which numpy would turn into numbers, or another
         object that is no number.
     ValueError
-        If there is text.
+        If there is text, or an integer beyond the range of float64.
     """
     kind = getattr(getattr(array, "dtype", None), "kind", "")
-    text = None
+    values = array.ravel().tolist() if kind == "O" else []
+    refuse_large_integers(values, name)
+    text = next((v for v in values if isinstance(v, _TEXT)), None)
     if kind in ("U", "S") and array.size:
         text = array.flat[0].item()
-    elif kind == "O":
-        text = next((v for v in array.ravel().tolist() if isinstance(v, _TEXT)), None)
     if text is not None:
         raise ValueError(
             f"{name} must hold numbers: could not convert string to float: {text!r}. Use "
@@ -676,7 +681,7 @@ def check_numbers(array: Any, name: str) -> Any:
     if kind in "mMUSV" and kind:
         got = f"dtype {array.dtype}"
     elif kind == "O":
-        wrong = next((v for v in array.ravel().tolist() if not _is_number_or_missing(v)), None)
+        wrong = next((v for v in values if not _is_number_or_missing(v)), None)
         got = None if wrong is None else f"{wrong!r} of type {type(wrong).__name__}"
     if got is not None:
         raise TypeError(
@@ -684,6 +689,12 @@ def check_numbers(array: Any, name: str) -> Any:
             "choice, for example (dates - start) / pd.Timedelta('1D'), and text with pd.to_numeric."
         )
     return array
+
+
+def refuse_large_integers(values: Iterable[Any], name: str) -> None:
+    """Raise ValueError if an integer of Python has no float64."""
+    if any(isinstance(value, int) and abs(value) > sys.float_info.max for value in values):
+        raise ValueError(f"{name} must be within the range of float64, got a larger integer.")
 
 
 def _is_number_or_missing(value: Any) -> bool:

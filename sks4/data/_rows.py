@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.utils.validation import check_array
 
 from sks4._validation import unmasked
-from sks4.data._inputs import plain_data, plain_rows
+from sks4.data._inputs import plain_data, plain_rows, refuse_large_integers
 from sks4.data._labels import index_from_state, index_state
 from sks4.data._timeline import Timeline
 
@@ -334,6 +334,7 @@ def _check_numbers(label: str, column: Any) -> None:
         got = column.dtype
     elif column.dtype.kind == "O":
         values = np.asarray(column, dtype=object).ravel()
+        refuse_large_integers(values, label)
         wrong = next((value for value in values if isinstance(value, _NO_NUMBERS)), None)
         got = None if wrong is None else f"{wrong!r} of type {type(wrong).__name__}"
     if got is not None:

@@ -1,5 +1,6 @@
 """Targets of sequences as the loss takes them: indices of classes, or standardized values."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
@@ -235,7 +236,7 @@ def check_class_weight(class_weight: Any) -> None:
                 f"class_weight must hold numbers, got {weight!r} for class {label!r}. Pass "
                 "{label: weight}, 'balanced' or None."
             )
-        if not (np.isfinite(weight) and weight >= 0):
+        if not 0 <= weight <= sys.float_info.max:  # also for large integers, and NaN
             raise ValueError(
                 f"class_weight must hold finite weights of at least 0, got {weight} for class "
                 f"{label!r}."
@@ -279,10 +280,7 @@ def as_float64(y: Any, name: str) -> np.ndarray:
         If one is missing, infinite, or beyond the range of float64.
     """
     values = check_numbers(as_targets(y, name), name)
-    try:
-        return check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
-    except OverflowError as error:
-        raise ValueError(f"{name} must be within the range of float64: {error}.") from error
+    return check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
 
 
 def r_squared(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> float:

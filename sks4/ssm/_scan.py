@@ -47,6 +47,7 @@ def scan(
         return Scan.apply(u, x, operator.matrix, None)[0], None
     if lengths is None:
         lengths = torch.full((batch,), length, device=u.device)
+    lengths = lengths.long()  # small integers are no indices, and bytes are masks
     y, entering = Scan.apply(u, x, operator.matrix, lengths // b)
     return y, _finish(u, entering, operator, lengths).transpose(0, 1)
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 
 from containers import (
     COLUMNS,
@@ -330,6 +331,7 @@ def test_piece_for_several_streams_is_that_of_the_array(streaming, container):
         (None, TypeError, "got None"),
         ("ab", TypeError, "got 'ab'"),
         (1.0, ValueError, r"must have shape \(2,\)"),
+        (sparse.csr_array(np.ones((2, 1))), TypeError, r"must be dense, got .*sample.toarray\(\)"),
         ([np.zeros(2), np.zeros(3)], ValueError, "rows of different lengths"),
     ],
     ids=str,
@@ -403,11 +405,28 @@ def test_lazy_rows_are_told_to_be_collected():
             call()
 
 
-@pytest.mark.parametrize("n_rows", [3, np.int64(3), None])
+@pytest.mark.parametrize("n_rows", [3, np.int64(3), None, 3.0])
 def test_number_of_rows_is_told_forecast(n_rows):
     forecaster = S4Forecaster(**SERIES).fit(ROWS)
     with pytest.raises(TypeError, match=r"call forecast\(3?\)"):
         forecaster.predict(n_rows)
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        *("3", "2024-02-10", b"ab", pd.Timestamp("2024-02-10"), dt.date(2024, 2, 10), pd.NaT),
+        *(pd.Period("2024-02-10", "D"), 2.5, np.nan, np.inf, 1j, {1: 2}, {1}, iter([1])),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("method", ["predict", "predict_interval", "predict_quantiles"])
+def test_single_value_is_no_row_to_forecast(X, method):
+    index = pd.date_range("2024-01-01", periods=40)
+    forecaster = S4Forecaster(**SERIES).fit(pd.DataFrame(ROWS, index, columns=NAMES))
+    with pytest.raises(TypeError, match=r"call forecast\(n\)|in which entries have no position"):
+        getattr(forecaster, method)(X)
+    assert len(forecaster.predict(["2024-02-10"])) == 1  # as the error advises
 
 
 def test_labels_of_an_arrow_type_are_dates():
@@ -448,6 +467,16 @@ def test_single_frame_is_told_the_list(kind, frame):
         outputs(estimator, frame)
 
 
+@pytest.mark.parametrize("convert", [np.asarray, list, pd.Series, tensor])
+def test_single_vector_can_be_passed_as_the_error_says(convert):
+    X = convert(CUBE[0, 0])
+    estimator = MAKE["regressor"]().fit(CUBE[:, :1], Y)
+    with pytest.raises(ValueError, match=r"fitted with an axis of channels, \[.*X.*\]"):
+        estimator.predict(X)
+    as_said = [np.asarray(X)] if convert is list else [X]
+    assert_allclose(estimator.predict(as_said), estimator.predict(CUBE[:1, :1]), rtol=1e-5)
+
+
 @pytest.mark.parametrize("convert", [np.asarray, pd.DataFrame, tensor])
 @pytest.mark.parametrize("kind", MAKE)
 def test_longer_rows_are_told_how_to_fit_for_any_length(kind, convert):
@@ -463,7 +492,7 @@ def test_longer_rows_are_told_how_to_fit_for_any_length(kind, convert):
     [
         (frames(CUBE)[0], [1], r"one sequence, pass \[X\]"),
         (CUBE[0], [1], r"one sequence, pass X\[np.newaxis\]"),
-        (labeled_rows(CUBE), np.arange(42) % 2, r"from_long\(X.reset_index\(\), id="),
+        (labeled_rows(CUBE), np.arange(42) % 2, r"from_long\(X.reset_index\(\), id=.*target=.*\)"),
         (CUBE, [1, 0], r"inconsistent numbers of samples: \[6, 2\]"),
     ],
 )
@@ -530,9 +559,9 @@ def test_what_is_no_table_of_numbers_is_refused(X, error, message):
 @pytest.mark.parametrize("fill", [0.0, np.nan])
 def test_sparse_frames_are_dense_ones(fill):
     frame = pd.DataFrame(TABLE)
-    sparse = frame.astype(pd.SparseDtype(float, fill))
-    assert_array_equal(np.concatenate(list(as_panel(sparse))), TABLE)
-    assert_array_equal(as_panel([sparse])[0], TABLE.T)
+    columns = frame.astype(pd.SparseDtype(float, fill))
+    assert_array_equal(np.concatenate(list(as_panel(columns))), TABLE)
+    assert_array_equal(as_panel([columns])[0], TABLE.T)
 
 
 @pytest.mark.parametrize(
@@ -577,6 +606,15 @@ def test_targets_and_weights_that_are_no_numbers_are_named(y):
         MAKE["regressor"]().fit(CUBE, Y, sample_weight=y)
 
 
-def test_targets_beyond_float64_are_refused():
-    with pytest.raises(ValueError, match="y must be within the range of float64"):
-        MAKE["regressor"]().fit(CUBE, [10**400] * 6)
+def test_integers_beyond_float64_are_refused(streaming):
+    large, message = [10**400] * 6, "must be within the range of float64"
+    with pytest.raises(ValueError, match=f"y {message}"):
+        MAKE["regressor"]().fit(CUBE, large)
+    with pytest.raises(ValueError, match=f"sample_weight {message}"):
+        MAKE["regressor"]().fit(CUBE, Y, sample_weight=large)
+    with pytest.raises(ValueError, match=f"A sample {message}"):
+        streaming[0].push(large[:2])
+    with pytest.raises(ValueError, match=f"X {message}"):
+        S4Forecaster(**SERIES).fit(large * 5)
+    with pytest.raises(ValueError, match="class_weight must hold finite weights"):
+        S4Classifier(**TINY, class_weight={0: large[0], 1: 1}).fit(CUBE, Y)

@@ -128,6 +128,7 @@ def test_window_without_an_observed_value_has_a_finite_forecast_and_gradient():
     forecast.sum().backward()
     assert torch.isfinite(forecast).all()
     assert torch.isfinite(u.grad).all()
+    torch.testing.assert_close(forecast[1:], model(u[1:], observed=observed[1:]), **TOLERANCE)
 
 
 def test_covariates_act_on_no_earlier_step():

@@ -238,7 +238,10 @@ def test_parameter_groups_hold_each_parameter_once(kind, norm, prenorm):
 )
 def test_model_output_has_the_shape_of_its_head(head, shape):
     model = make(head=head, patch_size=7)
-    assert model(noise(4, 40, N_INPUTS)).shape == shape
+    u = noise(4, 40, N_INPUTS)
+    assert model(u).shape == shape
+    padded = torch.cat([u, u.new_zeros(4, 2, N_INPUTS)], 1)  # to six whole patches
+    torch.testing.assert_close(model(u), model(padded), rtol=1e-9, atol=1e-9)
 
 
 def test_layer_options_reach_every_layer():

@@ -64,7 +64,7 @@ def masked(y, lengths):
 # that fill a part of a vector, one and several
 CASES = pytest.mark.parametrize(
     ("batch", "length", "H", "N"),
-    [(1, 1, 1, 2), (2, 7, 3, 4), (3, 64, 16, 2), (2, 65, 17, 6), (2, 135, 33, 8), (1, 128, 5, 10)],
+    [(1, 1, 1, 2), (2, 7, 3, 4), (3, 64, 16, 2), (2, 65, 17, 6), (2, 135, 33, 8), (1, 256, 5, 10)],
 )
 
 
@@ -156,6 +156,36 @@ def test_gradient_of_a_sum_has_stride_zero_and_is_read():
     (of_sum,) = torch.autograd.grad(y.sum(), u, retain_graph=True)
     (of_ones,) = torch.autograd.grad(y, u, torch.ones_like(y))
     torch.testing.assert_close(of_sum, of_ones)
+
+
+@ON_BOTH_PATHS
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x.mT.contiguous().mT,
+        lambda x: torch.cat([x, x], 2)[..., : x.shape[2]],
+        lambda x: x[:, :1].expand_as(x),
+    ],
+)
+def test_states_and_their_gradients_may_have_any_strides(view):
+    operator, u = make_operator(20, 4, 1), draw(2, 70, 20)
+    state, gradient = view(draw(2, 20, 4, seed=4)), view(draw(2, 20, 4, seed=5))
+    found = []
+    for x, g in ((state, gradient), (state.contiguous(), gradient.contiguous())):
+        x = x.detach().requires_grad_()
+        y, last = ssm.recurrence(u, operator, x)
+        found.append((y, last, torch.autograd.grad(last, x, g)[0]))
+    torch.testing.assert_close(*found)
+
+
+@ON_BOTH_PATHS
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+def test_lengths_may_be_of_any_integer_type(dtype):
+    operator, u, lengths = make_operator(3, 4, 1), draw(4, 70, 3), torch.tensor([70, 1, 64, 7])
+    expected = ssm.recurrence(u, operator, lengths=lengths)
+    torch.testing.assert_close(
+        ssm.recurrence(u, operator, lengths=lengths.to(dtype)), expected, rtol=0, atol=0
+    )
 
 
 @ON_BOTH_PATHS

@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-enum { BLOCK = 64 }; /* samples between the states that are kept for the backward pass */
+enum { BLOCK = 128 }; /* samples between the states that are kept for the backward pass */
 enum { MAX_RANK = 2 };
 
 /* The parameters, or their gradients; all contiguous. */
