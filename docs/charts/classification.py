@@ -19,4 +19,4 @@ for method, (label, color, marker) in methods.items():
 ax.invert_yaxis()
 ax.grid(axis="y", color="0.9")
 ax.set(xlabel="accuracy on the test set", xlim=(0, 1))
-ax.legend(loc="lower left", fontsize="small")
+figure.legend(loc="outside lower center", ncols=2, fontsize="small")
