@@ -1,6 +1,7 @@
 """scikit-learn compatible estimators around the S4 structured state space model."""
 
 from sks4 import nn, ssm
+from sks4._version import __version__
 from sks4.data import from_long, to_long
 from sks4.estimators import S4Classifier, S4Forecaster, S4Generator, S4Regressor
 
@@ -9,10 +10,9 @@ __all__ = [
     "S4Forecaster",
     "S4Generator",
     "S4Regressor",
+    "__version__",
     "from_long",
     "nn",
     "ssm",
     "to_long",
 ]
-
-__version__ = "0.1.0"

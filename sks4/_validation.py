@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_array
 
 
 def check_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
@@ -39,6 +40,44 @@ def check_positive(name: str, value: Any) -> float:
     if not (math.isfinite(number) and number > 0):
         raise ValueError(f"{name} must be finite and above zero, got {value}.")
     return number
+
+
+def check_weights(sample_weight: Any, n_samples: int, name: str = "sample_weight") -> np.ndarray:
+    """Return weights with a mean of 1, so that their unit has no effect.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,) or None
+        Nonnegative weights in any unit; None: all equal.
+    n_samples : int
+        Number of samples.
+    name : str, default="sample_weight"
+        Name of the parameter, for the errors.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), float64
+        The weights, divided by their mean.
+
+    Raises
+    ------
+    ValueError
+        If there are not `n_samples` weights, one is negative, NaN or infinite, or all are zero.
+    """
+    if sample_weight is None:
+        return np.ones(n_samples)
+    weights = check_array(
+        unmasked(sample_weight), ensure_2d=False, dtype=np.float64, input_name=name
+    )
+    if weights.shape != (n_samples,):
+        raise ValueError(f"{name} must have shape ({n_samples},), got {weights.shape}.")
+    if weights.min() < 0 or weights.max() == 0:
+        raise ValueError(
+            f"{name} must hold no negative weight and have a sum above zero, got the minimum "
+            f"{weights.min()} and the sum {weights.sum()}."
+        )
+    weights = weights / weights.max()  # the sum of large weights would overflow
+    return weights / weights.mean()
 
 
 def unmasked(array: Any) -> Any:

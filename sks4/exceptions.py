@@ -13,6 +13,10 @@ class TrainingDivergedError(S4Error, ArithmeticError):
     """The training loss became NaN or infinite."""
 
 
+class SavedModelError(S4Error, ValueError):
+    """A saved estimator cannot be read, for example because another version has written it."""
+
+
 class S4Warning(UserWarning):
     """Base class of the warnings that sks4 gives."""
 
@@ -27,3 +31,7 @@ class MemoryLengthWarning(S4Warning):
 
 class ValidationSplitWarning(S4Warning):
     """No validation data could be set aside, so training neither validates nor stops early."""
+
+
+class SavedModelWarning(S4Warning):
+    """A saved estimator was written by another version of sks4."""

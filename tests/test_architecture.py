@@ -19,11 +19,13 @@ import sks4
 ROOT = Path(sks4.__file__).parent
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 
-HELPERS = {"exceptions", "_validation"}
+HELPERS = {"exceptions", "_validation", "_version", "_compat"}
 INNER = {"ssm", "nn", "data", "training", "estimators"} | HELPERS
 MAY_IMPORT = {
     "exceptions": set(),
     "_validation": {"exceptions"},
+    "_version": set(),
+    "_compat": set(),
     "ssm": HELPERS,
     "nn": {"ssm"} | HELPERS,
     "data": HELPERS,

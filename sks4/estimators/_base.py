@@ -1,38 +1,32 @@
-"""What all estimators share: parameters, their "auto" values, model, net and training."""
+"""What all estimators share: parameters, building and resuming a net, adopting a result."""
 
+import copy
 import sys
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from types import TracebackType
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import (
+
+from sks4._compat import (
     Interval,
     Options,
     StrOptions,
     validate_parameter_constraints,
 )
+from sks4._version import __version__
+from sks4.estimators._auto import resolve_device
+from sks4.exceptions import SavedModelError, SavedModelWarning
+from sks4.training import EarlyStopping, LearningRateSchedule, S4Net, display_callbacks
 
-from sks4.estimators._auto import (
-    resolve_batch_size,
-    resolve_device,
-    resolve_dt_range,
-    resolve_max_epochs,
-)
-from sks4.exceptions import TrainingDivergedError
-from sks4.training import (
-    EarlyStopping,
-    LearningRateSchedule,
-    RandomStream,
-    S4Net,
-    display_callbacks,
-)
+# Layout of the fitted attributes. A pickle of another layout cannot be read.
+_LAYOUT = 2
 
 _POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
 _POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -40,12 +34,119 @@ _NONNEGATIVE = Interval(Real, 0, None, closed="left")
 _AUTO = StrOptions({"auto"})
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
-class S4Estimator(BaseEstimator, ABC):
-    """Base of the estimators: from parameters to a trained net.
+@dataclass(frozen=True)
+class Seeds:
+    """Seeds of the initial weights, of dropout, and of splits and batches."""
 
-    The parameters are fields of a dataclass, whose ``__init__`` does nothing but assign them, as
-    scikit-learn asks. The classes that users see document them.
+    model: int
+    net: int
+    data: int
+
+
+def draw_seeds(random_state: int | np.random.RandomState | None) -> Seeds:
+    """Return seeds drawn from `random_state`; None draws from the operating system."""
+    if random_state is None:  # the global generator of numpy is left untouched
+        random_state = int(np.random.SeedSequence().generate_state(1)[0])
+    seeds = check_random_state(random_state).randint(np.iinfo(np.int32).max, size=3)
+    return Seeds(*seeds.tolist())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a run of training needs beside the model and the data.
+
+    Attributes
+    ----------
+    criterion : nn.Module
+        The loss.
+    max_epochs : int
+        Number of epochs.
+    early_stopping : bool
+        Whether to stop early, and to keep the best weights.
+    callbacks : sequence of (str, Callback)
+        Called after the user's callbacks and before early stopping.
+    options : mapping
+        Other options of the net.
+    """
+
+    criterion: torch.nn.Module
+    max_epochs: int = 1
+    early_stopping: bool = False
+    callbacks: Sequence[tuple[str, Any]] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a run of training leaves behind, enough to resume it.
+
+    Attributes
+    ----------
+    net : S4Net
+        Model, optimizer, history and random numbers.
+    rng : numpy.random.Generator
+        Draws the order of the batches.
+    fixed : dict
+        Parameters that must not change before training is resumed.
+    """
+
+    net: S4Net
+    rng: np.random.Generator
+    fixed: dict[str, Any]
+
+
+class Interruption:
+    """Hold back a KeyboardInterrupt of the user until the result has been adopted.
+
+    An interrupt before the run has finished an epoch passes through, since there is no result.
+
+    Parameters
+    ----------
+    net : S4Net
+        The net to be trained inside the context.
+
+    Examples
+    --------
+    ::
+
+        with Interruption(net) as interruption:
+            net.fit(batches)
+        ...  # a second interrupt passes through
+        self._adopt(trained, attributes)
+        interruption.raise_again()
+    """
+
+    def __init__(self, net: S4Net) -> None:
+        self._net = net
+        self._n_epochs_before = len(net.history)
+        self._interrupt: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, KeyboardInterrupt) and len(self._net.history) > self._n_epochs_before:
+            self._interrupt = error
+        return self._interrupt is not None
+
+    def raise_again(self) -> None:
+        """Raise the interrupt, if there was one."""
+        if self._interrupt is not None:
+            raise self._interrupt
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class S4Estimator(BaseEstimator):
+    """Base of the estimators.
+
+    The parameters are fields of a dataclass, whose ``__init__`` only assigns them, as scikit-learn
+    requires. The public classes document them. Methods that fit compute local variables only, and
+    end with :meth:`_adopt`.
     """
 
     d_model: int = 64
@@ -55,9 +156,6 @@ class S4Estimator(BaseEstimator, ABC):
     init: str = "legs"
     dt_min: float | str = "auto"
     dt_max: float | str = "auto"
-    bidirectional: bool = False
-    patch_size: int = 1
-    pooling: str = "mean"
     dropout: float = 0.1
     norm: str | None = "layer"
     prenorm: bool = True
@@ -91,9 +189,6 @@ class S4Estimator(BaseEstimator, ABC):
         "init": [StrOptions({"legs", "legt", "fout", "lin", "inv"})],
         "dt_min": [_POSITIVE, _AUTO],
         "dt_max": [_POSITIVE, _AUTO],
-        "bidirectional": ["boolean"],
-        "patch_size": [_POSITIVE_INTEGER],
-        "pooling": [StrOptions({"mean", "last", "max"})],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "norm": [StrOptions({"layer", "batch"}), None],
         "prenorm": ["boolean"],
@@ -120,182 +215,205 @@ class S4Estimator(BaseEstimator, ABC):
         "warm_start": ["boolean"],
     }
 
-    # Parameters that the model takes, and others that shape its input or output: fixed once there
-    # are weights.
+    # Parameters that the model takes, and others that shape its input or output. Both are fixed
+    # once there are weights.
     _model_parameters: ClassVar[tuple[str, ...]] = (
         *("d_model", "n_layers", "d_state", "ssm", "init", "dt_min", "dt_max"),
-        *("bidirectional", "patch_size", "pooling", "dropout", "norm", "prenorm"),
+        *("dropout", "norm", "prenorm"),
     )
-    _data_parameters: ClassVar[tuple[str, ...]] = ("standardize", "missing", "dtype")
-
-    # What was chosen from the data, to be shown before training.
-    _announced: ClassVar[tuple[str, ...]] = ("batch_size_", "max_epochs_")
-
-    # What an error or a message calls a training sample.
-    _samples: ClassVar[str] = "sequences"
-
-    @abstractmethod
-    def _criterion(self) -> torch.nn.Module:
-        """Return the loss."""
+    _fixed_parameters: ClassVar[tuple[str, ...]] = ("standardize", "missing", "dtype")
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Tell whether there is a net that has been trained for an epoch at least."""
+        """Return whether there is a trained net."""
         return hasattr(self, "net_")
 
-    def _check_parameters(self, *, goes_on: bool) -> None:
-        """Check all parameters, and if training goes on, that they still fit the weights."""
+    def _check_parameters(self) -> None:
+        """Raise if a parameter is not valid."""
         validate_parameter_constraints(
             self._parameter_constraints, self.get_params(deep=False), type(self).__name__
         )
         resolve_device(self.device)
-        if not (goes_on and self.__sklearn_is_fitted__()):
-            return
+        check_net_params(self.net_params)
+
+    # ------------------------------------------------------------------ training
+
+    def _trained_to_resume(self) -> Trained | None:
+        """Return a copy of what the last run has left, None if there was none.
+
+        Raises
+        ------
+        ValueError
+            If a parameter has changed that the weights depend on.
+        """
+        if not self.__sklearn_is_fitted__():
+            return None
+        trained: Trained = self._trained_
         changed = [
             name
-            for name, old in self._built_with_.items()
+            for name, old in trained.fixed.items()
             if not np.array_equal(getattr(self, name), old)  # sequences may be arrays
         ]
         if changed:
             raise ValueError(
-                f"{', '.join(changed)} must stay as in the first fit for training to go on. "
-                "Call fit with warm_start=False to begin anew."
+                f"{', '.join(changed)} must stay as in the first fit to resume training. Call fit "
+                "with warm_start=False to start again."
             )
+        return copy.deepcopy(trained)
 
-    def _forget(self) -> None:
-        """Remove all that earlier fits have learned, so that a failed fit leaves no mixture."""
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)
+    def _new_net(
+        self,
+        run: Run,
+        seeds: Seeds,
+        model_class: Callable[..., torch.nn.Module],
+        *,
+        rng: np.random.Generator,
+        dt_range: tuple[float, float],
+        **options: Any,
+    ) -> Trained:
+        """Return a net with initial weights.
 
-    # ------------------------------------------------------------------ setting up
-
-    def _resolve_auto(self, lengths: np.ndarray) -> None:
-        """Choose what depends on the data and is fixed from the first fit on."""
-        self.dt_range_ = resolve_dt_range(lengths, self.dt_min, self.dt_max)
-        self.batch_size_ = (
-            resolve_batch_size(lengths) if self.batch_size == "auto" else int(self.batch_size)
-        )
-
-    def _resolve_max_epochs(self, lengths: np.ndarray, n_batches: int) -> None:
-        """Choose the number of epochs of a run."""
-        self.max_epochs_ = (
-            resolve_max_epochs(lengths, n_batches)
-            if self.max_epochs == "auto"
-            else int(self.max_epochs)
-        )
-
-    def _seed(self) -> None:
-        """Draw the seeds of the model, of dropout and of the batches, and leave numpy's alone."""
-        random_state = self.random_state
-        if random_state is None:
-            random_state = int(np.random.SeedSequence().generate_state(1)[0])
-        seeds = check_random_state(random_state).randint(np.iinfo(np.int32).max, size=3)
-        self._model_seed_, self._net_seed_, data_seed = seeds.tolist()
-        self._rng_ = np.random.default_rng(data_seed)
-
-    def _build_model(
-        self, model_class: Callable[..., torch.nn.Module], **options: Any
-    ) -> torch.nn.Module:
-        """Return a model with initial weights, of the estimator's parameters and the options."""
+        Parameters
+        ----------
+        run : Run
+            The run of training.
+        seeds : Seeds
+            Of weights and dropout.
+        model_class : callable
+            Takes the parameters of the model, `options` and a generator of random numbers.
+        rng : numpy.random.Generator
+            Draws the order of the batches; kept to resume training.
+        dt_range : tuple of float
+            Range of the initial steps.
+        **options
+            Other arguments of `model_class`.
+        """
         parameters = {name: getattr(self, name) for name in self._model_parameters}
-        parameters["dt_min"], parameters["dt_max"] = self.dt_range_
-        with RandomStream(self._model_seed_).installed():
-            model = model_class(**(parameters | options))
-        self._built_with_ = {
-            name: getattr(self, name) for name in self._model_parameters + self._data_parameters
-        }
-        self.n_parameters_ = _n_parameters(model)
-        return model.to(getattr(torch, self.dtype))
+        parameters["dt_min"], parameters["dt_max"] = dt_range
+        generator = torch.Generator().manual_seed(seeds.model)
+        model = model_class(**(parameters | options), generator=generator)
+        model = model.to(getattr(torch, self.dtype))
+        names = self._model_parameters + self._fixed_parameters
+        fixed = {name: copy.deepcopy(getattr(self, name)) for name in names}
+        return Trained(self._net(model, run, seeds.net), rng, fixed)
 
-    def _build_net(self, model: torch.nn.Module, *, early_stopping: bool = False) -> S4Net:
-        """Return an initialized net with the parameters as they are now."""
-        options = {
-            "max_epochs": getattr(self, "max_epochs_", 1),
-            "lr": self.lr,
-            "ssm_lr": self.ssm_lr,
-            "weight_decay": self.weight_decay,
-            "gradient_clip": self.gradient_clip,
-            "max_time": self.max_time,
-            "seed": self._net_seed_,
-            "device": resolve_device(self.device),
-            "compile": self.compile,
-            "callbacks": self._callbacks(early_stopping=early_stopping),
-            "warm_start": True,  # initialized here and not by the net's fit
-        }
-        options |= self._net_options()
-        extra = self.net_params or {}
-        taken = sorted({*options, "module", "criterion", "train_split"} & set(extra))
-        if taken:
-            raise ValueError(
-                f"net_params must not hold {taken}: the estimator sets them, from parameters of "
-                "its own ('net_callbacks' for callbacks)."
-            )
-        return S4Net(model, self._criterion(), **options, **extra).initialize()
+    def _resumed_net(self, run: Run, trained: Trained) -> Trained:
+        """Return a net with the parameters as they are now that resumes where another stopped."""
+        old = trained.net
+        net = self._net(old.module_, run, old.seed)
+        net.optimizer_.load_state_dict(old.optimizer_.state_dict())
+        net.history, net.random_stream_ = old.history, old.random_stream_
+        return Trained(net, trained.rng, trained.fixed)
 
-    def _announce(self, n_samples: int) -> None:
-        """Say what training starts with: verbose=1 only to a terminal, verbose=2 always."""
-        stream = {1: sys.stderr, 2: sys.stdout}.get(self.verbose)
-        if stream is None or (self.verbose == 1 and not stream.isatty()):
-            return
-        dt_min, dt_max = self.dt_range_
-        chosen = "".join(f"{name}={getattr(self, name)!r}, " for name in self._announced)
-        print(
-            f"{type(self).__name__}: {n_samples} {self._samples}, {self.n_parameters_} parameters, "
-            f"dt_range_=({dt_min:.3g}, {dt_max:.3g}), {chosen}device={resolve_device(self.device)}",
-            file=stream,
-        )
+    def _net(self, model: torch.nn.Module, run: Run, seed: int) -> S4Net:
+        """Return an initialized net."""
+        return S4Net(
+            model,
+            run.criterion,
+            max_epochs=run.max_epochs,
+            lr=self.lr,
+            ssm_lr=self.ssm_lr,
+            weight_decay=self.weight_decay,
+            gradient_clip=self.gradient_clip,
+            max_time=self.max_time,
+            seed=seed,
+            device=resolve_device(self.device),
+            compile=self.compile,
+            callbacks=self._callbacks(run),
+            warm_start=True,  # initialized here and not by the net's fit
+            **run.options,
+            **(self.net_params or {}),
+        ).initialize()
 
-    def _callbacks(self, *, early_stopping: bool) -> list:
-        """Return the callbacks; what the user's write can be seen by those that follow."""
+    def _callbacks(self, run: Run) -> list:
+        """Return the callbacks; later ones see what the user's callbacks write."""
         callbacks: list = []
         if self.lr_schedule is not None:
             callbacks.append(("lr_schedule", LearningRateSchedule()))
         callbacks += clone(self.net_callbacks or [], safe=False)
-        callbacks += self._averaging_callbacks()
-        if early_stopping:
+        callbacks += run.callbacks
+        if run.early_stopping:
             callbacks.append(("early_stopping", EarlyStopping(self.patience)))
         return callbacks + display_callbacks(self.verbose)
 
-    def _averaging_callbacks(self) -> list:
-        """Return what averages the weights, before early stopping keeps the best."""
-        return []
+    def _announce(self, samples: str, net: S4Net, chosen: Mapping[str, Any]) -> None:
+        """Print what training starts with: verbose=1 only to a terminal, verbose=2 always."""
+        stream = {1: sys.stderr, 2: sys.stdout}.get(self.verbose)
+        if stream is None or (self.verbose == 1 and not stream.isatty()):
+            return
+        listed = "".join(f"{name}={_short(value)}, " for name, value in chosen.items())
+        print(
+            f"{type(self).__name__}: {samples}, {count_parameters(net.module_)} parameters, "
+            f"{listed}device={net.device}",
+            file=stream,
+        )
 
-    # ------------------------------------------------------------------ training
-
-    def _net_options(self) -> dict[str, Any]:
-        """Return what else the net takes from the estimator."""
-        return {}
-
-    def _continued_net(self, old: S4Net, *, early_stopping: bool = False) -> S4Net:
-        """Return a net with the parameters as they are now, which goes on where `old` stopped."""
-        net = self._build_net(old.module_, early_stopping=early_stopping)
-        net.optimizer_.load_state_dict(old.optimizer_.state_dict())
-        net.history, net.random_stream_ = old.history, old.random_stream_
-        return net
-
-    @contextmanager
-    def _keeping(self, net: S4Net) -> Iterator[None]:
-        """Keep the net trained inside: after an interrupt if it is of use, after a failure not."""
-        try:
-            yield
-        except KeyboardInterrupt:
-            if net.history:
-                self._keep(net)
-            raise
-        except TrainingDivergedError:
-            self._forget()
-            raise
-        self._keep(net)
-
-    def _keep(self, net: S4Net) -> None:
-        """Make the trained net, and what it says about its training, attributes."""
-        self.net_ = net
-        self.n_parameters_ = _n_parameters(net.module_)
-        self.history_ = net.history
-        self.n_epochs_ = len(net.history)
+    def _adopt(self, trained: Trained, attributes: Mapping[str, Any]) -> Self:
+        """Replace all fitted attributes at once."""
+        net = trained.net
         stopper = dict(net.callbacks_).get("early_stopping")
         best = None if stopper is None else stopper.best_epoch_
-        self.best_epoch_ = self.n_epochs_ if best is None else best
+        fitted = {
+            "_trained_": trained,
+            "net_": net,
+            "n_parameters_": count_parameters(net.module_),
+            "history_": net.history,
+            "n_epochs_": len(net.history),
+            "best_epoch_": len(net.history) if best is None else best,
+        }
+        kept = {name: value for name, value in vars(self).items() if not name.endswith("_")}
+        # one assignment, so that an interrupt comes before or after it
+        self.__dict__ = kept | fitted | dict(attributes)
+        return self
+
+    # ------------------------------------------------------------------ pickles
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state, with the version and the layout that it has."""
+        return super().__getstate__() | {"_sks4_version": __version__, "_sks4_layout": _LAYOUT}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state if its layout is known."""
+        state = dict(state)
+        version, layout = state.pop("_sks4_version", "0.1"), state.pop("_sks4_layout", 1)
+        name = type(self).__name__
+        if layout != _LAYOUT:
+            raise SavedModelError(
+                f"{name} was saved by sks4 {version} in a layout that sks4 {__version__} cannot "
+                f"read (layout {layout}, expected {_LAYOUT}). Load it with sks4 {version}, or fit "
+                "it again."
+            )
+        if version != __version__:
+            warnings.warn(
+                f"{name} was saved by sks4 {version} and is loaded by sks4 {__version__}. Its "
+                "predictions may differ; fit it again if they must not.",
+                SavedModelWarning,
+                stacklevel=2,
+            )
+        super().__setstate__(state)
 
 
-def _n_parameters(model: torch.nn.Module) -> int:
+def check_net_params(net_params: Mapping[str, Any] | None) -> None:
+    """Raise ValueError if `net_params` holds what the estimator sets itself."""
+    own = {
+        *("module", "criterion", "train_split", "max_epochs", "lr", "ssm_lr", "weight_decay"),
+        *("gradient_clip", "max_time", "seed", "device", "compile", "callbacks", "warm_start"),
+        "batch_transform",
+    }
+    taken = sorted(own & set(net_params or {}))
+    if taken:
+        raise ValueError(
+            f"net_params must not hold {taken}: the estimator sets them, from parameters of "
+            "its own ('net_callbacks' for callbacks)."
+        )
+
+
+def count_parameters(model: torch.nn.Module) -> int:
+    """Return the number of parameters of a model."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _short(value: Any) -> str:
+    """Return a value as it is printed, numbers to three digits."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_short, value))})"
+    return f"{value:.3g}" if isinstance(value, float) else repr(value)

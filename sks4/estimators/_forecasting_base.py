@@ -14,10 +14,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from sks4.data import BucketBatchSampler, EncodedSeries, SeriesEncoder, WindowDataset
 from sks4.estimators._auto import MAX_TOKENS
-from sks4.estimators._base import S4Estimator
 from sks4.estimators._conformal import AdaptiveLevels, ErrorDistribution
 from sks4.estimators._forecasting_input import TimeRowsS4
 from sks4.estimators._observations import Observations, check_each_observed
+from sks4.estimators._old_base import S4Estimator
 from sks4.exceptions import ValidationSplitWarning
 from sks4.nn import S4ForecastModel
 from sks4.training import (

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import _num_samples, check_consistent_length, validate_data
 
-from sks4.estimators._base import S4Estimator
 from sks4.estimators._calendar import CYCLES, CalendarFeatures
 from sks4.estimators._observations import (
     Observations,
@@ -16,6 +15,7 @@ from sks4.estimators._observations import (
     check_covariates,
     check_series,
 )
+from sks4.estimators._old_base import S4Estimator
 from sks4.estimators._sequences import check_weights
 from sks4.estimators._timeline import Timeline, time_index
 

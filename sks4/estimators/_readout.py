@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from sks4.nn import FilterBank, PooledHead, S4Model, Summary, SummaryHead
-from sks4.training import Batches, RandomStream, S4Net
+from sks4.training import Batches, S4Net
 
 _PENALTIES = np.geomspace(2**-18, 2**-4, 15)
 """Penalties, as shares of the number of summaries. Of a class with one or two members, none or half
@@ -81,8 +81,11 @@ def install_readout(
     trained = cast(PooledHead, model.head)
     like = trained.linear.weight.detach()
     backbone = model.backbone
-    with RandomStream(net.seed).installed():
-        bank = FilterBank(backbone.n_inputs * backbone.patch_size).to(like)
+    bank = FilterBank(
+        backbone.n_inputs * backbone.patch_size,
+        generator=torch.Generator().manual_seed(net.seed),
+        dtype=like.dtype,
+    ).to(like.device)
     try:
         n_steps = min(_STEPS, max(1, _ALL_STEPS // len(targets)))
         steps = _read(net, bank, partial(_some_steps, n_steps=n_steps), batches)

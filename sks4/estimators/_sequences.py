@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_array, validate_data
 
 from sks4.data import BucketBatchSampler, Panel, SequenceEncoder, as_panel
 from sks4.estimators._auto import EVALUATION_TOKENS, MAX_TOKENS, resolve_device
-from sks4.estimators._base import S4Estimator
+from sks4.estimators._old_base import S4Estimator
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

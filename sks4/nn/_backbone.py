@@ -10,6 +10,7 @@ from sks4._validation import check_choice, check_integer
 
 from ._bank import FilterBank
 from ._block import NoNorm, S4Block, make_norm
+from ._initial import embedding, linear
 from ._lengths import check_lengths, real_steps
 
 INPUTS = ("values", "symbols")
@@ -49,6 +50,10 @@ class S4Backbone(nn.Module):
     inputs : {"values", "symbols"}, default="values"
         Real values ``(batch, length, n_inputs)``, or numbers below `n_inputs` of symbols,
         ``(batch, length)``, each with features of its own.
+    generator : torch.Generator or None, default=None
+        Source of the initial weights; None for torch's global one.
+    dtype : torch.dtype or None, default=None
+        Dtype of the weights; None for the default one.
     **layer : dict
         Parameters of :class:`S4Layer`.
 
@@ -73,6 +78,8 @@ class S4Backbone(nn.Module):
         norm: str | None = "layer",
         prenorm: bool = True,
         inputs: str = "values",
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
         **layer: Any,
     ) -> None:
         super().__init__()
@@ -82,21 +89,23 @@ class S4Backbone(nn.Module):
         d_model = check_integer("d_model", d_model)
         n_layers = check_integer("n_layers", n_layers)
         self.d_model = d_model
+        draw: dict[str, Any] = {"generator": generator, "dtype": dtype}
         self.projection: nn.Linear | nn.Embedding
         if inputs == "symbols":
             if patch_size > 1:
                 raise ValueError(f"patch_size must be 1 for symbols, got {patch_size}.")
-            self.projection = nn.Embedding(n_inputs, d_model)
+            self.projection = embedding(n_inputs, d_model, **draw)
         else:
-            self.projection = nn.Linear(n_inputs * patch_size, d_model)
+            self.projection = linear(n_inputs * patch_size, d_model, **draw)
         # A few channels, projected, span as many directions: normalizing over the features would
         # turn one channel into a saturating function of itself. So the first block, whose input
         # is scaled with the data, takes it as it is.
         norms = [None if prenorm and i == 0 else norm for i in range(n_layers)]
         self.blocks = nn.ModuleList(
-            S4Block(d_model, dropout=dropout, norm=name, prenorm=prenorm, **layer) for name in norms
+            S4Block(d_model, dropout=dropout, norm=name, prenorm=prenorm, **layer, **draw)
+            for name in norms
         )
-        self.norm = make_norm(norm, d_model) if prenorm else NoNorm(d_model)
+        self.norm = make_norm(norm, d_model, dtype) if prenorm else NoNorm()
 
     def forward(
         self,

@@ -1,10 +1,13 @@
 """A bank of filters that are drawn, not trained: more views of the input than training finds."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from sks4._validation import check_integer
 
+from ._initial import normal
 from ._layer import S4Layer
 
 
@@ -28,6 +31,10 @@ class FilterBank(nn.Module):
         Number of real state variables of each filter, even.
     dt_min, dt_max : float, default=1e-2, 1.0
         Range of the steps of the filters, drawn log-uniformly.
+    generator : torch.Generator or None, default=None
+        Source of the filters; None for torch's global one.
+    dtype : torch.dtype or None, default=None
+        Dtype of the filters; None for the default one.
 
     Examples
     --------
@@ -47,13 +54,16 @@ class FilterBank(nn.Module):
         *,
         dt_min: float = 1e-2,
         dt_max: float = 1.0,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.n_filters = check_integer("n_filters", n_filters)
-        mix = torch.randn(check_integer("n_inputs", n_inputs), n_filters)
+        draw: dict[str, Any] = {"generator": generator, "dtype": dtype}
+        mix = normal((check_integer("n_inputs", n_inputs), n_filters), **draw)
         self.mix: Tensor
         self.register_buffer("mix", mix / mix.norm(dim=0))
-        self.layer = S4Layer(n_filters, d_state, ssm="s4d", dt_min=dt_min, dt_max=dt_max)
+        self.layer = S4Layer(n_filters, d_state, ssm="s4d", dt_min=dt_min, dt_max=dt_max, **draw)
         with torch.no_grad():
             self.layer.D.copy_(-_response_to_constant(self.layer))
         self.requires_grad_(False)

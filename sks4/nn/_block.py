@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from sks4._validation import check_choice
 
+from ._initial import linear
 from ._layer import S4Layer
 from ._lengths import real_steps
 
@@ -27,6 +28,10 @@ class S4Block(nn.Module):
         Normalization over the features of a step, or of a feature over the real steps of a batch.
     prenorm : bool, default=True
         Normalize the input of the state space instead of the output of the block.
+    generator : torch.Generator or None, default=None
+        Source of the initial weights; None for torch's global one.
+    dtype : torch.dtype or None, default=None
+        Dtype of the weights; None for the default one.
     **layer : dict
         Parameters of :class:`S4Layer`.
 
@@ -46,14 +51,16 @@ class S4Block(nn.Module):
         dropout: float = 0.0,
         norm: str | None = "layer",
         prenorm: bool = True,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
         **layer: Any,
     ) -> None:
         super().__init__()
-        self.layer = S4Layer(d_model, **layer)
-        self.norm = make_norm(norm, d_model)
+        self.layer = S4Layer(d_model, **layer, generator=generator, dtype=dtype)
+        self.norm = make_norm(norm, d_model, dtype)
         self.prenorm = prenorm
         self.dropout = FeatureDropout(dropout)
-        self.gate = nn.Linear(d_model, 2 * d_model)
+        self.gate = linear(d_model, 2 * d_model, generator=generator, dtype=dtype)
 
     def forward(
         self,
@@ -72,10 +79,12 @@ class S4Block(nn.Module):
         return (y if self.prenorm else self.norm(y, lengths)), state
 
 
-def make_norm(norm: str | None, d_model: int) -> nn.Module:
+def make_norm(norm: str | None, d_model: int, dtype: torch.dtype | None = None) -> nn.Module:
     """Return the normalization of a name; all take ``(x, lengths)``."""
     check_choice("norm", norm, NORMS)
-    return {"layer": StepNorm, "batch": RealStepBatchNorm, None: NoNorm}[norm](d_model)
+    if norm is None:
+        return NoNorm()
+    return {"layer": StepNorm, "batch": RealStepBatchNorm}[norm](d_model, dtype=dtype)
 
 
 class StepNorm(nn.LayerNorm):
@@ -112,9 +121,6 @@ class RealStepBatchNorm(nn.BatchNorm1d):
 
 class NoNorm(nn.Module):
     """The identity, in the form of a normalization."""
-
-    def __init__(self, d_model: int) -> None:
-        super().__init__()
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return `x`."""

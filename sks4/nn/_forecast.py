@@ -10,6 +10,7 @@ from sks4._validation import check_choice, check_integer
 
 from ._backbone import S4Backbone
 from ._heads import Pooling
+from ._initial import linear, zero_linear
 from ._model import ssm_parameter_groups
 
 CHANNELS = ("independent", "mixed")
@@ -52,6 +53,10 @@ class S4ForecastModel(nn.Module):
         What the head reads: the features of all steps, or those of one pooled step.
     d_model, n_layers, patch_size, dropout, norm, prenorm
         See :class:`S4Backbone`. The first patch is filled with zeros, which are the level.
+    generator : torch.Generator or None, default=None
+        Source of the initial weights; None for torch's global one.
+    dtype : torch.dtype or None, default=None
+        Dtype of the weights; None for the default one.
     **layer : dict
         Parameters of :class:`S4Layer`.
 
@@ -87,6 +92,8 @@ class S4ForecastModel(nn.Module):
         dropout: float = 0.3,
         norm: str | None = "layer",
         prenorm: bool = True,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
         **layer: Any,
     ) -> None:
         super().__init__()
@@ -110,14 +117,20 @@ class S4ForecastModel(nn.Module):
             dropout=dropout,
             norm=norm,
             prenorm=prenorm,
+            generator=generator,
+            dtype=dtype,
             **layer,
         )
         n_steps = -(-self.context_length // patch_size)
         self.pool = nn.Flatten() if pooling == "all" else Pooling(pooling)
         n_features = d_model * (n_steps if pooling == "all" else 1)
-        self.head = _zero_linear(n_features, n_series * n_outputs)
-        self.linear = _zero_linear(self.context_length, n_outputs)
-        self.regression = CovariateEffect(n_covariates, self.n_targets) if n_covariates else None
+        self.head = zero_linear(n_features, n_series * n_outputs, dtype=dtype)
+        self.linear = zero_linear(self.context_length, n_outputs, dtype=dtype)
+        self.regression: CovariateEffect | None = None
+        if n_covariates:
+            self.regression = CovariateEffect(
+                n_covariates, self.n_targets, generator=generator, dtype=dtype
+            )
 
     def forward(
         self, context: Tensor, covariates: Tensor | None = None, observed: Tensor | None = None
@@ -253,23 +266,26 @@ class CovariateEffect(nn.Module):
         Number of targets.
     width : int, default=32
         Number of hidden units beside the linear map.
+    generator : torch.Generator or None, default=None
+        Source of the initial weights; None for torch's global one.
+    dtype : torch.dtype or None, default=None
+        Dtype of the weights; None for the default one.
     """
 
-    def __init__(self, n_covariates: int, n_targets: int, width: int = 32) -> None:
+    def __init__(
+        self,
+        n_covariates: int,
+        n_targets: int,
+        width: int = 32,
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
-        self.hidden = nn.Linear(n_covariates, width)
-        self.linear = nn.Linear(n_covariates + width, n_targets, bias=False)
-        nn.init.zeros_(self.linear.weight)
+        self.hidden = linear(n_covariates, width, generator=generator, dtype=dtype)
+        self.linear = zero_linear(n_covariates + width, n_targets, bias=False, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x (batch, length, n_covariates)`` to ``(batch, length, n_targets)``."""
         hidden = functional.gelu(self.hidden(x))
         return self.linear(torch.cat([x, hidden], -1))
-
-
-def _zero_linear(n_inputs: int, n_outputs: int) -> nn.Linear:
-    """Return a linear map that is zero at first."""
-    linear = nn.Linear(n_inputs, n_outputs)
-    nn.init.zeros_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    return linear

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sks4._validation import check_choice, check_integer
 
 from ._bank import FilterBank
+from ._initial import linear
 from ._lengths import real_steps
 
 POOLINGS = ("mean", "last", "max")
@@ -204,13 +205,26 @@ class PooledHead(nn.Module):
         Number of classes or targets.
     pooling : {"mean", "last", "max"}, default="mean"
         How the features are reduced over time.
+    generator : torch.Generator or None, default=None
+        Source of the initial weights; None for torch's global one.
+    dtype : torch.dtype or None, default=None
+        Dtype of the weights; None for the default one.
     """
 
-    def __init__(self, d_model: int, n_outputs: int, pooling: str = "mean") -> None:
+    def __init__(
+        self,
+        d_model: int,
+        n_outputs: int,
+        pooling: str = "mean",
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         self.bank: FilterBank | None = None
         self.pool: Reduction = Pooling(pooling)
-        self.linear = nn.Linear(d_model, check_integer("n_outputs", n_outputs))
+        check_integer("n_outputs", n_outputs)
+        self.linear = linear(d_model, n_outputs, generator=generator, dtype=dtype)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Map ``x (batch, length, d_model)`` to ``(batch, n_outputs)``."""
@@ -234,10 +248,24 @@ class HorizonHead(PooledHead):
         Number of future steps.
     pooling : {"mean", "last", "max"}, default="last"
         How the features are reduced over time.
+    generator : torch.Generator or None, default=None
+        Source of the initial weights; None for torch's global one.
+    dtype : torch.dtype or None, default=None
+        Dtype of the weights; None for the default one.
     """
 
-    def __init__(self, d_model: int, n_outputs: int, horizon: int, pooling: str = "last") -> None:
-        super().__init__(d_model, n_outputs * check_integer("horizon", horizon), pooling)
+    def __init__(
+        self,
+        d_model: int,
+        n_outputs: int,
+        horizon: int,
+        pooling: str = "last",
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        n_values = n_outputs * check_integer("horizon", horizon)
+        super().__init__(d_model, n_values, pooling, generator=generator, dtype=dtype)
         self.horizon = horizon
 
     def read(self, pooled: Tensor) -> Tensor:
@@ -287,12 +315,24 @@ class StepHead(nn.Module):
         Number of features.
     n_outputs : int
         Number of parameters of the next step's distribution.
+    generator : torch.Generator or None, default=None
+        Source of the initial weights; None for torch's global one.
+    dtype : torch.dtype or None, default=None
+        Dtype of the weights; None for the default one.
     """
 
-    def __init__(self, d_model: int, n_outputs: int) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        n_outputs: int,
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         self.bank: FilterBank | None = None
-        self.linear = nn.Linear(d_model, check_integer("n_outputs", n_outputs))
+        check_integer("n_outputs", n_outputs)
+        self.linear = linear(d_model, n_outputs, generator=generator, dtype=dtype)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Map ``x (batch, length, d_model)`` to ``(batch, length, n_outputs)``."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sks4 import ssm as ops
 from sks4._validation import check_choice, check_integer, check_positive
 
+from ._initial import normal, uniform
 from ._lengths import check_lengths, real_steps
 
 ALGORITHMS = ("auto", "scan", "convolution")
@@ -53,6 +54,10 @@ class S4Layer(nn.Module):
         one is passed or wanted, the scan runs. ``"auto"`` is the convolution for sequences of at
         most 128 samples while the operators change from call to call, and the scan for all others,
         which was the faster in ``benchmarks/bench_layer.py``.
+    generator : torch.Generator or None, default=None
+        Source of the initial weights; None for torch's global one.
+    dtype : torch.dtype or None, default=None
+        Dtype of the weights; None for the default one.
 
     Raises
     ------
@@ -87,6 +92,8 @@ class S4Layer(nn.Module):
         discretization: str = "auto",
         bandlimit: float | None = None,
         algorithm: str = "auto",
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.d_model = check_integer("d_model", d_model)
@@ -98,16 +105,17 @@ class S4Layer(nn.Module):
         self.bandlimit = _check_bandlimit(bandlimit, self.discretization)
         self.algorithm = check_choice("algorithm", algorithm, ALGORITHMS)
         dt_range = _check_range(dt_min, dt_max)
-        self.log_dt = nn.Parameter(torch.empty(d_model).uniform_(*map(math.log, dt_range)))
+        draw: dict[str, Any] = {"generator": generator, "dtype": dtype}
+        self.log_dt = nn.Parameter(uniform((d_model,), *map(math.log, dt_range), **draw))
         # The trained real part is -exp(.), so it starts at least a little below zero.
-        self.log_decay = nn.Parameter(_copies((-Lambda.real).clamp(min=1e-4).log(), d_model))
-        self.frequency = nn.Parameter(_copies(Lambda.imag, d_model))
-        self.P = nn.Parameter(_copies(torch.view_as_real(P.resolve_conj()), d_model))
-        self.B = nn.Parameter(_copies(torch.view_as_real(B.resolve_conj()), d_model))
+        self.log_decay = nn.Parameter(_copies((-Lambda.real).clamp(min=1e-4).log(), d_model, dtype))
+        self.frequency = nn.Parameter(_copies(Lambda.imag, d_model, dtype))
+        self.P = nn.Parameter(_copies(torch.view_as_real(P.resolve_conj()), d_model, dtype))
+        self.B = nn.Parameter(_copies(torch.view_as_real(B.resolve_conj()), d_model, dtype))
         # complex standard normal: variance 1/2 in each part
         shape = (2 if bidirectional else 1, d_model, d_state // 2, 2)
-        self.C = nn.Parameter(torch.randn(shape) * math.sqrt(0.5))
-        self.D = nn.Parameter(torch.randn(d_model))
+        self.C = nn.Parameter(normal(shape, std=math.sqrt(0.5), **draw))
+        self.D = nn.Parameter(normal((d_model,), **draw))
         self._kept: dict[Any, Any] = {}
         self._kept_for: tuple[Any, ...] = ()
 
@@ -439,9 +447,11 @@ def _reversed(u: Tensor, lengths: Tensor | None) -> Tensor:
     return u.gather(1, index[..., None].expand_as(u))
 
 
-def _copies(x: Tensor, d_model: int) -> Tensor:
-    """Return one copy of `x` a feature, in the default dtype."""
-    return x.to(torch.get_default_dtype()).repeat(d_model, *[1] * x.dim())
+def _copies(x: Tensor, d_model: int, dtype: torch.dtype | None) -> Tensor:
+    """Return one copy of `x` a feature, in `dtype` or the default one."""
+    return x.to(torch.get_default_dtype() if dtype is None else dtype).repeat(
+        d_model, *[1] * x.dim()
+    )
 
 
 def _real_vector(parts: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from sks4._validation import check_choice
@@ -45,6 +46,10 @@ class S4Model(nn.Module):
         How the pooled and the horizon head reduce time.
     d_model, n_layers, patch_size, dropout, norm, prenorm, inputs
         See :class:`S4Backbone`.
+    generator : torch.Generator or None, default=None
+        Source of the initial weights; None for torch's global one.
+    dtype : torch.dtype or None, default=None
+        Dtype of the weights; None for the default one.
     **layer : dict
         Parameters of :class:`S4Layer`.
 
@@ -72,10 +77,13 @@ class S4Model(nn.Module):
         norm: str | None = "layer",
         prenorm: bool = True,
         inputs: str = "values",
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
         **layer: Any,
     ) -> None:
         super().__init__()
         check_choice("head", head, HEADS)
+        draw: dict[str, Any] = {"generator": generator, "dtype": dtype}
         self.backbone = S4Backbone(
             n_inputs,
             d_model,
@@ -86,14 +94,15 @@ class S4Model(nn.Module):
             prenorm=prenorm,
             inputs=inputs,
             **layer,
+            **draw,
         )
         self.head: PooledHead | StepHead
         if head == "pooled":
-            self.head = PooledHead(d_model, n_outputs, pooling)
+            self.head = PooledHead(d_model, n_outputs, pooling, **draw)
         elif head == "horizon":
-            self.head = HorizonHead(d_model, n_outputs, horizon, pooling)
+            self.head = HorizonHead(d_model, n_outputs, horizon, pooling, **draw)
         else:
-            self.head = StepHead(d_model, n_outputs)
+            self.head = StepHead(d_model, n_outputs, **draw)
 
     def forward(self, u: Tensor, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
         """Map whole sequences to outputs.
