@@ -11,6 +11,7 @@ from sks4.data._next_step import (
 )
 from sks4.data._panel import Panel
 from sks4.data._scaling import SequenceEncoder, Standardizer, fill_forward, level_and_spread
+from sks4.data._smoothing import Smoother, SmoothingState
 from sks4.data._streaming import StreamEncoder
 from sks4.data._symbols import SymbolEncoder
 from sks4.data._windows import EncodedSeries, SeriesEncoder, WindowDataset
@@ -24,6 +25,8 @@ __all__ = [
     "SequenceDataset",
     "SequenceEncoder",
     "SeriesEncoder",
+    "Smoother",
+    "SmoothingState",
     "Standardizer",
     "StreamEncoder",
     "SymbolEncoder",
