@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import Tensor, nn
 
 from sks4.data import BucketBatchSampler, SequenceDataset, SequenceEncoder, as_panel
-from sks4.training import Batches, CrossEntropy, LearningRateSchedule, RandomStream, S4Net
+from sks4.training import Batches, CrossEntropy, LearningRateSchedule, S4Net
 
 MAX_TOKENS = 2**16  # in a batch of prediction
 
@@ -66,10 +66,14 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.encoder_ = SequenceEncoder("series").fit(panel)
         dataset = SequenceDataset(panel, self.encoder_, y=y_indices)
         sampler = BucketBatchSampler(panel.lengths, self.batch_size, seed=self.random_state)
-        with RandomStream(self.random_state).installed():
-            module = _Module(self.network(len(self.classes_)))
-        self.net_ = S4Net(
-            module,
+        with torch.random.fork_rng():  # initial weights and dropout of torch's own modules
+            torch.manual_seed(self.random_state)
+            self.net_ = self._train(Batches(dataset, sampler))
+        return self
+
+    def _train(self, batches: Batches) -> S4Net:
+        return S4Net(
+            _Module(self.network(len(self.classes_))),
             CrossEntropy(),
             optimizer=torch.optim.Adam,
             lr=self.lr,
@@ -78,8 +82,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             max_time=self.max_time,
             seed=self.random_state,
             callbacks=[LearningRateSchedule()],
-        ).fit(Batches(dataset, sampler))
-        return self
+        ).fit(batches)
 
     def predict(self, X: Sequence[np.ndarray]) -> np.ndarray:
         """Return the class of each sequence."""
@@ -98,6 +101,10 @@ class _Module(nn.Module):
 
     def forward(self, u: Tensor, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
         return self.network(u, lengths)
+
+    def check_weights(self) -> None:
+        if not all(parameter.isfinite().all() for parameter in self.parameters()):
+            raise ArithmeticError("All weights must be finite.")
 
     def parameter_groups(
         self, lr: float, ssm_lr: float, weight_decay: float

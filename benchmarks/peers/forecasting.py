@@ -21,7 +21,6 @@ from sks4.training import (
     Batches,
     EarlyStopping,
     LearningRateSchedule,
-    RandomStream,
     S4Net,
     SquaredError,
 )
@@ -267,22 +266,24 @@ class LinearNetwork(Forecaster):
 
     def fit(self, train: np.ndarray, valid: np.ndarray) -> Self:
         """Train on all windows."""
-        with RandomStream(self.random_state).installed():
-            module = _Module(self.network(self.context_length, self.horizon))
-        self.net_ = S4Net(
-            module,
+        later = np.concatenate([train[-self.context_length :], valid])
+        with torch.random.fork_rng():  # initial weights and dropout of torch's own modules
+            torch.manual_seed(self.random_state)
+            self.net_ = self._train(
+                self._batches(train, self.batch_size, shuffle=True), self._batches(later, 512)
+            )
+        return self
+
+    def _train(self, train: Batches, valid: Batches) -> S4Net:
+        return S4Net(
+            _Module(self.network(self.context_length, self.horizon)),
             SquaredError(),
             optimizer=torch.optim.Adam,
             lr=self.lr,
             max_epochs=self.max_epochs,
             seed=self.random_state,
             callbacks=[LearningRateSchedule(), EarlyStopping(self.patience)],
-        )
-        later = np.concatenate([train[-self.context_length :], valid])
-        self.net_.fit(
-            self._batches(train, self.batch_size, shuffle=True), valid=self._batches(later, 512)
-        )
-        return self
+        ).fit(train, valid=valid)
 
     def forecast(self, contexts: np.ndarray) -> np.ndarray:
         """Apply the network."""
@@ -311,6 +312,10 @@ class _Module(nn.Module):
     def forward(self, context: Tensor) -> Tensor:
         """Call the network."""
         return self.network(context)
+
+    def check_weights(self) -> None:
+        if not all(parameter.isfinite().all() for parameter in self.parameters()):
+            raise ArithmeticError("All weights must be finite.")
 
     def parameter_groups(
         self, lr: float, ssm_lr: float, weight_decay: float

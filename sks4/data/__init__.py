@@ -1,6 +1,8 @@
 """Data: arrays and frames in, scaled and padded torch batches out."""
 
 from sks4.data._batching import BucketBatchSampler, SequenceDataset
+from sks4.data._calendar import Calendar, check_calendar
+from sks4.data._codecs import Codec, SymbolCodec, ValueCodec
 from sks4.data._containers import as_panel
 from sks4.data._long import from_long, to_long
 from sks4.data._next_step import (
@@ -10,14 +12,26 @@ from sks4.data._next_step import (
     shift_values,
 )
 from sks4.data._panel import Panel
+from sks4.data._rows import (
+    Columns,
+    TargetForm,
+    TimeRows,
+    check_covariates,
+    check_each_observed,
+    check_series,
+)
 from sks4.data._scaling import SequenceEncoder, Standardizer, fill_forward, level_and_spread
 from sks4.data._smoothing import Smoother, SmoothingState
 from sks4.data._streaming import StreamEncoder
 from sks4.data._symbols import SymbolEncoder
+from sks4.data._timeline import Timeline, time_index
 from sks4.data._windows import EncodedSeries, SeriesEncoder, WindowDataset
 
 __all__ = [
     "BucketBatchSampler",
+    "Calendar",
+    "Codec",
+    "Columns",
     "EncodedSeries",
     "NextSymbolDataset",
     "NextValueDataset",
@@ -29,13 +43,23 @@ __all__ = [
     "SmoothingState",
     "Standardizer",
     "StreamEncoder",
+    "SymbolCodec",
     "SymbolEncoder",
+    "TargetForm",
+    "TimeRows",
+    "Timeline",
+    "ValueCodec",
     "WindowDataset",
     "as_panel",
+    "check_calendar",
+    "check_covariates",
+    "check_each_observed",
+    "check_series",
     "fill_forward",
     "from_long",
     "level_and_spread",
     "shift_symbols",
     "shift_values",
+    "time_index",
     "to_long",
 ]

@@ -105,8 +105,7 @@ class BucketBatchSampler(Sampler[list[int]]):
 
     Every sequence comes once in an epoch. With `shuffle`, sequences are shuffled, sorted by
     approximate length within pools of 50 batches, cut into batches, and the batches shuffled:
-    a new order each epoch, the same for the same seed. Without, the longest come first: use
-    `restore` to bring predictions back into the order of the sequences.
+    a new order each epoch, the same for the same seed. Without, the longest come first.
 
     Parameters
     ----------
@@ -154,12 +153,6 @@ class BucketBatchSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         """Return the number of batches in the next epoch; it varies only with `max_tokens`."""
         return len(self._plan())
-
-    def restore(self, outputs: np.ndarray) -> np.ndarray:
-        """Bring outputs, stacked as the batches came without `shuffle`, into the first order."""
-        restored = np.empty_like(outputs)
-        restored[self._sorted_order()] = outputs
-        return restored
 
     def _plan(self) -> list[np.ndarray]:
         """Return the batches of the next epoch, drawn once and kept until they are used."""

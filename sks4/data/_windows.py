@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
@@ -13,6 +12,13 @@ from torch.utils.data import Dataset
 from sks4._validation import check_choice, check_integer
 from sks4.data._batching import Batch
 from sks4.data._scaling import fill_forward
+
+# Squares of larger values are beyond float64.
+_LARGEST = 1e150
+
+# A standard deviation below this share of the mean is nothing but rounding: a few units in the last
+# place.
+_ROUNDING = 8 * np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +43,12 @@ class EncodedSeries:
         """Return the number of time points at which targets may be known."""
         return len(self.values)
 
+    def is_known_before(self, origins: Tensor) -> Tensor:
+        """Return whether a target had a value before each origin, (n_origins, n_targets)."""
+        seen = self.observed
+        first_seen = torch.where(seen.any(0), seen.int().argmax(0), len(seen))
+        return first_seen < origins[:, None]
+
 
 class SeriesEncoder:
     """Scale the columns of a series and of its covariates, and fill what is missing.
@@ -45,21 +57,29 @@ class SeriesEncoder:
     ----------
     standardize : bool, default=True
         Whether each column is scaled to mean 0 and standard deviation 1 over the training rows.
+        Covariates that do not vary there become zero, since they have no unit to be scaled by.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to missing targets. "ffill": the last observed value stands for them, and the
         first observed one before it. "mask": the same, and if the training rows miss some, the
         network also reads where. "error": refuse them.
+    fix_constants : bool, default=False
+        Whether the forecast of a target that does not vary in the training rows is their value.
 
     Attributes
     ----------
-    target_scaler_, covariate_scaler_ : StandardScaler
+    target_scaler_, covariate_scaler_ : ColumnScaler or None
         The fitted scaling.
     has_mask_ : bool
         Whether the network reads a mask.
+    n_targets_, n_covariates_ : int
+        Numbers of columns.
     """
 
-    def __init__(self, standardize: bool = True, missing: str = "mask") -> None:
+    def __init__(
+        self, standardize: bool = True, missing: str = "mask", *, fix_constants: bool = False
+    ) -> None:
         self.standardize = standardize
+        self.fix_constants = fix_constants
         self.missing = check_choice("missing", missing, ("mask", "ffill", "error"))
 
     def fit(self, values: np.ndarray, covariates: np.ndarray) -> "SeriesEncoder":
@@ -80,12 +100,16 @@ class SeriesEncoder:
         Raises
         ------
         ValueError
-            If missing values are refused, or the values are too large to be scaled.
+            If missing values are refused, or values are too large to be scaled.
         """
         self.check(values)
         self.has_mask_ = self.missing == "mask" and bool(np.isnan(values).any())
-        self.target_scaler_ = self._fit_scaler(values, "The targets")
-        self.covariate_scaler_ = self._fit_scaler(covariates, "The covariates")
+        self.n_targets_, self.n_covariates_ = values.shape[1], covariates.shape[1]
+        self.target_scaler_ = self.covariate_scaler_ = None
+        if self.standardize:
+            unit = 0.0 if self.fix_constants else 1.0
+            self.target_scaler_ = ColumnScaler.fit(values, "The targets", unit)
+            self.covariate_scaler_ = ColumnScaler.fit(covariates, "The covariates", 0.0)
         return self
 
     def check(self, values: np.ndarray) -> None:
@@ -123,10 +147,12 @@ class SeriesEncoder:
         """
         self.check(values)
         absent = np.isnan(values)
-        scaled = self._scale(self.target_scaler_, values)
+        scaled = values if self.target_scaler_ is None else self.target_scaler_.transform(values)
         first = np.take_along_axis(scaled, absent.argmin(axis=0)[np.newaxis], axis=0)[0]
         filled = fill_forward(scaled.T, absent.T, np.nan_to_num(first)).T
-        known = self._scale(self.covariate_scaler_, covariates)
+        known = covariates
+        if self.covariate_scaler_ is not None:
+            known = self.covariate_scaler_.transform(covariates)
         known = fill_forward(known.T, np.isnan(known.T), np.zeros(known.shape[1])).T
         return EncodedSeries(
             _as_tensor(filled, dtype, "The targets"),
@@ -150,28 +176,69 @@ class SeriesEncoder:
         outputs = outputs.astype(np.float64)
         if self.target_scaler_ is None:
             return outputs
-        return outputs * self.target_scaler_.scale_ + self.target_scaler_.mean_
+        return self.target_scaler_.inverse_transform(outputs)
 
-    def _fit_scaler(self, columns: np.ndarray, name: str) -> StandardScaler | None:
-        if not self.standardize or columns.shape[1] == 0:
-            return None
-        observed = ~np.isnan(columns).all(axis=0)
-        columns = np.where(observed, columns, 0.0)  # an empty covariate has no effect
-        with np.errstate(over="ignore", invalid="ignore"):
-            scaler = StandardScaler().fit(columns)
-        if not np.isfinite(scaler.var_).all():
+
+@dataclass(frozen=True, eq=False)
+class ColumnScaler:
+    """Shift and scale columns by mean and standard deviation, in whatever unit they are.
+
+    Attributes
+    ----------
+    mean_, scale_ : ndarray of shape (n_columns,), float64
+        Mean and standard deviation. A column with the scale 0 is zero, and its mean when scaled
+        back.
+    """
+
+    mean_: np.ndarray
+    scale_: np.ndarray
+
+    @classmethod
+    def fit(cls, columns: np.ndarray, name: str, constant_scale: float) -> "ColumnScaler":
+        """Learn from columns (n_rows, n_columns), NaN where missing.
+
+        Parameters
+        ----------
+        columns : ndarray of shape (n_rows, n_columns), float64
+            The training rows. An empty column counts as constant zero.
+        name : str
+            Name of the columns, for the errors.
+        constant_scale : float
+            Scale of columns that do not vary.
+
+        Raises
+        ------
+        ValueError
+            If a value is above 1e150 in magnitude.
+        """
+        observed = ~np.isnan(columns)
+        if (np.abs(columns, where=observed, out=np.zeros_like(columns)) > _LARGEST).any():
             raise ValueError(
-                f"{name} must be within 1e150 in magnitude to be standardized, else its variance "
-                "is beyond float64. Scale them before, or pass standardize=None."
+                f"{name} must be within 1e150 in magnitude to be standardized. Scale them before, "
+                "or pass standardize=None."
             )
-        return scaler
+        counts = np.maximum(observed.sum(axis=0), 1)
+        first = np.take_along_axis(columns, observed.argmax(axis=0)[np.newaxis], axis=0)[0]
+        first = np.nan_to_num(first)
+        shifted = np.where(observed, columns - first, 0.0)  # a constant is exactly zero
+        shift = shifted.sum(axis=0) / counts
+        deviations = np.where(observed, shifted - shift, 0.0)
+        largest = np.abs(deviations).max(axis=0)
+        unit = np.where(largest > 0, largest, 1.0)  # squares of small numbers would vanish
+        scale = unit * np.sqrt(np.square(deviations / unit).sum(axis=0) / counts)
+        mean = first + shift
+        is_constant = scale <= _ROUNDING * np.abs(mean)
+        return cls(mean, np.where(is_constant, constant_scale, scale))
 
-    @staticmethod
-    def _scale(scaler: StandardScaler | None, columns: np.ndarray) -> np.ndarray:
-        if scaler is None:
-            return columns
+    def transform(self, columns: np.ndarray) -> np.ndarray:
+        """Scale columns; NaN stays NaN."""
+        scale = np.where(self.scale_ > 0, self.scale_, np.inf)
         with np.errstate(over="ignore"):  # refused where it is rounded to the dtype
-            return (columns - scaler.mean_) / scaler.scale_
+            return (columns - self.mean_) / scale
+
+    def inverse_transform(self, columns: np.ndarray) -> np.ndarray:
+        """Undo `transform`."""
+        return columns * self.scale_ + self.mean_
 
 
 def _as_tensor(values: np.ndarray, dtype: str, name: str) -> Tensor:
@@ -193,8 +260,8 @@ class WindowDataset(Dataset[Batch]):
     targets)``. `inputs` holds "context", shape (batch, context_length, n_targets); "observed", bool
     of the same shape, if asked for; and "covariates", shape (batch, context_length + horizon,
     n_covariates), if there are some. `targets` holds "y" and "weight", both
-    (batch, horizon, n_targets); the weight is 0 where a target is missing, behind the last row, or
-    where the context has nothing observed of its series.
+    (batch, horizon, n_targets); the weight is 0 where a target is missing, after the last row, or
+    where its series has no value before the origin. The context of such a series is zero.
 
     Parameters
     ----------
@@ -285,8 +352,7 @@ class WindowDataset(Dataset[Batch]):
             if covariates.shape[1]
             else None
         )
-        seen = series.observed
-        self._first_seen = torch.where(seen.any(0), seen.int().argmax(0), len(series))
+        self._is_known = series.is_known_before(self.origins)
 
     def __len__(self) -> int:
         """Return the number of windows."""
@@ -311,8 +377,10 @@ class WindowDataset(Dataset[Batch]):
                 inputs["observed"][:, -n_steps:] = True
         if self._covariates is not None:
             inputs["covariates"] = self._covariates[before]
-        known = self._first_seen < origins[:, None]  # (batch, n_targets)
-        weight = self._weight[ahead] * known[:, None]
+        known = self._is_known[rows][:, None]  # (batch, 1, n_targets)
+        # what fills rows before the first value is this value, which is not known yet
+        inputs["context"] = torch.where(known, inputs["context"], 0)
+        weight = self._weight[ahead] * known
         return inputs, {"y": self._y[ahead], "weight": weight}
 
 

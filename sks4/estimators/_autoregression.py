@@ -7,8 +7,8 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
+from sks4.data import Codec
 from sks4.estimators._auto import MAX_TOKENS
-from sks4.estimators._codecs import Codec
 from sks4.nn import S4Stepper
 from sks4.training import Batches, S4Net
 

@@ -4,10 +4,10 @@ import copy
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from sks4.training import EarlyStopping, LearningRateSchedule, S4Net, display_ca
 
 # Layout of the fitted attributes. A pickle of another layout cannot be read.
 _LAYOUT = 2
+
+_T = TypeVar("_T")
 
 _POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
 _POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -95,6 +97,14 @@ class Trained:
     fixed: dict[str, Any]
 
 
+def random_numbers(
+    random_state: int | np.random.RandomState | None, resumed: Trained | None
+) -> tuple[Seeds, np.random.Generator]:
+    """Return seeds of a new net, and the generator of splits and batches, which is resumed."""
+    seeds = draw_seeds(random_state)
+    return seeds, np.random.default_rng(seeds.data) if resumed is None else resumed.rng
+
+
 class Interruption:
     """Hold back a KeyboardInterrupt of the user until the result has been adopted.
 
@@ -133,6 +143,19 @@ class Interruption:
         if isinstance(error, KeyboardInterrupt) and len(self._net.history) > self._n_epochs_before:
             self._interrupt = error
         return self._interrupt is not None
+
+    def repeat(self, compute: Callable[[], _T]) -> _T:
+        """Return what `compute` returns, from the beginning again after a first interrupt.
+
+        It must change nothing before it returns. A second interrupt passes through.
+        """
+        try:
+            return compute()
+        except KeyboardInterrupt as interrupt:
+            if self._interrupt is not None:
+                raise
+            self._interrupt = interrupt
+        return compute()
 
     def raise_again(self) -> None:
         """Raise the interrupt, if there was one."""
@@ -238,7 +261,7 @@ class S4Estimator(BaseEstimator):
     # ------------------------------------------------------------------ training
 
     def _trained_to_resume(self) -> Trained | None:
-        """Return a copy of what the last run has left, None if there was none.
+        """Return what the last run has left, with a copy of its generator; None if there was none.
 
         Raises
         ------
@@ -258,7 +281,7 @@ class S4Estimator(BaseEstimator):
                 f"{', '.join(changed)} must stay as in the first fit to resume training. Call fit "
                 "with warm_start=False to start again."
             )
-        return copy.deepcopy(trained)
+        return replace(trained, rng=copy.deepcopy(trained.rng))
 
     def _new_net(
         self,
@@ -279,7 +302,7 @@ class S4Estimator(BaseEstimator):
         seeds : Seeds
             Of weights and dropout.
         model_class : callable
-            Takes the parameters of the model, `options` and a generator of random numbers.
+            Takes the parameters of the model, `options`, a generator of random numbers and a dtype.
         rng : numpy.random.Generator
             Draws the order of the batches; kept to resume training.
         dt_range : tuple of float
@@ -289,20 +312,20 @@ class S4Estimator(BaseEstimator):
         """
         parameters = {name: getattr(self, name) for name in self._model_parameters}
         parameters["dt_min"], parameters["dt_max"] = dt_range
-        generator = torch.Generator().manual_seed(seeds.model)
-        model = model_class(**(parameters | options), generator=generator)
-        model = model.to(getattr(torch, self.dtype))
+        model = model_class(
+            **(parameters | options),
+            generator=torch.Generator().manual_seed(seeds.model),
+            dtype=getattr(torch, self.dtype),
+        )
         names = self._model_parameters + self._fixed_parameters
         fixed = {name: copy.deepcopy(getattr(self, name)) for name in names}
         return Trained(self._net(model, run, seeds.net), rng, fixed)
 
     def _resumed_net(self, run: Run, trained: Trained) -> Trained:
-        """Return a net with the parameters as they are now that resumes where another stopped."""
+        """Return a copy of a net, with the parameters as they are now, that resumes training."""
         old = trained.net
-        net = self._net(old.module_, run, old.seed)
-        net.optimizer_.load_state_dict(old.optimizer_.state_dict())
-        net.history, net.random_stream_ = old.history, old.random_stream_
-        return Trained(net, trained.rng, trained.fixed)
+        net = self._net(copy.deepcopy(old.module_), run, old.seed)
+        return Trained(net.continue_from(old), trained.rng, trained.fixed)
 
     def _net(self, model: torch.nn.Module, run: Run, seed: int) -> S4Net:
         """Return an initialized net."""
@@ -397,7 +420,7 @@ def check_net_params(net_params: Mapping[str, Any] | None) -> None:
     own = {
         *("module", "criterion", "train_split", "max_epochs", "lr", "ssm_lr", "weight_decay"),
         *("gradient_clip", "max_time", "seed", "device", "compile", "callbacks", "warm_start"),
-        "batch_transform",
+        *("batch_transform", "predict_nonlinearity"),
     }
     taken = sorted(own & set(net_params or {}))
     if taken:

@@ -1,6 +1,7 @@
 """Classification of whole sequences."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -8,23 +9,25 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import assert_all_finite, column_or_1d
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
 
-from sks4._validation import unmasked
+from sks4._compat import Interval, StrOptions
 from sks4.estimators._auto import resolve_readout
-from sks4.estimators._readout import install_readout
+from sks4.estimators._readout import fit_readout
 from sks4.estimators._streaming import ClassifierStream
-from sks4.estimators._supervised import LabeledSequences, SupervisedS4
-from sks4.nn import SummaryHead
-from sks4.training import CrossEntropy, S4Net
+from sks4.estimators._supervised import (
+    FitReadout,
+    LabeledSequences,
+    SupervisedEstimator,
+    Task,
+    check_target_given,
+)
+from sks4.estimators._targets import ClassEncoder, check_class_weight
+from sks4.training import CrossEntropy, Mixup
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class S4Classifier(ClassifierMixin, SupervisedS4):
+class S4Classifier(ClassifierMixin, SupervisedEstimator):
     """Classify sequences with a structured state space model.
 
     Sequences are scaled, projected to `d_model` features, passed through S4 blocks, pooled over
@@ -213,12 +216,86 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
     mixup: float = 0.0
     readout: str = "auto"
 
-    _parameter_constraints: ClassVar[dict[str, list]] = SupervisedS4._parameter_constraints | {
-        "class_weight": [dict, StrOptions({"balanced"}), None],
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
-        "mixup": [Interval(Real, 0, None, closed="left")],
-        "readout": [StrOptions({"auto", "trained", "ridge"})],
-    }
+    _parameter_constraints: ClassVar[dict[str, list]] = (
+        SupervisedEstimator._parameter_constraints
+        | {
+            "class_weight": [dict, StrOptions({"balanced"}), None],
+            "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+            "mixup": [Interval(Real, 0, None, closed="left")],
+            "readout": [StrOptions({"auto", "trained", "ridge"})],
+        }
+    )
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight: Any = None,
+        sampling_rate: float | None = None,
+    ) -> Self:
+        """Train on labeled sequences.
+
+        A call that raises leaves the estimator as it was.
+
+        Parameters
+        ----------
+        X : array-like, list of arrays, list of frames, or DataFrame
+            The sequences: ``(n_samples, n_timepoints)``, ``(n_samples, n_channels, n_timepoints)``,
+            a list of arrays ``(n_channels, n_timepoints_i)`` or ``(n_timepoints_i,)``, a list of
+            frames with rows as time, a frame with a sequence in each cell, or one with columns
+            (channel, time).
+        y : array-like of shape (n_samples,)
+            Class labels.
+        X_val, y_val : like X and y, or None, default=None
+            Validation data. Without them, a part of X may be set aside; see `early_stopping`.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples, in any unit, in training and in the validation part of X.
+        sampling_rate : float or None, default=None
+            Sampling rate of the sequences, in Hz. Needed only if predictions will be made at
+            another one.
+
+        Returns
+        -------
+        self : S4Classifier
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, the data, or their shapes are not valid.
+        TrainingDivergedError
+            If the loss or a weight of the model becomes NaN or infinite.
+        KeyboardInterrupt
+            If the user interrupts. After a finished epoch, the result so far is kept.
+
+        Warns
+        -----
+        ValidationSplitWarning
+            If validation data was to be set aside and could not be.
+        MemoryLengthWarning
+            If the given `dt_min` lets the model forget the sequences before they end.
+        DataShapeWarning
+            If time and channels look swapped.
+        """
+        check_target_given(self, y)
+        self._check_parameters()
+        resumed = self._trained_to_resume() if self.warm_start else None
+        targets = ClassEncoder.of(y, self.class_weight)
+        if resumed is not None:
+            targets = ClassEncoder(self.classes_, self.class_weight)
+        return self._fit(
+            self._task(targets, fits_readout=True),
+            resumed,
+            X,
+            y,
+            X_val=X_val,
+            y_val=y_val,
+            sample_weight=sample_weight,
+            sampling_rate=sampling_rate,
+        )
 
     def partial_fit(
         self, X: Any, y: Any, *, classes: Any = None, sample_weight: Any = None
@@ -248,22 +325,21 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         ValueError, TypeError
             If a parameter or the data is not valid, or a label is not in `classes`.
         """
-        self._check_parameters(goes_on=True)
+        check_target_given(self, y)
+        self._check_parameters()
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight must not be 'balanced' for partial_fit, which never sees all labels. "
                 "Pass a dict, for example from sklearn.utils.class_weight.compute_class_weight."
             )
-        if not self.__sklearn_is_fitted__():
-            if classes is None:
-                raise ValueError("classes must be passed on the first call to partial_fit.")
-            self._forget()
-            self.classes_ = np.unique(classes)
-        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-            raise ValueError(
-                f"classes must be those of the first call, {self.classes_}, got {classes}."
-            )
-        return self._partial_fit(X, y, sample_weight)
+        resumed = self._trained_to_resume()
+        if resumed is None and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        known = np.unique(classes) if resumed is None else self.classes_
+        if classes is not None and not np.array_equal(np.unique(classes), known):
+            raise ValueError(f"classes must be those of the first call, {known}, got {classes}.")
+        task = self._task(ClassEncoder(known, self.class_weight), fits_readout=False)
+        return self._partial_fit(task, resumed, X, y, sample_weight)
 
     def predict(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
         """Return the most probable class of each sequence.
@@ -280,7 +356,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         ndarray of shape (n_samples,)
             Class labels.
         """
-        scores = self._outputs(X, sampling_rate)
+        scores = self._scores(X, sampling_rate)
         return self.classes_[scores.argmax(axis=1)]
 
     def predict_proba(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
@@ -298,7 +374,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         ndarray of shape (n_samples, n_classes), float64
             Probabilities, in the order of `classes_`.
         """
-        return softmax(self._outputs(X, sampling_rate), axis=1)
+        return softmax(self._scores(X, sampling_rate), axis=1)
 
     def predict_log_proba(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
         """Return the natural logarithm of the probability of each class.
@@ -315,7 +391,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         ndarray of shape (n_samples, n_classes), float64
             Log-probabilities, in the order of `classes_`.
         """
-        return log_softmax(self._outputs(X, sampling_rate), axis=1)
+        return log_softmax(self._scores(X, sampling_rate), axis=1)
 
     def decision_function(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
         """Return the scores of the classes, before they become probabilities.
@@ -332,7 +408,7 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         ndarray of shape (n_samples,) or (n_samples, n_classes), float64
             With two classes, the log-odds of the second one. Else one score for each class.
         """
-        scores = self._outputs(X, sampling_rate)
+        scores = self._scores(X, sampling_rate)
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def score(
@@ -393,68 +469,49 @@ class S4Classifier(ClassifierMixin, SupervisedS4):
         >>> np.allclose(probability, classifier.predict_proba(X[:1]), atol=1e-5)
         True
         """
+        check_is_fitted(self)
         return ClassifierStream(
-            **self._stream_parts(sampling_rate), n_streams=n_streams, classes=self.classes_
+            self._predictor_, n_streams, sampling_rate=sampling_rate, classes=self.classes_
         )
 
-    # ------------------------------------------------------------------ targets
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_class_weight(self.class_weight)
 
-    def _criterion(self) -> CrossEntropy:
-        return CrossEntropy(self.label_smoothing)
+    def _task(self, targets: ClassEncoder, *, fits_readout: bool) -> Task:
+        """Return what is asked of the training."""
 
-    def _check_targets(self, y: Any, *, reset: bool) -> np.ndarray:
-        """Return class indices; with `reset`, learn the classes unless they are given."""
-        y = column_or_1d(unmasked(y), warn=True)
-        assert_all_finite(y, input_name="y")
-        check_classification_targets(y)
-        if reset and not hasattr(self, "classes_"):
-            self.classes_ = np.unique(y)
-        return LabelEncoder().fit(self.classes_).transform(y)
+        def plan_readout(samples: LabeledSequences) -> FitReadout | None:
+            readout = resolve_readout(self.readout, len(samples.panel), self.pooling)
+            if readout == "trained":
+                return None
+            return partial(
+                fit_readout,
+                targets=samples.targets,
+                weights=samples.weights,
+                n_classes=targets.n_outputs,
+                label_smoothing=self.label_smoothing,
+            )
 
-    def _learn_targets(self, samples: LabeledSequences, *, reset: bool) -> None:
-        labels = self.classes_[samples.targets]
-        self._class_weights_ = compute_class_weight(
-            self.class_weight, classes=self.classes_, y=labels
+        mixup = Mixup(self.mixup, targets.n_outputs) if self.mixup else None
+        options: dict[str, Any] = {"plan_readout": plan_readout} if fits_readout else {}
+        return Task(
+            targets=targets,
+            criterion=CrossEntropy(self.label_smoothing),
+            net_options={"batch_transform": mixup},
+            **options,
         )
 
-    def _net_options(self) -> dict[str, Any]:
-        return {"mixup": self.mixup}
+    def _scores(self, X: Any, sampling_rate: float | None) -> np.ndarray:
+        """Return the scores of the classes, (n_samples, n_classes)."""
+        check_is_fitted(self)
+        return self._predictor_.outputs(X, sampling_rate)
 
-    def _net(self, *, early_stopping: bool = False) -> S4Net:
-        if self.__sklearn_is_fitted__():
-            head = self.net_.module_.head
-            if isinstance(head, SummaryHead):  # training goes on with the head it had
-                self.net_.module_.head = head.trained
-        self.readout_ = "trained"
-        return super()._net(early_stopping=early_stopping)
-
-    def _complete(self, net: S4Net, samples: LabeledSequences, rate: float) -> None:
-        if self.readout == "trained":
-            return
-        samples = replace(samples, weights=self._loss_weights(samples)).distinct()
-        if resolve_readout(self.readout, len(samples.panel), self.pooling) == "trained":
-            return
-        install_readout(
-            net,
-            self._batches(samples, rate),
-            samples.targets,
-            samples.weights,
-            n_classes=len(self.classes_),
-            label_smoothing=self.label_smoothing,
-        )
-        self.readout_ = "ridge"
-
-    def _loss_targets(self, targets: np.ndarray) -> np.ndarray:
-        return targets
-
-    def _loss_weights(self, samples: LabeledSequences) -> np.ndarray:
-        return samples.weights * self._class_weights_[samples.targets]
-
-    def _n_outputs(self) -> int:
-        return len(self.classes_)
-
-    def _strata(self, targets: np.ndarray) -> np.ndarray:
-        return targets
+    @property
+    def readout_(self) -> str:
+        """Where the last layer comes from, "trained" or "ridge"."""
+        check_is_fitted(self)
+        return "trained" if self._predictor_.readout is None else "ridge"
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's description of the estimator."""

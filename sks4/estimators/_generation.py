@@ -7,15 +7,20 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import DensityMixin
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sks4._validation import check_integer, check_positive
-from sks4.data import Panel, SymbolEncoder
-from sks4.estimators._auto import resolve_early_stopping
+from sks4._compat import Interval, StrOptions
+from sks4._validation import check_integer, check_positive, check_weights
+from sks4.data import Codec, Panel, SequenceEncoder, SymbolCodec, SymbolEncoder, ValueCodec
+from sks4.estimators._auto import (
+    resolve_batch_size,
+    resolve_dt_range,
+    resolve_early_stopping,
+    resolve_max_epochs,
+)
 from sks4.estimators._autoregression import draw, log_likelihoods, seed_of
-from sks4.estimators._codecs import Codec, SymbolCodec, ValueCodec
-from sks4.estimators._sequences import SequenceS4, check_weights
+from sks4.estimators._base import Interruption, Run, Seeds, Trained, random_numbers
+from sks4.estimators._sequences import SequenceEstimator, SequenceReader, evaluation_sampler
 from sks4.estimators._split import split_rows
 from sks4.nn import S4Model
 from sks4.training import (
@@ -28,8 +33,47 @@ from sks4.training import (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class StepPredictor:
+    """A frozen result of fit, complete in itself: the distribution of each step from those before.
+
+    Attributes
+    ----------
+    net : S4Net
+        The trained net.
+    reader : SequenceReader
+        The form of X.
+    codec : Codec
+        What the model reads and writes.
+    missing : {"mask", "ffill", "error"}
+        Treatment of missing values.
+    length : int
+        Length of a sample if none is given.
+    dtype : {"float32", "float64"}
+        Type in which the model computes.
+    """
+
+    net: S4Net
+    reader: SequenceReader
+    codec: Codec
+    missing: str
+    length: int
+    dtype: str
+
+    def batches(self, panel: Panel) -> Batches:
+        """Return batches to evaluate."""
+        dataset = self.codec.dataset(panel, None, self.dtype)
+        return Batches(dataset, evaluation_sampler(panel.lengths, self.net.device))
+
+    def log_likelihoods(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return log-likelihood and number of values of each sequence, (n_samples,) each."""
+        panel = self.reader.read(X)
+        check_missing(panel, self.missing)
+        return log_likelihoods(self.net, self.codec, self.batches(panel))
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
-class S4Generator(DensityMixin, SequenceS4):
+class S4Generator(DensityMixin, SequenceEstimator):
     """Learn the distribution of sequences, and draw new ones from it.
 
     The model gives the distribution of each step from all steps before it, so the likelihood of a
@@ -124,23 +168,17 @@ class S4Generator(DensityMixin, SequenceS4):
     True
     """
 
-    # No parameters here: a model that predicts each step from those before it reads forwards and
-    # step by step, and pools nothing.
-    bidirectional: ClassVar[bool] = False  # type: ignore[misc]
-    patch_size: ClassVar[int] = 1  # type: ignore[misc]
-    pooling: ClassVar[str] = "last"  # type: ignore[misc]
-
     distribution: str = "categorical"
     n_components: int = 5
 
-    _parameter_constraints: ClassVar[dict[str, list]] = {
-        name: constraint
-        for name, constraint in SequenceS4._parameter_constraints.items()
-        if name not in ("bidirectional", "patch_size", "pooling")
-    } | {
+    _parameter_constraints: ClassVar[dict[str, list]] = SequenceEstimator._parameter_constraints | {
         "distribution": [StrOptions({"categorical", "gaussian", "mixture"})],
         "n_components": [Interval(Integral, 1, None, closed="left")],
     }
+    _fixed_parameters: ClassVar[tuple[str, ...]] = (
+        *SequenceEstimator._fixed_parameters,
+        *("distribution", "n_components"),
+    )
 
     def fit(self, X: Any, y: None = None, *, X_val: Any = None, sample_weight: Any = None) -> Self:
         """Train on sequences.
@@ -179,25 +217,36 @@ class S4Generator(DensityMixin, SequenceS4):
         MemoryLengthWarning
             If the given `dt_min` lets the model forget the sequences before they end.
         """
-        self._check_parameters(goes_on=self.warm_start)
-        goes_on = self.warm_start and self.__sklearn_is_fitted__()
-        if not goes_on:
-            self._forget()
-            self._learn_symbols(X)
-        panel = self._check_sequences(X, reset=not goes_on)
+        self._check_parameters()
+        resumed = self._trained_to_resume() if self.warm_start else None
+        reader, panel = self._read(X, None, resumed)
         weights = check_weights(sample_weight, len(panel))
-        valid = None if X_val is None else self._check_sequences(X_val, reset=False)
-        if not goes_on:
-            self._seed()
-            self._set_up_all(panel)
-        rows, valid, stops_early = self._validation_data(panel, valid)
-        train, weights = panel.take(rows), weights[rows]
-        batches = self._training_batches(train, weights)
-        self._resolve_max_epochs(train.lengths, len(batches.batch_sampler))
-        net = self._net(early_stopping=stops_early)
-        self._announce(len(train))
-        with self._keeping(net):
-            net.fit(batches, valid=None if valid is None else self._evaluation_batches(valid))
+        valid = None
+        if X_val is not None:
+            valid = reader.read(X_val)
+            check_missing(valid, self.missing)
+        seeds, rng = random_numbers(self.random_state, resumed)
+        rows, valid, stops_early = self._hold_out(panel, valid, rng)
+        panel, weights = panel.take(rows), weights[rows]
+        codec, chosen = self._learn(reader, panel, resumed)
+        batches = self._training_batches(codec, panel, weights, chosen["batch_size_"], rng)
+        n_batches = len(batches.batch_sampler)
+        is_auto = self.max_epochs == "auto"
+        run = Run(
+            criterion=self._criterion(),
+            max_epochs=(
+                resolve_max_epochs(panel.lengths, n_batches) if is_auto else int(self.max_epochs)
+            ),
+            early_stopping=stops_early,
+        )
+        trained = self._start(run, resumed, seeds, rng, codec, chosen["dt_range_"])
+        predictor = self._predictor(trained, reader, codec, chosen["length_"])
+        chosen |= {"max_epochs_": run.max_epochs}
+        self._announce(f"{len(panel)} sequences", trained.net, chosen)
+        with Interruption(trained.net) as interruption:
+            trained.net.fit(batches, valid=None if valid is None else predictor.batches(valid))
+        self._adopt_predictor(trained, predictor, chosen)
+        interruption.raise_again()
         return self
 
     def partial_fit(
@@ -229,23 +278,22 @@ class S4Generator(DensityMixin, SequenceS4):
             If a parameter or the data is not valid, or a symbol is not among those of the first
             call.
         """
-        self._check_parameters(goes_on=True)
-        is_first = not self.__sklearn_is_fitted__()
-        if is_first:
-            self._forget()
-            self._learn_symbols(X if symbols is None else np.asarray(symbols)[np.newaxis])
-        elif symbols is not None and not np.array_equal(np.unique(symbols), self.symbols_):
-            raise ValueError(
-                f"symbols must be those of the first call, {self.symbols_}, got {symbols}."
-            )
-        panel = self._check_sequences(X, reset=is_first)
+        self._check_parameters()
+        resumed = self._trained_to_resume()
+        if symbols is not None:
+            self._check_symbols(symbols, is_first=resumed is None)
+        reader, panel = self._read(X, symbols, resumed)
         weights = check_weights(sample_weight, len(panel))
-        if is_first:
-            self._seed()
-            self._set_up_all(panel)
-        net = self._net()
-        with self._keeping(net):
-            net.partial_fit(self._training_batches(panel, weights))
+        seeds, rng = random_numbers(self.random_state, resumed)
+        codec, chosen = self._learn(reader, panel, resumed)
+        batches = self._training_batches(codec, panel, weights, chosen["batch_size_"], rng)
+        run = Run(criterion=self._criterion())
+        trained = self._start(run, resumed, seeds, rng, codec, chosen["dt_range_"])
+        with Interruption(trained.net) as interruption:
+            trained.net.partial_fit(batches)
+        predictor = self._predictor(trained, reader, codec, chosen["length_"])
+        self._adopt_predictor(trained, predictor, chosen)
+        interruption.raise_again()
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -262,7 +310,8 @@ class S4Generator(DensityMixin, SequenceS4):
             Natural logarithms of probabilities, or of densities in the unit of the data. Missing
             values count in none.
         """
-        return self._log_likelihoods(X)[0]
+        check_is_fitted(self)
+        return self._predictor_.log_likelihoods(X)[0]
 
     def score(self, X: Any, y: None = None) -> float:
         """Return the mean log-likelihood of the sequences.
@@ -295,7 +344,8 @@ class S4Generator(DensityMixin, SequenceS4):
             The negative log-likelihood to base 2, over the number of values that are not missing.
             For real values it depends on their unit, and may be negative.
         """
-        log_likelihoods, n_values = self._log_likelihoods(X)
+        check_is_fitted(self)
+        log_likelihoods, n_values = self._predictor_.log_likelihoods(X)
         return float(-log_likelihoods.sum() / (n_values.sum() * math.log(2)))
 
     def sample(
@@ -342,57 +392,56 @@ class S4Generator(DensityMixin, SequenceS4):
         """
         check_is_fitted(self)
         check_integer("n_samples", n_samples)
-        length = self.length_ if length is None else check_integer("length", length)
+        predictor = self._predictor_
+        codec = predictor.codec
+        length = predictor.length if length is None else check_integer("length", length)
         check_positive("temperature", temperature)
         if top_k is not None:
             check_integer("top_k", top_k)
-            if self._built_with_["distribution"] != "categorical":
+            if codec.inputs != "symbols":
                 raise ValueError(
                     f"top_k must be None for real values, got {top_k}. Use temperature instead."
                 )
-        codec = self._codec_
         given = codec.nothing(n_samples) if prompt is None else codec.prompt(prompt, n_samples)
         if given.shape[1] >= length:
             raise ValueError(
-                f"length counts the prompt and must be larger than its {given.shape[1]} time "
+                f"length includes the prompt and must be larger than its {given.shape[1]} time "
                 f"points, got {length}."
             )
         seed = seed_of(random_state)
-        written = draw(self.net_, codec, given, length, seed, temperature=temperature, top_k=top_k)
-        return codec.decode(written)
+        options = {"temperature": temperature, "top_k": top_k}
+        return codec.decode(draw(predictor.net, codec, given, length, seed, **options))
 
-    # ------------------------------------------------------------------ setting up
+    # ------------------------------------------------------------------ steps of a fit
 
-    def _learn_symbols(self, X: Any) -> None:
-        if self.distribution == "categorical":
-            self._symbol_encoder_ = SymbolEncoder(self.layout).fit(X)
-            self.symbols_ = self._symbol_encoder_.symbols_
-
-    def _panel(self, X: Any) -> Panel:
+    def _check_symbols(self, symbols: Any, *, is_first: bool) -> None:
+        """Raise if the symbols that may occur do not fit."""
         if self.distribution != "categorical":
-            return super()._panel(X)
-        panel = self._symbol_encoder_.transform(X)
-        if self.missing == "error" and panel.has_missing:
             raise ValueError(
-                "X must have no missing symbols with missing='error', got NaN or None in X"
-                f"[{panel.missing.argmax()}]. Pass missing='mask' or 'ffill'."
+                f"symbols must be None with distribution={self.distribution!r}, got {symbols}."
             )
-        return panel
+        if not is_first and not np.array_equal(np.unique(symbols), self.symbols_):
+            raise ValueError(
+                f"symbols must be those of the first call, {self.symbols_}, got {symbols}."
+            )
 
-    def _set_up_all(self, panel: Panel) -> None:
-        """Learn the scaling, and choose what is "auto"."""
-        self.length_ = round(float(np.median(panel.lengths)))
-        self._codec_: Codec
-        if self.distribution == "categorical":
-            self._resolve_auto(self._steps(panel))
-            has_missing = self.missing == "mask" and panel.has_missing
-            self._codec_ = SymbolCodec(self._symbol_encoder_, has_missing=has_missing)
+    def _read(self, X: Any, symbols: Any, resumed: Trained | None) -> tuple[SequenceReader, Panel]:
+        """Check training sequences; without an earlier fit, learn symbols and form."""
+        if resumed is not None:
+            reader = self._predictor_.reader
+            panel = reader.read(X)
         else:
-            self._set_up_encoder(panel, self.standardize)
-            self._codec_ = ValueCodec(self.encoder_)
+            known = None
+            if self.distribution == "categorical":
+                all_symbols = X if symbols is None else np.asarray(symbols)[np.newaxis]
+                known = SymbolEncoder(self.layout).fit(all_symbols)
+            new = SequenceReader(type(self).__name__, self.layout, known)
+            reader, panel = new.fit_read(X)
+        check_missing(panel, self.missing)
+        return reader, panel
 
-    def _validation_data(
-        self, panel: Panel, valid: Panel | None
+    def _hold_out(
+        self, panel: Panel, valid: Panel | None, rng: np.random.Generator
     ) -> tuple[np.ndarray, Panel | None, bool]:
         """Return the rows to train on, validation data, and whether training stops early."""
         rows = np.arange(len(panel))
@@ -401,26 +450,89 @@ class S4Generator(DensityMixin, SequenceS4):
         )
         if not stops_early or valid is not None:
             return rows, valid, stops_early
-        seed = int(self._rng_.integers(2**31))
+        seed = int(rng.integers(2**31))
         rows, valid_rows = split_rows(len(panel), self.validation_fraction, seed)
         if valid_rows is None:
             return rows, None, False
         return rows, panel.take(valid_rows), True
 
-    def _net(self, *, early_stopping: bool = False) -> S4Net:
-        """Return a net to train: the one there is, going on, or a new one."""
-        if self.__sklearn_is_fitted__():
-            return self._continued_net(self.net_, early_stopping=early_stopping)
-        codec = self._codec_
-        n_outputs = self._criterion().n_outputs(codec.size)
-        model = self._build_model(
-            S4Model, n_inputs=codec.n_inputs, n_outputs=n_outputs, head="step", inputs=codec.inputs
-        )
-        self._built_with_ |= {
-            "distribution": self.distribution,
-            "n_components": self.n_components,
+    def _learn(
+        self, reader: SequenceReader, panel: Panel, resumed: Trained | None
+    ) -> tuple[Codec, dict[str, Any]]:
+        """Return codec and sizes, learned from the sequences to train on in the first fit only."""
+        is_auto = self.batch_size == "auto"
+        if resumed is not None:
+            batch_size = self.batch_size_ if is_auto else int(self.batch_size)
+            kept = {"length_": self.length_, "dt_range_": self.dt_range_}
+            return self._predictor_.codec, kept | {"batch_size_": batch_size}
+        codec: Codec
+        if reader.symbols is not None:
+            has_missing = self.missing == "mask" and panel.has_missing
+            codec = SymbolCodec(reader.symbols, has_missing=has_missing)
+        else:
+            codec = ValueCodec(SequenceEncoder(self.standardize, self.missing).fit(panel))
+        return codec, {
+            "length_": round(float(np.median(panel.lengths))),
+            "dt_range_": resolve_dt_range(panel.lengths, self.dt_min, self.dt_max),
+            "batch_size_": resolve_batch_size(panel.lengths) if is_auto else int(self.batch_size),
         }
-        return self._build_net(model, early_stopping=early_stopping)
+
+    def _training_batches(
+        self,
+        codec: Codec,
+        panel: Panel,
+        weights: np.ndarray,
+        batch_size: int,
+        rng: np.random.Generator,
+    ) -> Batches:
+        """Return shuffled batches."""
+        sampler = self._training_sampler(panel.lengths, batch_size, rng)
+        return Batches(codec.dataset(panel, weights, self.dtype), sampler)
+
+    def _start(
+        self,
+        run: Run,
+        resumed: Trained | None,
+        seeds: Seeds,
+        rng: np.random.Generator,
+        codec: Codec,
+        dt_range: tuple[float, float],
+    ) -> Trained:
+        """Return a net to train: one that resumes, or a new one."""
+        if resumed is not None:
+            return self._resumed_net(run, resumed)
+        return self._new_net(
+            run,
+            seeds,
+            S4Model,
+            rng=rng,
+            dt_range=dt_range,
+            n_inputs=codec.n_inputs,
+            n_outputs=self._criterion().n_outputs(codec.size),
+            head="step",
+            inputs=codec.inputs,
+        )
+
+    def _predictor(
+        self, trained: Trained, reader: SequenceReader, codec: Codec, length: int
+    ) -> StepPredictor:
+        return StepPredictor(
+            net=trained.net,
+            reader=reader,
+            codec=codec,
+            missing=self.missing,
+            length=length,
+            dtype=self.dtype,
+        )
+
+    def _adopt_predictor(
+        self, trained: Trained, predictor: StepPredictor, chosen: dict[str, Any]
+    ) -> None:
+        """Adopt the result of a fit."""
+        attributes = chosen | predictor.reader.attributes() | {"_predictor_": predictor}
+        if predictor.reader.symbols is not None:
+            attributes["symbols_"] = predictor.reader.symbols.symbols_
+        self._adopt(trained, attributes)
 
     def _criterion(self) -> Likelihood:
         if self.distribution == "categorical":
@@ -429,24 +541,18 @@ class S4Generator(DensityMixin, SequenceS4):
             return GaussianLikelihood()
         return LogisticMixtureLikelihood(self.n_components)
 
-    def _training_batches(self, panel: Panel, weights: np.ndarray) -> Batches:
-        return Batches(
-            self._codec_.dataset(panel, weights, self.dtype), self._training_sampler(panel)
-        )
-
-    def _evaluation_batches(self, panel: Panel) -> Batches:
-        dataset = self._codec_.dataset(panel, None, self._built_with_["dtype"])
-        return Batches(dataset, self._evaluation_sampler(panel))
-
-    def _log_likelihoods(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return log-likelihood and number of values of each sequence."""
-        check_is_fitted(self)
-        batches = self._evaluation_batches(self._check_sequences(X, reset=False))
-        return log_likelihoods(self.net_, self._codec_, batches)
-
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's description of the estimator."""
         tags = super().__sklearn_tags__()
         tags.input_tags.categorical = self.distribution == "categorical"
         tags.input_tags.string = self.distribution == "categorical"
         return tags
+
+
+def check_missing(panel: Panel, missing: str) -> None:
+    """Raise ValueError if a value is missing that must not be."""
+    if missing == "error" and panel.has_missing:
+        raise ValueError(
+            "X must have no missing values with missing='error', got NaN or None in "
+            f"X[{panel.missing.argmax()}]. Pass missing='mask' or 'ffill'."
+        )

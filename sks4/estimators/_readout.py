@@ -8,18 +8,16 @@ chosen by leaving out each sequence in turn, which costs nothing more.
 
 from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
-import sklearn
 import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from sklearn.linear_model import RidgeCV
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from sks4.nn import FilterBank, PooledHead, S4Model, Summary, SummaryHead
+from sks4.estimators._ridge import ridge_regression
+from sks4.nn import AllFeatures, FilterBank, S4Backbone, S4Model, Summary, SummaryModel
 from sks4.training import Batches, S4Net
 
 _PENALTIES = np.geomspace(2**-18, 2**-4, 15)
@@ -45,28 +43,57 @@ penalty. Chosen on halves of the training sets, see docs/benchmarks.rst."""
 _GOLDEN = (5**0.5 - 1) / 2
 
 
-class _Reader(nn.Module):
-    """A function of the features of all blocks and of a bank, in the place of a head."""
+class Readout(NamedTuple):
+    """A last layer found by regression, and what it reads beside the blocks.
 
-    def __init__(self, bank: FilterBank, read: Callable[[Tensor, Tensor | None], Tensor]) -> None:
+    Attributes
+    ----------
+    bank : FilterBank
+        Filters of the input.
+    pool : Summary
+        Summary of the features of all blocks and of the bank.
+    linear : nn.Linear
+        Map from the summaries to the outputs.
+    """
+
+    bank: FilterBank
+    pool: Summary
+    linear: nn.Linear
+
+    def model(self, backbone: S4Backbone) -> SummaryModel:
+        """Return the model on a trained backbone."""
+        return SummaryModel(AllFeatures(backbone, self.bank), self.pool, self.linear)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters beside those of the backbone."""
+        return sum(p.numel() for part in (self.bank, self.linear) for p in part.parameters())
+
+
+class _Reading(nn.Module):
+    """A function of all features of a batch."""
+
+    def __init__(
+        self, features: AllFeatures, read: Callable[[Tensor, Tensor | None], Tensor]
+    ) -> None:
         super().__init__()
-        self.bank, self.read = bank, read
+        self.features, self.read = features, read
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Map ``x (batch, length, n_features)`` to ``(batch, ...)``."""
-        return self.read(x, lengths)
+    def forward(self, u: Tensor, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
+        """Map sequences to ``(batch, ...)``."""
+        return self.read(*self.features(u, lengths, rate))
 
 
-def install_readout(
+def fit_readout(
     net: S4Net,
     batches: Batches,
+    *,
     targets: np.ndarray,
     weights: np.ndarray,
-    *,
     n_classes: int,
     label_smoothing: float,
-) -> None:
-    """Put a head found by ridge regression in the place of the one that was trained.
+) -> Readout:
+    """Find the last layer by ridge regression on the features of a trained net, left unchanged.
 
     Parameters
     ----------
@@ -77,45 +104,43 @@ def install_readout(
     targets, weights, n_classes, label_smoothing
         See :func:`ridge_readout`.
     """
-    model = cast(S4Model, net.module_)
-    trained = cast(PooledHead, model.head)
-    like = trained.linear.weight.detach()
-    backbone = model.backbone
+    backbone = cast(S4Model, net.module_).backbone
+    like = backbone.projection.weight.detach()
     bank = FilterBank(
         backbone.n_inputs * backbone.patch_size,
         generator=torch.Generator().manual_seed(net.seed),
         dtype=like.dtype,
     ).to(like.device)
-    try:
-        n_steps = min(_STEPS, max(1, _ALL_STEPS // len(targets)))
-        steps = _read(net, bank, partial(_some_steps, n_steps=n_steps), batches)
-        pool = _summary_of(steps.reshape(-1, backbone.n_features(bank)), like)
-        summaries = _read(net, bank, pool, batches)
-        n_summaries = summaries.shape[1] // backbone.n_features(bank)
-        trust = np.ones(backbone.n_features(bank))
-        trust[-bank.n_filters :] = _TRUST_IN_FILTERS
-        weight, bias = ridge_readout(
-            summaries,
-            targets,
-            weights,
-            n_classes=n_classes,
-            label_smoothing=label_smoothing,
-            trust=np.tile(trust, n_summaries),
-        )
-    finally:
-        model.head = trained
-    model.head = SummaryHead(trained, bank, pool, like.new_tensor(weight), like.new_tensor(bias))
+    features = AllFeatures(backbone, bank)
+    n_steps = min(_STEPS, max(1, _ALL_STEPS // len(targets)))
+    steps = _read(net, batches, _Reading(features, partial(_some_steps, n_steps=n_steps)))
+    pool = _summary_of(steps.reshape(-1, features.n_features), like)
+    summaries = _read(net, batches, _Reading(features, pool))
+    trust = np.ones(features.n_features)
+    trust[-bank.n_filters :] = _TRUST_IN_FILTERS
+    weight, bias = ridge_readout(
+        summaries,
+        targets,
+        weights,
+        n_classes=n_classes,
+        label_smoothing=label_smoothing,
+        trust=np.tile(trust, summaries.shape[1] // features.n_features),
+    )
+    return Readout(bank, pool, _linear(like.new_tensor(weight), like.new_tensor(bias)))
 
 
-def _read(
-    net: S4Net,
-    bank: FilterBank,
-    read: Callable[[Tensor, Tensor | None], Tensor],
-    batches: Batches,
-) -> np.ndarray:
-    """Return in float64 a function of the features and the lengths."""
-    net.module_.head = _Reader(bank, read)
-    return net.predict_dataset(batches.dataset, batches.batch_sampler).astype(np.float64)
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """Return a linear map with these weights, which are not trained."""
+    # without memory there are no initial weights, which would be drawn at random
+    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    linear.weight, linear.bias = nn.Parameter(weight), nn.Parameter(bias)
+    return linear.requires_grad_(False)
+
+
+def _read(net: S4Net, batches: Batches, module: nn.Module) -> np.ndarray:
+    """Return the outputs of a module for all sequences in float64."""
+    outputs = net.predict_dataset(batches.dataset, batches.batch_sampler, module=module)
+    return outputs.astype(np.float64)
 
 
 def _some_steps(x: Tensor, lengths: Tensor | None, *, n_steps: int) -> Tensor:
@@ -176,24 +201,15 @@ def ridge_readout(
     bias : ndarray of shape (n_classes,)
         What is added.
     """
-    weights = weights / weights.mean()  # the penalty shall not depend on their unit
     indicators = 2.0 * (targets[:, None] == np.arange(n_classes)) - 1
-    # with a scorer, the predictions of samples left out are kept, not their errors
-    penalties = summaries.shape[1] * _PENALTIES
-    ridge = RidgeCV(penalties, scoring="neg_mean_squared_error", store_cv_results=True)
-    # without weights: what hardly counts shall not lie far outside of the scale
+    # without weights: a sequence that hardly counts must not lie far outside of the scale
     mean = summaries.mean(axis=0)
     unit = np.maximum(summaries.std(axis=0), _LEAST_SPREAD) / trust
-    with (
-        sklearn.config_context(enable_metadata_routing=False),  # weights go where they always do
-        threadpool_limits(torch.get_num_threads(), user_api="blas"),  # threads are those of torch
-    ):
-        ridge.fit((summaries - mean) / unit, indicators, sample_weight=weights)
-    left_out = ridge.cv_results_.reshape(*indicators.shape, -1)
-    left_out = left_out[..., np.flatnonzero(ridge.alpha_ == penalties)[0]]
-    sharpness = _sharpness(left_out, _hedged(targets, n_classes, label_smoothing), weights)
-    weight = ridge.coef_.reshape(n_classes, -1) / unit
-    bias = np.reshape(ridge.intercept_, n_classes) - weight @ mean
+    penalties = summaries.shape[1] * _PENALTIES
+    fit = ridge_regression((summaries - mean) / unit, indicators, weights, penalties)
+    sharpness = _sharpness(fit.left_out, _hedged(targets, n_classes, label_smoothing), weights)
+    weight = fit.weight / unit
+    bias = fit.bias - weight @ mean
     return np.ascontiguousarray(sharpness * weight), sharpness * bias
 
 

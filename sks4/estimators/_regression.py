@@ -9,21 +9,17 @@ import numpy as np
 import torch
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_array
+from sklearn.utils.validation import check_is_fitted
 
-from sks4._validation import unmasked
+from sks4._compat import Interval, StrOptions
 from sks4.estimators._streaming import RegressorStream
-from sks4.estimators._supervised import LabeledSequences, SupervisedS4
+from sks4.estimators._supervised import SupervisedEstimator, Task, check_target_given
+from sks4.estimators._targets import ValueEncoder
 from sks4.training import AbsoluteError, Huber, Quantile, SquaredError
-
-# The sum of 100 million squares of it is still below the largest number of float64.
-_LARGEST_TARGET = 1e150
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class S4Regressor(RegressorMixin, SupervisedS4):
+class S4Regressor(RegressorMixin, SupervisedEstimator):
     """Predict one or several numbers for each sequence with a structured state space model.
 
     Sequences are scaled, projected to `d_model` features, passed through S4 blocks, pooled over
@@ -196,10 +192,82 @@ class S4Regressor(RegressorMixin, SupervisedS4):
     loss: str = "squared_error"
     quantile: float = 0.5
 
-    _parameter_constraints: ClassVar[dict[str, list]] = SupervisedS4._parameter_constraints | {
-        "loss": [StrOptions({"squared_error", "absolute_error", "huber", "quantile"})],
-        "quantile": [Interval(Real, 0, 1, closed="neither")],
-    }
+    _parameter_constraints: ClassVar[dict[str, list]] = (
+        SupervisedEstimator._parameter_constraints
+        | {
+            "loss": [StrOptions({"squared_error", "absolute_error", "huber", "quantile"})],
+            "quantile": [Interval(Real, 0, 1, closed="neither")],
+        }
+    )
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight: Any = None,
+        sampling_rate: float | None = None,
+    ) -> Self:
+        """Train on labeled sequences.
+
+        A call that raises leaves the estimator as it was.
+
+        Parameters
+        ----------
+        X : array-like, list of arrays, list of frames, or DataFrame
+            The sequences: ``(n_samples, n_timepoints)``, ``(n_samples, n_channels, n_timepoints)``,
+            a list of arrays ``(n_channels, n_timepoints_i)`` or ``(n_timepoints_i,)``, a list of
+            frames with rows as time, a frame with a sequence in each cell, or one with columns
+            (channel, time).
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets, one or several values for each sequence.
+        X_val, y_val : like X and y, or None, default=None
+            Validation data. Without them, a part of X may be set aside; see `early_stopping`.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples, in any unit, in training and in the validation part of X.
+        sampling_rate : float or None, default=None
+            Sampling rate of the sequences, in Hz. Needed only if predictions will be made at
+            another one.
+
+        Returns
+        -------
+        self : S4Regressor
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, the data, or their shapes are not valid.
+        TrainingDivergedError
+            If the loss or a weight of the model becomes NaN or infinite.
+        KeyboardInterrupt
+            If the user interrupts. After a finished epoch, the result so far is kept.
+
+        Warns
+        -----
+        ValidationSplitWarning
+            If validation data was to be set aside and could not be.
+        MemoryLengthWarning
+            If the given `dt_min` lets the model forget the sequences before they end.
+        DataShapeWarning
+            If time and channels look swapped.
+        """
+        check_target_given(self, y)
+        self._check_parameters()
+        resumed = self._trained_to_resume() if self.warm_start else None
+        targets = ValueEncoder.of(y) if resumed is None else self._targets_
+        return self._fit(
+            Task(targets=targets, criterion=self._criterion()),
+            resumed,
+            X,
+            y,
+            X_val=X_val,
+            y_val=y_val,
+            sample_weight=sample_weight,
+            sampling_rate=sampling_rate,
+        )
 
     def partial_fit(self, X: Any, y: Any, *, sample_weight: Any = None) -> Self:
         """Train for one more epoch, at constant learning rates.
@@ -225,10 +293,12 @@ class S4Regressor(RegressorMixin, SupervisedS4):
         ValueError, TypeError
             If a parameter or the data is not valid.
         """
-        self._check_parameters(goes_on=True)
-        if not self.__sklearn_is_fitted__():
-            self._forget()
-        return self._partial_fit(X, y, sample_weight)
+        check_target_given(self, y)
+        self._check_parameters()
+        resumed = self._trained_to_resume()
+        targets = ValueEncoder.of(y) if resumed is None else self._targets_
+        task = Task(targets=targets, criterion=self._criterion())
+        return self._partial_fit(task, resumed, X, y, sample_weight)
 
     def predict(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
         """Return the predicted targets of each sequence.
@@ -245,9 +315,8 @@ class S4Regressor(RegressorMixin, SupervisedS4):
         ndarray of shape (n_samples,) or (n_samples, n_targets), float64
             In the unit and with the axes of y in `fit`.
         """
-        outputs = self._outputs(X, sampling_rate)
-        outputs = self.target_scaler_.inverse_transform(outputs)
-        return outputs[:, 0] if self.n_targets_in_ is None else outputs
+        check_is_fitted(self)
+        return self._targets_.decode(self._predictor_.outputs(X, sampling_rate))
 
     def score(
         self, X: Any, y: Any, *, sample_weight: Any = None, sampling_rate: float | None = None
@@ -306,14 +375,10 @@ class S4Regressor(RegressorMixin, SupervisedS4):
         >>> np.allclose(prediction, regressor.predict(X), rtol=1e-5)
         True
         """
+        check_is_fitted(self)
         return RegressorStream(
-            **self._stream_parts(sampling_rate),
-            n_streams=n_streams,
-            target_scaler=self.target_scaler_,
-            one_target=self.n_targets_in_ is None,
+            self._predictor_, n_streams, sampling_rate=sampling_rate, targets=self._targets_
         )
-
-    # ------------------------------------------------------------------ targets
 
     def _criterion(self) -> torch.nn.Module:
         losses: dict[str, Callable[[], torch.nn.Module]] = {
@@ -323,37 +388,6 @@ class S4Regressor(RegressorMixin, SupervisedS4):
             "quantile": lambda: Quantile(self.quantile),
         }
         return losses[self.loss]()
-
-    def _check_targets(self, y: Any, *, reset: bool) -> np.ndarray:
-        """Return targets of shape (n_samples, n_targets); with `reset`, learn their form."""
-        y = check_array(unmasked(y), ensure_2d=False, dtype=np.float64, input_name="y")
-        largest = np.abs(y).max()
-        if largest > _LARGEST_TARGET:
-            raise ValueError(
-                f"y must be within {_LARGEST_TARGET:g} in magnitude, else its variance is beyond "
-                f"float64, got {largest:.3g}. Rescale y."
-            )
-        n_targets = y.shape[1] if y.ndim == 2 else None
-        if reset:
-            self.n_targets_in_ = n_targets
-        elif n_targets != self.n_targets_in_:
-            shapes = [
-                "(n_samples,)" if n is None else f"(n_samples, {n})"
-                for n in (self.n_targets_in_, n_targets)
-            ]
-            raise ValueError(f"y must have shape {shapes[0]} as in fit, got {shapes[1]}.")
-        return y.reshape(len(y), -1)  # (n_samples, n_targets)
-
-    def _learn_targets(self, samples: LabeledSequences, *, reset: bool) -> None:
-        """Learn the unit in which the model computes, so that the rates need not follow y."""
-        if reset:
-            self.target_scaler_ = StandardScaler().fit(samples.targets, None, samples.weights)
-
-    def _loss_targets(self, targets: np.ndarray) -> np.ndarray:
-        return self.target_scaler_.transform(targets)
-
-    def _n_outputs(self) -> int:
-        return self.n_targets_in_ or 1
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's description of the estimator."""

@@ -1,22 +1,120 @@
-"""What all estimators of whole sequences share: sequences in, in every form, and their batches."""
+"""What all estimators of whole sequences share: the form of X, its batches, and two parameters."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_array, validate_data
 
-from sks4.data import BucketBatchSampler, Panel, SequenceEncoder, as_panel
-from sks4.estimators._auto import EVALUATION_TOKENS, MAX_TOKENS, resolve_device
-from sks4.estimators._old_base import S4Estimator
+from sks4._compat import Interval, StrOptions
+from sks4.data import BucketBatchSampler, Panel, SymbolEncoder, as_panel
+from sks4.estimators._auto import EVALUATION_TOKENS, MAX_TOKENS
+from sks4.estimators._base import S4Estimator
+from sks4.estimators._features import Features, read_features
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceReader:
+    """The form of X as it was in fit, in which later sequences must come as well.
+
+    Attributes
+    ----------
+    estimator_name : str
+        Name of the estimator, for the errors.
+    layout : {"nct", "ntc"}
+        Order of the axes in arrays.
+    symbols : SymbolEncoder or None
+        Numbers of the symbols; None for sequences of real values.
+    n_timepoints : int or None
+        Width of 2-D data; None for the forms in which the number of time points is free.
+    features : Features or None
+        Number and names of the features; None before fit.
+    """
+
+    estimator_name: str
+    layout: str
+    symbols: SymbolEncoder | None = None
+    n_timepoints: int | None = None
+    features: Features | None = None
+
+    def fit_read(self, X: Any) -> tuple[Self, Panel]:
+        """Return a reader with the form of X, and its sequences."""
+        features = self._read_columns(X, None)
+        panel = self._panel(X)
+        if features is None:
+            features = self._read_channels(panel, None)
+        return replace(self, n_timepoints=panel.n_timepoints, features=features), panel
+
+    def read(self, X: Any) -> Panel:
+        """Return sequences that have the form of fit.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X is no set of sequences, or has another form, other channels or other names.
+        """
+        assert self.features is not None
+        columns = self._read_columns(X, self.features)
+        panel = self._panel(X)
+        self._check_same_form(panel)
+        if columns is None:
+            self._read_channels(panel, self.features)
+        return panel
+
+    @property
+    def channel_names(self) -> np.ndarray | None:
+        """Names of the channels; None if there are none, or if they are those of time points."""
+        if self.features is None or self.n_timepoints is not None:
+            return None
+        return self.features.names
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the form as fitted attributes of an estimator."""
+        assert self.features is not None
+        return {"n_timepoints_in_": self.n_timepoints} | self.features.attributes()
+
+    def _panel(self, X: Any) -> Panel:
+        if self.symbols is not None:
+            return self.symbols.transform(X)
+        return as_panel(X, layout=self.layout)
+
+    def _read_columns(self, X: Any, known: Features | None) -> Features | None:
+        """Check the columns of a table before its values: wrong names may explain missing ones."""
+        if isinstance(X, pd.DataFrame) and X.columns.nlevels == 1:
+            return read_features(self.estimator_name, X, known)
+        return None
+
+    def _read_channels(self, panel: Panel, known: Features | None) -> Features:
+        header: Any = np.empty((1, panel.n_features))
+        if panel.feature_names is not None:
+            header = pd.DataFrame(header, columns=panel.feature_names)
+        return read_features(self.estimator_name, header, known)
+
+    def _check_same_form(self, panel: Panel) -> None:
+        """Raise if X has other axes than in fit, or other channels."""
+        assert self.features is not None
+        if (panel.n_timepoints is None) != (self.n_timepoints is None):
+            forms = {
+                True: "one row for each sequence",
+                False: "channels and time for each sequence",
+            }
+            fitted = forms[self.n_timepoints is not None]
+            given = forms[panel.n_timepoints is not None]
+            raise ValueError(
+                f"X must have the form it had in fit, {fitted}, got {given}. A 2-D array X becomes "
+                "3-D by X[:, np.newaxis]; fitted in that form, sequences of any length are taken."
+            )
+        if panel.n_timepoints is None and panel.n_channels != self.features.n_features:
+            raise ValueError(
+                f"X has {panel.n_channels} channels, but {self.estimator_name} is expecting "
+                f"{self.features.n_features} channels as in fit."
+            )
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class SequenceS4(S4Estimator):
+class SequenceEstimator(S4Estimator):
     """Base of the estimators that read whole sequences."""
 
     bandlimit: float | None = None
@@ -27,89 +125,14 @@ class SequenceS4(S4Estimator):
         "layout": [StrOptions({"nct", "ntc"})],
     }
     _model_parameters: ClassVar[tuple[str, ...]] = (*S4Estimator._model_parameters, "bandlimit")
-    _data_parameters: ClassVar[tuple[str, ...]] = (*S4Estimator._data_parameters, "layout")
+    _fixed_parameters: ClassVar[tuple[str, ...]] = (*S4Estimator._fixed_parameters, "layout")
 
-    # ------------------------------------------------------------------ checks
-
-    def _check_sequences(self, X: Any, *, reset: bool) -> Panel:
-        """Check sequences, also against those of fit."""
-        is_table = isinstance(X, pd.DataFrame) and X.columns.nlevels == 1
-        if is_table:  # before the values: where names are wrong, missing values may follow from it
-            self._check_features(X, reset=reset)
-        panel = self._panel(X)
-        if reset:
-            self.n_timepoints_in_ = panel.n_timepoints
-        else:
-            self._check_same_form(panel)
-        if not is_table:
-            header = np.empty((1, panel.n_features))
-            names = panel.feature_names
-            self._check_features(
-                header if names is None else pd.DataFrame(header, columns=names), reset=reset
-            )
-        return panel
-
-    def _check_features(self, table: Any, *, reset: bool) -> None:
-        """Let scikit-learn check the number of features and their names, in its words."""
-        validate_data(self, table, reset=reset, skip_check_array=True)
-
-    def _check_same_form(self, panel: Panel) -> None:
-        """Raise if X has other axes than in fit, or other channels."""
-        name = type(self).__name__
-        if (panel.n_timepoints is None) != (self.n_timepoints_in_ is None):
-            forms = {
-                True: "one row for each sequence",
-                False: "channels and time for each sequence",
-            }
-            fitted = forms[self.n_timepoints_in_ is not None]
-            given = forms[panel.n_timepoints is not None]
-            raise ValueError(
-                f"X must have the form it had in fit, {fitted}, got {given}. A 2-D array X becomes "
-                "3-D by X[:, np.newaxis]; fitted in that form, sequences of any length go in."
-            )
-        if panel.n_timepoints is None and panel.n_channels != self.n_features_in_:
-            raise ValueError(
-                f"X has {panel.n_channels} channels, but {name} is expecting "
-                f"{self.n_features_in_} channels as in fit."
-            )
-
-    def _panel(self, X: Any) -> Panel:
-        """Return sequences of any form as a panel, in the layout of fit once there was one."""
-        is_fitted = self.__sklearn_is_fitted__()
-        return as_panel(X, layout=self._built_with_["layout"] if is_fitted else self.layout)
-
-    # ------------------------------------------------------------------ data for the net
-
-    def _set_up_encoder(self, panel: Panel, standardize: str | None) -> None:
-        """Learn the scaling, and choose what is "auto", from the training sequences."""
-        self.encoder_ = SequenceEncoder(standardize, self.missing).fit(panel)
-        self._resolve_auto(self._steps(panel))
-
-    def _steps(self, panel: Panel) -> np.ndarray:
-        """Return the number of steps that the state space makes for each sequence."""
-        return -(-panel.lengths // self._step_length())
-
-    def _step_length(self) -> int:
-        """Return the number of time points that make one step of the state space."""
-        return self.patch_size
-
-    def _training_sampler(self, panel: Panel) -> BucketBatchSampler:
+    def _training_sampler(
+        self, n_steps: np.ndarray, batch_size: int, rng: np.random.Generator
+    ) -> BucketBatchSampler:
         """Return shuffled batches; only an "auto" batch size is cut down for long sequences."""
-        return BucketBatchSampler(
-            self._steps(panel),
-            self.batch_size_,
-            max_tokens=MAX_TOKENS if self.batch_size == "auto" else None,
-            seed=self._rng_,
-        )
-
-    def _evaluation_sampler(self, panel: Panel) -> BucketBatchSampler:
-        """Return batches to evaluate: what fits the cache of a CPU, or the memory of a GPU."""
-        # a fitted net stays where it is, even if it was read where its device does not exist
-        device = self.net_.device if self.__sklearn_is_fitted__() else resolve_device(self.device)
-        max_tokens = EVALUATION_TOKENS if torch.device(device).type == "cpu" else MAX_TOKENS
-        return BucketBatchSampler(
-            self._steps(panel), len(panel), max_tokens=max_tokens, shuffle=False
-        )
+        max_tokens = MAX_TOKENS if self.batch_size == "auto" else None
+        return BucketBatchSampler(n_steps, batch_size, max_tokens=max_tokens, seed=rng)
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's description of the estimator."""
@@ -119,18 +142,12 @@ class SequenceS4(S4Estimator):
         return tags
 
 
-def check_weights(sample_weight: Any, n_samples: int) -> np.ndarray:
-    """Return the weights of the samples in float64, ones if there are none."""
-    if sample_weight is None:
-        return np.ones(n_samples)
-    weights = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-    )
-    if weights.shape != (n_samples,):
-        raise ValueError(f"sample_weight must have shape ({n_samples},), got {weights.shape}.")
-    if weights.min() < 0 or weights.sum() == 0:
-        raise ValueError(
-            "sample_weight must hold no negative weight and have a sum above zero, got the minimum "
-            f"{weights.min()} and the sum {weights.sum()}."
-        )
-    return weights
+def count_steps(panel: Panel, patch_size: int) -> np.ndarray:
+    """Return the number of steps of the state space for each sequence, (n_samples,)."""
+    return -(-panel.lengths // patch_size)
+
+
+def evaluation_sampler(n_steps: np.ndarray, device: Any) -> BucketBatchSampler:
+    """Return batches to evaluate that fit the cache of a CPU, or the memory of a GPU."""
+    max_tokens = EVALUATION_TOKENS if torch.device(device).type == "cpu" else MAX_TOKENS
+    return BucketBatchSampler(n_steps, len(n_steps), max_tokens=max_tokens, shuffle=False)

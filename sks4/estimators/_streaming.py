@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.special import log_softmax, softmax
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import _check_feature_names
 
 from sks4._validation import check_integer, unmasked
-from sks4.data import SequenceEncoder, StreamEncoder
-from sks4.nn import ModelStepper, S4Model
+from sks4.data import StreamEncoder
+from sks4.estimators._features import read_features
+from sks4.estimators._predictor import SequencePredictor
+from sks4.estimators._targets import ValueEncoder
+from sks4.nn import ModelStepper
 
 
 class SequenceStream:
@@ -28,22 +29,18 @@ class SequenceStream:
 
     Parameters
     ----------
-    model : S4Model
-        Trained, with a pooled or horizon head.
-    encoder : SequenceEncoder
-        Fitted scaling of the channels, and treatment of missing values.
+    predictor : SequencePredictor
+        Result of a fit. The stream takes a copy of its model.
     n_streams : int, default=1
         Number of sequences side by side. A sample is pushed to all at the same time; a stream that
         has none gets NaN.
-    rate : float, default=1.0
-        Sampling interval of the streams over the one in training.
-    layout : {"nct", "ntc"}, default="nct"
-        Order of the axes of pushed arrays, as of the estimator.
-    feature_names : ndarray of shape (n_channels,) or None, default=None
-        Names of the channels in fit.
+    sampling_rate : float or None, default=None
+        Sampling rate of the streams in Hz; None for that of `fit`.
 
     Attributes
     ----------
+    layout : {"nct", "ntc"}
+        Order of the axes of pushed arrays, that of fit.
     feature_names_in_ : ndarray of shape (n_channels,) or None
         Names of the channels, which samples that have names must have in the same order.
     lengths : ndarray of shape (n_streams,), int
@@ -59,26 +56,31 @@ class SequenceStream:
 
     def __init__(
         self,
-        model: S4Model,
-        encoder: SequenceEncoder,
+        predictor: SequencePredictor,
         n_streams: int = 1,
         *,
-        rate: float = 1.0,
-        layout: str = "nct",
-        feature_names: np.ndarray | None = None,
+        sampling_rate: float | None = None,
     ) -> None:
         check_integer("n_streams", n_streams)
-        self.feature_names_in_ = feature_names
+        predictor.check_streamable()
         self.n_streams = n_streams
-        self.layout = layout
-        parameter = next(model.parameters())
-        dtype = str(parameter.dtype).removeprefix("torch.")
-        self._device = parameter.device
-        self._encoder = StreamEncoder(encoder, n_streams, dtype)
-        frozen = copy.deepcopy(model).requires_grad_(False).eval()
-        self._stepper = ModelStepper(frozen, n_streams, rate)
+        self._reader = predictor.reader
+        self._device = predictor.net.device
+        self._encoder = StreamEncoder(predictor.encoder, n_streams, predictor.dtype)
+        frozen = copy.deepcopy(predictor.model).requires_grad_(False).eval()
+        self._stepper = ModelStepper(frozen, n_streams, predictor.rate(sampling_rate))
         # features at its last value, of each stream that waits
         self._features_before: dict[int, torch.Tensor] = {}
+
+    @property
+    def layout(self) -> str:
+        """Order of the axes of pushed arrays, that of fit."""
+        return self._reader.layout
+
+    @property
+    def feature_names_in_(self) -> np.ndarray | None:
+        """Names of the channels in fit, None if there were none."""
+        return self._reader.channel_names
 
     @property
     def lengths(self) -> np.ndarray:
@@ -190,7 +192,8 @@ class SequenceStream:
         names = sample.columns if isinstance(sample, pd.DataFrame) else sample.index
         is_one_sample = isinstance(sample, pd.DataFrame) or self.n_streams == 1
         if is_one_sample and all(isinstance(name, str) for name in names):
-            _check_feature_names(self, pd.DataFrame(columns=names), reset=False)
+            header = pd.DataFrame(columns=names)
+            read_features(type(self).__name__, header, self._reader.features)
 
 
 def _stacked(frames: Any) -> np.ndarray:
@@ -251,23 +254,17 @@ class RegressorStream(SequenceStream):
     ----------
     *args, **kwargs
         As of :class:`SequenceStream`.
-    target_scaler : StandardScaler
-        Scaling of the targets.
-    one_target : bool
-        Whether predictions have one axis, as the targets had in fit.
+    targets : ValueEncoder
+        Scaling and axes of the targets.
     """
 
-    def __init__(
-        self, *args: Any, target_scaler: StandardScaler, one_target: bool, **kwargs: Any
-    ) -> None:
+    def __init__(self, *args: Any, targets: ValueEncoder, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._target_scaler = target_scaler
-        self._one_target = one_target
+        self._targets = targets
 
     def predict(self) -> np.ndarray:
         """Return the targets so far, shape (n_streams,) or (n_streams, n_targets), float64."""
-        targets = self._target_scaler.inverse_transform(self._outputs())
-        return targets[:, 0] if self._one_target else targets
+        return self._targets.decode(self._outputs())
 
 
 def check_sample(sample: Any, n_streams: int, n_channels: int, layout: str = "nct") -> np.ndarray:

@@ -1,31 +1,52 @@
-"""What the classifier and the regressor share: sequences with a target each, in and out."""
+"""What the classifier and the regressor share: the training on sequences with a target each."""
 
 import hashlib
-from abc import abstractmethod
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+import torch
+from sklearn.utils.validation import check_consistent_length
 
-from sks4._validation import check_positive
-from sks4.data import Panel, SequenceDataset
+from sks4._compat import Interval, StrOptions
+from sks4._validation import check_positive, check_weights
+from sks4.data import Panel, SequenceDataset, SequenceEncoder
 from sks4.estimators._auto import (
+    resolve_batch_size,
+    resolve_dt_range,
     resolve_early_stopping,
+    resolve_max_epochs,
     resolve_patch_size,
     resolve_standardize,
 )
-from sks4.estimators._sequences import SequenceS4, check_weights
+from sks4.estimators._base import (
+    Interruption,
+    Run,
+    Seeds,
+    Trained,
+    count_parameters,
+    random_numbers,
+)
+from sks4.estimators._predictor import SequencePredictor
+from sks4.estimators._readout import Readout
+from sks4.estimators._sequences import (
+    SequenceEstimator,
+    SequenceReader,
+    count_steps,
+    evaluation_sampler,
+)
 from sks4.estimators._split import split_rows
+from sks4.estimators._targets import TargetEncoder
 from sks4.nn import S4Model
 from sks4.training import Batches, S4Net
 
 
 @dataclass(frozen=True, eq=False)
 class LabeledSequences:
-    """Sequences, what the network shall make of them, and what each counts in the loss.
+    """Sequences with their targets and weights.
 
     Attributes
     ----------
@@ -66,276 +87,362 @@ class LabeledSequences:
         return replace(taken, weights=np.array(weights))
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
-class SupervisedS4(SequenceS4):
-    """Base of the estimators that learn one target for each sequence."""
+FitReadout = Callable[[S4Net, Batches], Readout]
 
-    patch_size: int | str = "auto"  # type: ignore[assignment]
-    standardize: str | None = "auto"
 
-    _parameter_constraints: ClassVar[dict[str, list]] = SequenceS4._parameter_constraints | {
-        "patch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "standardize": [StrOptions({"auto", "global", "series", "split"}), None],
-    }
-    _announced: ClassVar[tuple[str, ...]] = (
-        *SequenceS4._announced,
-        *("patch_size_", "standardize_"),
-    )
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a classifier or a regressor asks of the common training.
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight: Any = None,
-        sampling_rate: float | None = None,
-    ) -> Self:
-        """Train on labeled sequences.
+    Attributes
+    ----------
+    targets : TargetEncoder
+        Reads the targets.
+    criterion : nn.Module
+        The loss.
+    net_options : mapping
+        Other options of the net.
+    plan_readout : callable
+        Decides before the training, from samples without copies, how to find the last layer after
+        it: returns a function of the trained net and of batches of these samples, or None to keep
+        the trained layer.
+    """
 
-        Parameters
-        ----------
-        X : array-like, list of arrays, list of frames, or DataFrame
-            The sequences: ``(n_samples, n_timepoints)``, ``(n_samples, n_channels, n_timepoints)``,
-            a list of arrays ``(n_channels, n_timepoints_i)`` or ``(n_timepoints_i,)``, a list of
-            frames with rows as time, a frame with a sequence in each cell, or one with columns
-            (channel, time).
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            The targets: class labels, or one or several values (regressor only).
-        X_val, y_val : like X and y, or None, default=None
-            Validation data. Without them, a part of X may be set aside; see `early_stopping`.
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            What each sample counts in the loss, in training and in a validation part of X.
-        sampling_rate : float or None, default=None
-            Sampling rate of the sequences, in Hz. Needed only if predictions will be made at
-            another one.
+    targets: TargetEncoder
+    criterion: torch.nn.Module
+    net_options: Mapping[str, Any] = field(default_factory=dict)
+    plan_readout: Callable[[LabeledSequences], FitReadout | None] = lambda samples: None
 
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
 
-        Raises
-        ------
-        ValueError, TypeError
-            If a parameter, the data, or their shapes are not valid.
-        TrainingDivergedError
-            If the loss becomes NaN or infinite.
-        KeyboardInterrupt
-            If the user interrupts. The estimator can predict if an epoch was finished.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Sizes:
+    """What "auto" has become, fixed from the first fit on."""
 
-        Warns
-        -----
-        ValidationSplitWarning
-            If validation data was to be set aside and could not be.
-        MemoryLengthWarning
-            If the given `dt_min` lets the model forget the sequences before they end.
-        DataShapeWarning
-            If time and channels look swapped.
-        """
-        self._check_parameters(goes_on=self.warm_start)
-        goes_on = self.warm_start and self.__sklearn_is_fitted__()
-        if not goes_on:
-            self._forget()
-        samples = self._labeled(X, y, sample_weight, reset=not goes_on)
-        rate = self._training_rate(sampling_rate, reset=not goes_on)
-        if not goes_on:
-            self._seed()
-        self._learn_targets(samples, reset=not goes_on)
-        samples, valid, stops_early = self._validation_data(samples, X_val, y_val)
-        if not goes_on:
-            self._set_up(samples)
-        batches = self._training_batches(samples, rate)
-        self._resolve_max_epochs(self._steps(samples.panel), len(batches.batch_sampler))
-        net = self._net(early_stopping=stops_early)
-        self._announce(len(samples.panel))
-        with self._keeping(net):
-            net.fit(batches, valid=None if valid is None else self._batches(valid, rate))
-            self._complete(net, samples, rate)
-        return self
+    patch_size: int
+    standardize: str | None
+    dt_range: tuple[float, float]
+    batch_size: int
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
-        """Train for one epoch; the first call fixes the scaling and what is "auto"."""
-        is_first = not self.__sklearn_is_fitted__()
-        samples = self._labeled(X, y, sample_weight, reset=is_first)
-        if is_first:
-            self._training_rate(None, reset=True)
-            self._seed()
-            self._set_up(samples)
-        self._learn_targets(samples, reset=is_first)
-        net = self._net()
-        with self._keeping(net):
-            net.partial_fit(self._training_batches(samples, 1.0))
-        return self
+    def attributes(self) -> dict[str, Any]:
+        """Return them as fitted attributes."""
+        return {f"{name}_": value for name, value in vars(self).items()}
 
-    # ------------------------------------------------------------------ what differs
 
-    @abstractmethod
-    def _check_targets(self, y: Any, *, reset: bool) -> np.ndarray:
-        """Return the targets as arrays of numbers; with `reset`, learn their form."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Form:
+    """The form of the user's data.
 
-    @abstractmethod
-    def _learn_targets(self, samples: LabeledSequences, *, reset: bool) -> None:
-        """Learn from the training targets what the loss needs; with `reset`, all of it."""
+    Attributes
+    ----------
+    reader : SequenceReader
+        The form of X.
+    rate : float
+        Sampling interval of this data over that of the first fit.
+    sampling_rate : float or None
+        Sampling rate of the first fit.
+    """
 
-    @abstractmethod
-    def _n_outputs(self) -> int:
-        """Return the number of outputs of the model."""
+    reader: SequenceReader
+    rate: float
+    sampling_rate: float | None
 
-    @abstractmethod
-    def _loss_targets(self, targets: np.ndarray) -> np.ndarray:
-        """Return the targets as the loss takes them."""
 
-    def _loss_weights(self, samples: LabeledSequences) -> np.ndarray:
-        """Return the weights as the loss takes them."""
-        return samples.weights
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Setting:
+    """What has been learned from the training samples before there is a net.
 
-    def _complete(self, net: S4Net, samples: LabeledSequences, rate: float) -> None:
-        """Do what remains after the training of a whole run, on its samples."""
+    Attributes
+    ----------
+    form : _Form
+        The form of the data.
+    targets : TargetEncoder
+        Encodes the targets.
+    sizes : _Sizes
+        What "auto" has become.
+    encoder : SequenceEncoder
+        Scaling of the channels, and treatment of missing values.
+    dtype : {"float32", "float64"}
+        Type in which the model computes.
+    """
 
-    def _strata(self, targets: np.ndarray) -> np.ndarray | None:
-        """Return the classes whose shares a random split keeps."""
-        return None
+    form: _Form
+    targets: TargetEncoder
+    sizes: _Sizes
+    encoder: SequenceEncoder
+    dtype: str
 
-    # ------------------------------------------------------------------ checks
+    def weighted(self, samples: LabeledSequences) -> LabeledSequences:
+        """Return samples with their weights in the loss."""
+        return replace(samples, weights=self.targets.weigh(samples.targets, samples.weights))
 
-    def _labeled(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> LabeledSequences:
-        """Check training or validation data."""
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None."
-            )
-        panel = self._check_sequences(X, reset=reset)
-        targets = self._check_targets(y, reset=reset)
-        check_consistent_length(panel.rows, targets)
-        return LabeledSequences(panel, targets, check_weights(sample_weight, len(panel)))
+    def n_steps(self, samples: LabeledSequences) -> np.ndarray:
+        """Return the number of steps of each sequence, (n_samples,)."""
+        return count_steps(samples.panel, self.sizes.patch_size)
 
-    def _training_rate(self, sampling_rate: float | None, *, reset: bool) -> float:
-        """Return the rate of the training data, which with `reset` defines the unit."""
-        if not reset:
-            return self._rate(sampling_rate)
-        self.sampling_rate_ = (
-            None if sampling_rate is None else check_positive("sampling_rate", sampling_rate)
-        )
-        return 1.0
-
-    def _rate(self, sampling_rate: float | None) -> float:
-        """Return the sampling interval of some data over the one in fit."""
-        if sampling_rate is None:
-            return 1.0
-        check_positive("sampling_rate", sampling_rate)
-        if self.sampling_rate_ is None:
-            raise ValueError(
-                f"sampling_rate must be given to fit as well, got {sampling_rate} only now. "
-                "Fit with the sampling rate of the training data."
-            )
-        rate = self.sampling_rate_ / sampling_rate
-        if rate != 1 and self.patch_size_ > 1:
-            raise ValueError(
-                f"sampling_rate must be that of fit, {self.sampling_rate_:g}, with patch_size > 1, "
-                f"got {sampling_rate:g}. Fit with patch_size=1, or resample the sequences."
-            )
-        return rate
-
-    # ------------------------------------------------------------------ data for the net
-
-    def _validation_data(
-        self, samples: LabeledSequences, X_val: Any, y_val: Any
-    ) -> tuple[LabeledSequences, LabeledSequences | None, bool]:
-        """Return training data, validation data, and whether training stops early."""
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val must be given together, got only one of them.")
-        valid = None if X_val is None else self._labeled(X_val, y_val, None, reset=False)
-        stops_early = resolve_early_stopping(
-            self.early_stopping, len(samples.panel), has_validation_data=valid is not None
-        )
-        if stops_early and valid is None:
-            train_rows, valid_rows = split_rows(
-                len(samples.panel),
-                self.validation_fraction,
-                int(self._rng_.integers(2**31)),
-                classes=self._strata(samples.targets),
-            )
-            if valid_rows is None:
-                return samples, None, False
-            samples, valid = samples.take(train_rows), samples.take(valid_rows)
-        return samples, valid, stops_early
-
-    def _set_up(self, samples: LabeledSequences) -> None:
-        """Learn the scaling, and choose what is "auto", from the training sequences."""
-        panel = samples.panel
-        self.patch_size_ = resolve_patch_size(
-            panel.lengths, self.patch_size, may_change_rate=self.sampling_rate_ is not None
-        )
-        self.standardize_ = resolve_standardize(panel, samples.targets, self.standardize)
-        self._set_up_encoder(panel, self.standardize_)
-
-    def _step_length(self) -> int:
-        return self.patch_size_
-
-    def _net(self, *, early_stopping: bool = False) -> S4Net:
-        """Return a net to train: the one there is, going on, or a new one."""
-        if self.__sklearn_is_fitted__():
-            return self._continued_net(self.net_, early_stopping=early_stopping)
-        model = self._build_model(
-            S4Model,
-            n_inputs=self.encoder_.n_inputs_,
-            n_outputs=self._n_outputs(),
-            patch_size=self.patch_size_,
-        )
-        return self._build_net(model, early_stopping=early_stopping)
-
-    def _dataset(self, samples: LabeledSequences, rate: float) -> SequenceDataset:
+    def dataset(self, samples: LabeledSequences) -> SequenceDataset:
+        """Return samples as the net takes them."""
         return SequenceDataset(
             samples.panel,
-            self.encoder_,
-            y=self._loss_targets(samples.targets),
-            sample_weight=self._loss_weights(samples),
-            rate=rate,
+            self.encoder,
+            y=self.targets.encode(samples.targets),
+            sample_weight=self.weighted(samples).weights,
+            rate=self.form.rate,
             dtype=self.dtype,
         )
 
-    def _training_batches(self, samples: LabeledSequences, rate: float) -> Batches:
-        sampler = self._training_sampler(samples.panel)
-        return Batches(self._dataset(samples, rate), sampler)
-
-    def _batches(self, samples: LabeledSequences, rate: float) -> Batches:
+    def batches(self, samples: LabeledSequences, device: Any) -> Batches:
         """Return batches to evaluate."""
-        return Batches(self._dataset(samples, rate), self._evaluation_sampler(samples.panel))
+        return Batches(self.dataset(samples), evaluation_sampler(self.n_steps(samples), device))
 
-    # ------------------------------------------------------------------ prediction
-
-    def _outputs(self, X: Any, sampling_rate: float | None) -> np.ndarray:
-        """Return the outputs of the model, (n_samples, n_outputs) in float64."""
-        check_is_fitted(self)
-        panel = self._check_sequences(X, reset=False)
-        dataset = SequenceDataset(
-            panel, self.encoder_, rate=self._rate(sampling_rate), dtype=self._built_with_["dtype"]
+    def predictor(self, net: S4Net, readout: Readout | None) -> SequencePredictor:
+        """Return the result of a fit."""
+        return SequencePredictor(
+            net=net,
+            reader=self.form.reader,
+            encoder=self.encoder,
+            patch_size=self.sizes.patch_size,
+            dtype=self.dtype,
+            sampling_rate=self.form.sampling_rate,
+            readout=readout,
         )
-        outputs = self.net_.predict_dataset(dataset, self._evaluation_sampler(panel))
-        if not np.isfinite(outputs).all():
-            row = int(np.argmin(np.isfinite(outputs).all(axis=1)))
-            raise ValueError(
-                f"The model must give finite outputs, got {outputs[row]} for X[{row}]. Its values "
-                "are likely far outside the range of the training data."
-            )
-        return outputs.astype(np.float64)
 
-    def _stream_parts(self, sampling_rate: float | None) -> dict[str, Any]:
-        """Return what a stream is made of."""
-        check_is_fitted(self)
-        if self._built_with_["bidirectional"]:
-            raise ValueError(
-                "bidirectional=True cannot be streamed, since every output depends on the whole "
-                "sequence; fit with bidirectional=False."
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class SupervisedEstimator(SequenceEstimator):
+    """Base of the estimators that learn one target for each sequence."""
+
+    bidirectional: bool = False
+    patch_size: int | str = "auto"
+    pooling: str = "mean"
+    standardize: str | None = "auto"
+
+    _parameter_constraints: ClassVar[dict[str, list]] = SequenceEstimator._parameter_constraints | {
+        "bidirectional": ["boolean"],
+        "patch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "pooling": [StrOptions({"mean", "last", "max"})],
+        "standardize": [StrOptions({"auto", "global", "series", "split"}), None],
+    }
+    _model_parameters: ClassVar[tuple[str, ...]] = (
+        *SequenceEstimator._model_parameters,
+        *("bidirectional", "patch_size", "pooling"),
+    )
+
+    def _fit(
+        self,
+        task: Task,
+        resumed: Trained | None,
+        X: Any,
+        y: Any,
+        *,
+        X_val: Any,
+        y_val: Any,
+        sample_weight: Any,
+        sampling_rate: float | None,
+    ) -> Self:
+        """Train for a whole run, from the beginning or from where `resumed` stopped."""
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together, got only one of them.")
+        old = None if resumed is None else self._predictor_
+        form, panel = self._read(old, X, sampling_rate)
+        samples = _labeled(panel, y, sample_weight, task.targets)
+        valid = None
+        if X_val is not None:
+            valid = _labeled(form.reader.read(X_val), y_val, None, task.targets)
+        seeds, rng = random_numbers(self.random_state, resumed)
+        samples, valid, stops_early = self._hold_out(samples, valid, task.targets, rng)
+        setting = self._learn(form, task.targets, samples, old)
+        distinct = setting.weighted(samples).distinct()
+        fit_readout = task.plan_readout(distinct)
+        batches = self._training_batches(setting, samples, rng)
+        run = Run(
+            criterion=task.criterion,
+            max_epochs=self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler)),
+            early_stopping=stops_early,
+            options=task.net_options,
+        )
+        trained = self._start(run, resumed, seeds, rng, setting)
+        device = trained.net.device
+        chosen = setting.sizes.attributes() | {"max_epochs_": run.max_epochs}
+        self._announce(f"{len(samples.panel)} sequences", trained.net, chosen)
+        with Interruption(trained.net) as interruption:
+            trained.net.fit(
+                batches, valid=None if valid is None else setting.batches(valid, device)
             )
-        # those of 2-D data are names of time points
-        names = getattr(self, "feature_names_in_", None) if self.n_timepoints_in_ is None else None
-        return {
-            "feature_names": names,
-            "model": self.net_.module_,
-            "encoder": self.encoder_,
-            "rate": self._rate(sampling_rate),
-            "layout": self._built_with_["layout"],
+        readout = None
+        if fit_readout is not None:
+            find = partial(fit_readout, trained.net, setting.batches(distinct, device))
+            readout = interruption.repeat(find)
+        self._adopt_setting(trained, setting, chosen, readout)
+        interruption.raise_again()
+        return self
+
+    def _partial_fit(
+        self, task: Task, resumed: Trained | None, X: Any, y: Any, sample_weight: Any
+    ) -> Self:
+        """Train for one epoch; the first call fixes the scaling and what is "auto"."""
+        old = None if resumed is None else self._predictor_
+        form, panel = self._read(old, X, None)
+        samples = _labeled(panel, y, sample_weight, task.targets)
+        seeds, rng = random_numbers(self.random_state, resumed)
+        setting = self._learn(form, task.targets, samples, old)
+        run = Run(criterion=task.criterion, options=task.net_options)
+        trained = self._start(run, resumed, seeds, rng, setting)
+        with Interruption(trained.net) as interruption:
+            trained.net.partial_fit(self._training_batches(setting, samples, rng))
+        self._adopt_setting(trained, setting, setting.sizes.attributes(), None)
+        interruption.raise_again()
+        return self
+
+    # ------------------------------------------------------------------ steps of a fit
+
+    def _read(
+        self, old: SequencePredictor | None, X: Any, sampling_rate: float | None
+    ) -> tuple[_Form, Panel]:
+        """Check training sequences; without an earlier fit, learn their form."""
+        if old is not None:
+            rate = old.rate(sampling_rate)
+            form = _Form(reader=old.reader, rate=rate, sampling_rate=old.sampling_rate)
+            return form, old.reader.read(X)
+        if sampling_rate is not None:
+            sampling_rate = check_positive("sampling_rate", sampling_rate)
+        reader, panel = SequenceReader(type(self).__name__, self.layout).fit_read(X)
+        return _Form(reader=reader, rate=1.0, sampling_rate=sampling_rate), panel
+
+    def _hold_out(
+        self,
+        samples: LabeledSequences,
+        valid: LabeledSequences | None,
+        targets: TargetEncoder,
+        rng: np.random.Generator,
+    ) -> tuple[LabeledSequences, LabeledSequences | None, bool]:
+        """Return training data, validation data, and whether training stops early."""
+        stops_early = resolve_early_stopping(
+            self.early_stopping, len(samples.panel), has_validation_data=valid is not None
+        )
+        if not stops_early or valid is not None:
+            return samples, valid, stops_early
+        train_rows, valid_rows = split_rows(
+            len(samples.panel),
+            self.validation_fraction,
+            int(rng.integers(2**31)),
+            classes=targets.strata(samples.targets),
+        )
+        if valid_rows is None:
+            return samples, None, False
+        return samples.take(train_rows), samples.take(valid_rows), True
+
+    def _learn(
+        self,
+        form: _Form,
+        targets: TargetEncoder,
+        samples: LabeledSequences,
+        old: SequencePredictor | None,
+    ) -> _Setting:
+        """Learn from the samples to train on; the scaling and the sizes in the first fit only."""
+        if old is None:
+            sizes = self._sizes(samples, may_change_rate=form.sampling_rate is not None)
+            encoder = SequenceEncoder(sizes.standardize, self.missing).fit(samples.panel)
+        else:
+            sizes, encoder = self._sizes_now(), old.encoder
+        return _Setting(
+            form=form,
+            targets=targets.learn(samples.targets, samples.weights),
+            sizes=sizes,
+            encoder=encoder,
+            dtype=self.dtype,
+        )
+
+    def _sizes(self, samples: LabeledSequences, *, may_change_rate: bool) -> _Sizes:
+        """Return what "auto" becomes for these samples."""
+        panel = samples.panel
+        patch_size = resolve_patch_size(
+            panel.lengths, self.patch_size, may_change_rate=may_change_rate
+        )
+        n_steps = count_steps(panel, patch_size)
+        return _Sizes(
+            patch_size=patch_size,
+            standardize=resolve_standardize(panel, samples.targets, self.standardize),
+            dt_range=resolve_dt_range(n_steps, self.dt_min, self.dt_max),
+            batch_size=(
+                resolve_batch_size(n_steps) if self.batch_size == "auto" else int(self.batch_size)
+            ),
+        )
+
+    def _sizes_now(self) -> _Sizes:
+        """Return what "auto" became in the first fit; a given batch size may change."""
+        is_auto = self.batch_size == "auto"
+        return _Sizes(
+            patch_size=self.patch_size_,
+            standardize=self.standardize_,
+            dt_range=self.dt_range_,
+            batch_size=self.batch_size_ if is_auto else int(self.batch_size),
+        )
+
+    def _n_epochs(self, n_steps: np.ndarray, n_batches: int) -> int:
+        if self.max_epochs == "auto":
+            return resolve_max_epochs(n_steps, n_batches)
+        return int(self.max_epochs)
+
+    def _training_batches(
+        self, setting: _Setting, samples: LabeledSequences, rng: np.random.Generator
+    ) -> Batches:
+        """Return shuffled batches."""
+        sampler = self._training_sampler(setting.n_steps(samples), setting.sizes.batch_size, rng)
+        return Batches(setting.dataset(samples), sampler)
+
+    def _start(
+        self,
+        run: Run,
+        resumed: Trained | None,
+        seeds: Seeds,
+        rng: np.random.Generator,
+        setting: _Setting,
+    ) -> Trained:
+        """Return a net to train: one that resumes, or a new one."""
+        if resumed is not None:
+            return self._resumed_net(run, resumed)
+        return self._new_net(
+            run,
+            seeds,
+            S4Model,
+            rng=rng,
+            dt_range=setting.sizes.dt_range,
+            n_inputs=setting.encoder.n_inputs_,
+            n_outputs=setting.targets.n_outputs,
+            patch_size=setting.sizes.patch_size,
+        )
+
+    def _adopt_setting(
+        self,
+        trained: Trained,
+        setting: _Setting,
+        chosen: Mapping[str, Any],
+        readout: Readout | None,
+    ) -> None:
+        """Adopt the result of a fit."""
+        backbone = trained.net.module_.backbone
+        attributes = {
+            "_predictor_": setting.predictor(trained.net, readout),
+            "_targets_": setting.targets,
+            "encoder_": setting.encoder,
+            "sampling_rate_": setting.form.sampling_rate,
         }
+        if readout is not None:
+            attributes["n_parameters_"] = count_parameters(backbone) + readout.n_parameters
+        form = setting.form.reader.attributes() | setting.targets.attributes()
+        self._adopt(trained, dict(chosen) | form | attributes)
+
+
+def check_target_given(estimator: Any, y: Any) -> None:
+    """Raise ValueError if there is no target."""
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is None."
+        )
+
+
+def _labeled(panel: Panel, y: Any, sample_weight: Any, targets: TargetEncoder) -> LabeledSequences:
+    """Return sequences with their targets, both checked."""
+    read = targets.read(y)
+    check_consistent_length(panel.rows, read)
+    return LabeledSequences(panel, read, check_weights(sample_weight, len(panel)))

@@ -4,15 +4,17 @@ from ._backbone import BackboneState, S4Backbone
 from ._bank import FilterBank
 from ._block import S4Block
 from ._forecast import S4ForecastModel
-from ._heads import HorizonHead, PooledHead, Pooling, PoolState, StepHead, Summary, SummaryHead
+from ._heads import PooledHead, Pooling, PoolState, StepHead, Summary
 from ._layer import S4Layer
 from ._model import ModelState, S4Model
 from ._stepper import ModelStepper, S4Stepper, StepperState
+from ._summary_model import AllFeatures, FeatureState, SummaryModel, SummaryState
 
 __all__ = [
+    "AllFeatures",
     "BackboneState",
+    "FeatureState",
     "FilterBank",
-    "HorizonHead",
     "ModelState",
     "ModelStepper",
     "PoolState",
@@ -27,5 +29,6 @@ __all__ = [
     "StepHead",
     "StepperState",
     "Summary",
-    "SummaryHead",
+    "SummaryModel",
+    "SummaryState",
 ]

@@ -8,7 +8,6 @@ from torch.nn import functional
 
 from sks4._validation import check_choice, check_integer
 
-from ._bank import FilterBank
 from ._block import NoNorm, S4Block, make_norm
 from ._initial import embedding, linear
 from ._lengths import check_lengths, real_steps
@@ -22,8 +21,7 @@ class BackboneState(NamedTuple):
     Attributes
     ----------
     layers : tuple of Tensors of shape (batch, d_model, d_state)
-        State of each block's layer after the last whole patch, and of the filter bank if there is
-        one; none before the first whole patch.
+        State of each block's layer after the last whole patch; none before the first one.
     pending : Tensor of shape (batch, fewer than patch_size, n_inputs)
         Samples that do not yet make a patch.
     """
@@ -107,13 +105,18 @@ class S4Backbone(nn.Module):
         )
         self.norm = make_norm(norm, d_model, dtype) if prenorm else NoNorm()
 
+    @property
+    def bidirectional(self) -> bool:
+        """Whether the blocks also read the sequence backwards."""
+        return cast(S4Block, self.blocks[0]).layer.bidirectional
+
     def forward(
         self,
         u: Tensor,
         lengths: Tensor | None = None,
         rate: float = 1.0,
         *,
-        bank: FilterBank | None = None,
+        every_block: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Map whole sequences to features.
 
@@ -125,9 +128,9 @@ class S4Backbone(nn.Module):
             Number of real samples of each sequence; all of them if omitted.
         rate : float, default=1.0
             Sampling interval now over the one in training.
-        bank : FilterBank, optional
-            Filters of the patches. If given, the features of all blocks and those of the filters
-            are returned side by side, ``n_layers * d_model + n_filters``.
+        every_block : bool, default=False
+            Return the features of all blocks side by side, ``n_layers * d_model``; otherwise those
+            of the last one.
 
         Returns
         -------
@@ -138,12 +141,12 @@ class S4Backbone(nn.Module):
         """
         self._check_input(u)
         self.check_rate(rate)
+        patches = self.patches(u, lengths)
         if lengths is not None:
-            check_lengths(lengths, u)
-            real = real_steps(u, lengths)
-            u = torch.where(real if u.dim() == 2 else real[..., None], u, 0)
             lengths = -(-lengths // self.patch_size)
-        x, _ = self._blocks(self._patches(u), None, lengths, rate, return_state=False, bank=bank)
+        x, _ = self._blocks(
+            patches, None, lengths, rate, return_state=False, every_block=every_block
+        )
         return x, lengths
 
     def advance(
@@ -152,7 +155,7 @@ class S4Backbone(nn.Module):
         state: BackboneState | None = None,
         rate: float = 1.0,
         *,
-        bank: FilterBank | None = None,
+        every_block: bool = False,
     ) -> tuple[Tensor, BackboneState]:
         """Go on with sequences of which a part has been seen.
 
@@ -164,7 +167,7 @@ class S4Backbone(nn.Module):
             From the call before; a new sequence starts if omitted.
         rate : float, default=1.0
             Sampling interval now over the one in training.
-        bank : FilterBank, optional
+        every_block : bool, default=False
             As for :meth:`forward`.
 
         Returns
@@ -183,36 +186,53 @@ class S4Backbone(nn.Module):
         whole = u.shape[1] // self.patch_size * self.patch_size
         pending = u[:, whole:]
         if whole == 0:
-            empty = u.new_empty(u.shape[0], 0, self.n_features(bank))
+            n_features = self.d_model * (len(self.blocks) if every_block else 1)
+            empty = u.new_empty(u.shape[0], 0, n_features)
             return empty, BackboneState(state.layers, pending)
-        patches = self._patches(u[:, :whole])
-        x, states = self._blocks(patches, state.layers, None, rate, return_state=True, bank=bank)
+        x, states = self._blocks(
+            self.patches(u[:, :whole]),
+            state.layers,
+            None,
+            rate,
+            return_state=True,
+            every_block=every_block,
+        )
         return x, BackboneState(states, pending)
 
-    def finish(
-        self, state: BackboneState, rate: float = 1.0, *, bank: FilterBank | None = None
-    ) -> Tensor:
+    def finish(self, state: BackboneState, rate: float = 1.0) -> Tensor:
         """Return the features of the pending samples, of which there must be one at least.
 
-        They are filled to a patch of shape ``(batch, 1, d_model)``; the state stays as it is.
+        They are padded with zeros to a patch, ``(batch, 1, d_model)``; the state is not changed.
         """
-        missing = -state.pending.shape[1] % self.patch_size
-        filled = functional.pad(state.pending, (0, 0, 0, missing))
-        state = state._replace(pending=filled[:, :0])
-        return self.advance(filled, state, rate, bank=bank)[0]
+        filled = self.fill(state.pending)
+        return self.advance(filled, state._replace(pending=filled[:, :0]), rate)[0]
 
-    def n_features(self, bank: FilterBank | None) -> int:
-        """Return the number of features of the last block, or of all with those of a bank."""
-        if bank is None:
-            return self.d_model
-        return self.d_model * len(self.blocks) + bank.n_filters
+    def fill(self, pending: Tensor) -> Tensor:
+        """Return samples ``(batch, length, n_inputs)`` padded with zeros to whole patches."""
+        return functional.pad(pending, (0, 0, 0, -pending.shape[1] % self.patch_size))
 
-    def _patches(self, u: Tensor) -> Tensor:
-        """Return ``(batch, length, n_inputs)`` as ``(batch, n_patches, patch_size * n_inputs)``."""
+    def patches(self, u: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return the patches of sequences, zero after the end of each.
+
+        Parameters
+        ----------
+        u : Tensor of shape (batch, length, n_inputs), or (batch, length) of symbols
+            Samples.
+        lengths : LongTensor of shape (batch,), optional
+            Number of real samples of each sequence; all of them if omitted.
+
+        Returns
+        -------
+        Tensor of shape (batch, n_patches, patch_size * n_inputs)
+            The patches; symbols as they are.
+        """
+        if lengths is not None:
+            check_lengths(lengths, u)
+            real = real_steps(u, lengths)
+            u = torch.where(real if u.dim() == 2 else real[..., None], u, 0)
         if self.patch_size == 1:
             return u
-        u = functional.pad(u, (0, 0, 0, -u.shape[1] % self.patch_size))
-        return u.unflatten(1, (-1, self.patch_size)).flatten(2)
+        return self.fill(u).unflatten(1, (-1, self.patch_size)).flatten(2)
 
     def _blocks(
         self,
@@ -222,29 +242,19 @@ class S4Backbone(nn.Module):
         rate: float,
         *,
         return_state: bool,
-        bank: FilterBank | None = None,
+        every_block: bool,
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-        """Pass patches through the projection, the blocks and the last norm; and a bank."""
-        n_states = len(self.blocks) + (bank is not None)
-        states = states or (None,) * n_states
-        if len(states) != n_states:
-            raise ValueError(
-                f"state must have a part for each block, and one for a filter bank, {n_states} in "
-                f"all, got {len(states)}. Go on with the bank, or without, that it began with."
-            )
+        """Pass patches through the projection, the blocks and the last norm."""
         x = self.projection(patches)
         features: list[Tensor] = []
         new_states: list[Tensor | None] = []
-        for block, state in zip(self.blocks, states, strict=False):
+        for block, state in zip(self.blocks, states or (None,) * len(self.blocks), strict=True):
             x, new_state = block(x, state, lengths, rate, return_state=return_state)
             new_states.append(new_state)
-            if bank is not None:
+            if every_block:
                 features.append(x)
         x = self.norm(x, lengths)
-        if bank is None:
-            return x, tuple(new_states)
-        y, new_state = bank(patches, states[-1], lengths, rate, return_state=return_state)
-        return torch.cat([*features[:-1], x, y], -1), (*new_states, new_state)
+        return torch.cat([*features[:-1], x], -1) if every_block else x, tuple(new_states)
 
     def _check_input(self, u: Tensor) -> None:
         """Raise if the input does not fit."""

@@ -11,6 +11,7 @@ from sks4._validation import check_choice
 from ._initial import linear
 from ._layer import S4Layer
 from ._lengths import real_steps
+from ._random import FeatureDropout
 
 NORMS = ("layer", "batch", None)
 
@@ -125,27 +126,3 @@ class NoNorm(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return `x`."""
         return x
-
-
-class FeatureDropout(nn.Module):
-    """Dropout that keeps or drops a feature of a sequence for all of its time.
-
-    Noise that is independent at each step would average out in a state space with a long memory,
-    and would cost a random number for each entry.
-    """
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        if not 0 <= p < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, got {p}.")
-        self.p = p
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Drop features of ``x (batch, length, d_model)``."""
-        if not self.training or self.p == 0:
-            return x
-        return x * functional.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), self.p)
-
-    def extra_repr(self) -> str:
-        """Show the probability."""
-        return f"p={self.p}"

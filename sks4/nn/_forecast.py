@@ -11,7 +11,8 @@ from sks4._validation import check_choice, check_integer
 from ._backbone import S4Backbone
 from ._heads import Pooling
 from ._initial import linear, zero_linear
-from ._model import ssm_parameter_groups
+from ._model import check_weights, ssm_parameter_groups
+from ._random import RandomModule, eagerly
 
 CHANNELS = ("independent", "mixed")
 POOLINGS = ("all", "last", "mean", "max")
@@ -20,7 +21,7 @@ POOLINGS = ("all", "last", "mean", "max")
 _SMALLEST_SCALE = 1e-4
 
 
-class S4ForecastModel(nn.Module):
+class S4ForecastModel(RandomModule):
     """Forecast the whole horizon at once, from a window of the past.
 
     A window is freed from its own level, the last value, and its own scale. Two paths continue it,
@@ -167,6 +168,8 @@ class S4ForecastModel(nn.Module):
         if observed is not None:
             context = torch.where(observed, context, level)
         forecast = self._forecast((context - level) / scale)
+        if self.standardize:  # a constant window has no unit, and is continued as it is
+            scale = torch.where((context == level).all(1, keepdim=True), 0, scale)
         if self.n_quantiles is not None:
             level, scale = level[..., None], scale[..., None]
         forecast = forecast * scale + level
@@ -237,10 +240,13 @@ class S4ForecastModel(nn.Module):
         """
         if not self.training or len(u) == 1:
             return (self.linear(u) + self._state_space(u)) / 2
-        order = torch.randperm(len(u), device=u.device)
+        order = eagerly(self._permutation)(len(u)).to(u.device)
         first, second = order.tensor_split(2)
         y = torch.cat([self._state_space(u[first]), self.linear(u[second])])
         return y[order.argsort()]
+
+    def _permutation(self, n_rows: int) -> Tensor:
+        return torch.randperm(n_rows, generator=self.generator, device="cpu")
 
     def _state_space(self, u: Tensor) -> Tensor:
         """Continue ``u (rows, n_series, context_length)`` by the backbone and its head."""
@@ -253,6 +259,10 @@ class S4ForecastModel(nn.Module):
     ) -> list[dict[str, Any]]:
         """Return the parameter groups of the optimizer; see :meth:`S4Model.parameter_groups`."""
         return ssm_parameter_groups(self, lr, ssm_lr, weight_decay)
+
+    def check_weights(self) -> None:
+        """Raise if the model cannot compute with its weights; see :meth:`S4Model.check_weights`."""
+        check_weights(self)
 
 
 class CovariateEffect(nn.Module):

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from sks4._validation import check_choice, check_integer
 
-from ._bank import FilterBank
 from ._initial import linear
 from ._lengths import real_steps
 
@@ -221,7 +220,6 @@ class PooledHead(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.bank: FilterBank | None = None
         self.pool: Reduction = Pooling(pooling)
         check_integer("n_outputs", n_outputs)
         self.linear = linear(d_model, n_outputs, generator=generator, dtype=dtype)
@@ -233,77 +231,6 @@ class PooledHead(nn.Module):
     def read(self, pooled: Tensor) -> Tensor:
         """Map pooled features ``(batch, n)`` to the output."""
         return self.linear(pooled)
-
-
-class HorizonHead(PooledHead):
-    """The next `horizon` values of each target, all at once, from the pooled features.
-
-    Parameters
-    ----------
-    d_model : int
-        Number of features.
-    n_outputs : int
-        Number of targets.
-    horizon : int
-        Number of future steps.
-    pooling : {"mean", "last", "max"}, default="last"
-        How the features are reduced over time.
-    generator : torch.Generator or None, default=None
-        Source of the initial weights; None for torch's global one.
-    dtype : torch.dtype or None, default=None
-        Dtype of the weights; None for the default one.
-    """
-
-    def __init__(
-        self,
-        d_model: int,
-        n_outputs: int,
-        horizon: int,
-        pooling: str = "last",
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        n_values = n_outputs * check_integer("horizon", horizon)
-        super().__init__(d_model, n_values, pooling, generator=generator, dtype=dtype)
-        self.horizon = horizon
-
-    def read(self, pooled: Tensor) -> Tensor:
-        """Map pooled features ``(batch, d_model)`` to ``(batch, horizon, n_outputs)``."""
-        return self.linear(pooled).unflatten(-1, (self.horizon, -1))
-
-
-class SummaryHead(PooledHead):
-    """One vector of scores for each sequence, from a summary of many features.
-
-    The features are those of all blocks and of a filter bank. The weights are not found by the
-    gradient, but by a regression on the summaries.
-
-    Parameters
-    ----------
-    trained : PooledHead
-        The head that the backbone was trained with; training goes on with it.
-    bank : FilterBank
-        Filters of the input.
-    pool : Summary
-        Of the features of all blocks and of the bank, side by side.
-    weight : Tensor of shape (n_outputs, n_summaries)
-        Weights of the summaries.
-    bias : Tensor of shape (n_outputs,)
-        What is added.
-    """
-
-    def __init__(
-        self, trained: PooledHead, bank: FilterBank, pool: Summary, weight: Tensor, bias: Tensor
-    ) -> None:
-        nn.Module.__init__(self)
-        self.trained = trained
-        self.bank = bank
-        self.pool = pool
-        # without memory there are no initial weights, which would be drawn at random
-        self.linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-        self.linear.weight = nn.Parameter(weight)
-        self.linear.bias = nn.Parameter(bias)
 
 
 class StepHead(nn.Module):
@@ -330,7 +257,6 @@ class StepHead(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.bank: FilterBank | None = None
         check_integer("n_outputs", n_outputs)
         self.linear = linear(d_model, n_outputs, generator=generator, dtype=dtype)
 

@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sks4 import ssm as ops
 from sks4._validation import check_choice
 
 from ._backbone import BackboneState, S4Backbone
-from ._heads import HorizonHead, PooledHead, PoolState, StepHead
+from ._heads import PooledHead, PoolState, Reduction, StepHead
 from ._layer import S4Layer
 
-HEADS = ("pooled", "horizon", "step")
+HEADS = ("pooled", "step")
 
 
 class ModelState(NamedTuple):
@@ -38,12 +39,10 @@ class S4Model(nn.Module):
         Number of input channels.
     n_outputs : int
         Number of classes, targets, or parameters of the next step's distribution.
-    head : {"pooled", "horizon", "step"}, default="pooled"
-        One output a sequence, `horizon` future steps at once, or one output a step.
-    horizon : int, default=1
-        Number of future steps of the horizon head.
+    head : {"pooled", "step"}, default="pooled"
+        One output for each sequence, or one for each step.
     pooling : {"mean", "last", "max"}, default="mean"
-        How the pooled and the horizon head reduce time.
+        How the pooled head reduces time.
     d_model, n_layers, patch_size, dropout, norm, prenorm, inputs
         See :class:`S4Backbone`.
     generator : torch.Generator or None, default=None
@@ -68,7 +67,6 @@ class S4Model(nn.Module):
         n_outputs: int,
         *,
         head: str = "pooled",
-        horizon: int = 1,
         pooling: str = "mean",
         d_model: int = 64,
         n_layers: int = 4,
@@ -99,8 +97,6 @@ class S4Model(nn.Module):
         self.head: PooledHead | StepHead
         if head == "pooled":
             self.head = PooledHead(d_model, n_outputs, pooling, **draw)
-        elif head == "horizon":
-            self.head = HorizonHead(d_model, n_outputs, horizon, pooling, **draw)
         else:
             self.head = StepHead(d_model, n_outputs, **draw)
 
@@ -119,10 +115,21 @@ class S4Model(nn.Module):
         Returns
         -------
         Tensor
-            Shape ``(batch, n_outputs)`` from the pooled head, ``(batch, horizon, n_outputs)`` from
-            the horizon head, ``(batch, n_steps, n_outputs)`` from the step head.
+            Shape ``(batch, n_outputs)`` from the pooled head, ``(batch, n_steps, n_outputs)`` from
+            the step head.
         """
-        return self.head(*self.backbone(u, lengths, rate, bank=self.head.bank))
+        return self.head(*self.backbone(u, lengths, rate))
+
+    @property
+    def pool(self) -> Reduction:
+        """The reduction over time of the pooled head."""
+        if isinstance(self.head, StepHead):
+            raise TypeError("The model must have a pooled head, got a step head.")
+        return self.head.pool
+
+    def read(self, pooled: Tensor) -> Tensor:
+        """Map pooled features ``(batch, d_model)`` to the output, ``(batch, n_outputs)``."""
+        return self.head.linear(pooled)
 
     def advance(
         self, u: Tensor, state: ModelState | None = None, rate: float = 1.0
@@ -154,17 +161,16 @@ class S4Model(nn.Module):
         ValueError
             If the model is bidirectional, or a shape or the rate is not valid.
         """
-        bank = self.head.bank
-        x, backbone = self.backbone.advance(u, state.backbone if state else None, rate, bank=bank)
+        x, backbone = self.backbone.advance(u, state.backbone if state else None, rate)
         if isinstance(self.head, StepHead):
             return self.head(x), ModelState(backbone, None)
         pooled = self.head.pool.update(x, state.pooled if state else None)
         complete = pooled
         if backbone.pending.shape[1]:
-            last = self.backbone.finish(backbone, rate, bank=bank)
+            last = self.backbone.finish(backbone, rate)
             complete = self.head.pool.update(last, pooled)
         assert complete is not None  # at least one sample has been seen
-        return self.head.read(self.head.pool.result(complete)), ModelState(backbone, pooled)
+        return self.read(self.head.pool.result(complete)), ModelState(backbone, pooled)
 
     def parameter_groups(
         self, lr: float, ssm_lr: float, weight_decay: float
@@ -188,6 +194,17 @@ class S4Model(nn.Module):
         """
         return ssm_parameter_groups(self, lr, ssm_lr, weight_decay)
 
+    def check_weights(self) -> None:
+        """Raise if the model cannot compute with its weights.
+
+        Raises
+        ------
+        ArithmeticError
+            If a weight is NaN or infinite, or a step ``dt`` or a decay of a state space that is
+            the exponential of a weight is zero or infinite.
+        """
+        check_weights(self)
+
 
 def ssm_parameter_groups(
     model: nn.Module, lr: float, ssm_lr: float, weight_decay: float
@@ -202,3 +219,23 @@ def ssm_parameter_groups(
         {"params": [p for p in rest if p.dim() < 2], "lr": lr, "weight_decay": 0.0},
         {"params": [p for p in rest if p.dim() >= 2], "lr": lr, "weight_decay": weight_decay},
     ]
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raise if any module with S4 layers has weights of no use; see :class:`S4Model`."""
+    values = {
+        name: value for name, value in model.state_dict().items() if value.is_floating_point()
+    }
+    for name, module in model.named_modules():
+        if isinstance(module, S4Layer):
+            for parameter in ("log_dt", "log_decay"):
+                exponential = ops.wide(module.get_parameter(parameter).detach()).exp()
+                # its reciprocal is infinite if it is zero
+                values[f"exp({name}.{parameter})"] = torch.stack([exponential, 1 / exponential])
+    is_finite = torch.stack([value.isfinite().all() for value in values.values()]).tolist()
+    bad = [name for name, finite in zip(values, is_finite, strict=True) if not finite]
+    if bad:
+        raise ArithmeticError(
+            f"All weights must be finite, and steps and decays above zero, which does not hold for "
+            f"{', '.join(bad[:3])}{' and others' if len(bad) > 3 else ''}."
+        )

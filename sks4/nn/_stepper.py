@@ -20,6 +20,7 @@ from ._bank import FilterBank
 from ._block import NoNorm, RealStepBatchNorm, S4Block
 from ._heads import PooledHead, PoolState
 from ._model import S4Model
+from ._summary_model import FeatureState, SummaryModel
 
 _SCAN_FROM = 64
 """Patches at once from which the scan is faster than steps, see benchmarks/bench_streaming.py."""
@@ -59,6 +60,11 @@ class _Systems:
         self.x.addcmul_(self.B, u[..., None])
         self._read()
         return self.y.addcmul_(self.D, u)
+
+    def reset(self) -> None:
+        """Go back to the state zero."""
+        self.z.zero_()
+        self.read.zero_()
 
     def _read(self) -> None:
         torch.bmm(self.readout, self.x.permute(1, 2, 0), out=self.read)
@@ -127,9 +133,8 @@ class S4Stepper:
         Number of sequences side by side.
     rate : float, default=1.0
         Sampling interval now over the one in training.
-    bank : FilterBank, optional
-        Filters of the patches. If given, a step gives the features of all blocks and those of the
-        filters side by side.
+    every_block : bool, default=False
+        Return the features of all blocks side by side; otherwise those of the last one.
 
     Raises
     ------
@@ -155,7 +160,7 @@ class S4Stepper:
         batch: int = 1,
         rate: float = 1.0,
         *,
-        bank: FilterBank | None = None,
+        every_block: bool = False,
     ) -> None:
         check_integer("batch", batch)
         check_positive("rate", rate)
@@ -173,11 +178,10 @@ class S4Stepper:
         self._weight = weight  # (inputs, H)
         self._norm = _prepared_norm(backbone.norm, dtype)
         self._x = weight.new_empty(batch, backbone.d_model)
-        self._bank = None if bank is None else _Bank(bank, batch, rate)
-        self._systems = [part.systems for part in (*self._blocks, self._bank) if part is not None]
-        widths = [len(systems.D) for systems in self._systems]
-        self._features = weight.new_empty(batch, sum(widths))
-        self._parts = self._features.split(widths, 1)
+        self._every_block = every_block
+        self._systems = [block.systems for block in self._blocks]
+        self._features = weight.new_empty(batch, backbone.d_model * len(blocks))
+        self._parts = self._features.split(backbone.d_model, 1)
 
     @torch.inference_mode()
     def step(self, patch: Tensor) -> Tensor:
@@ -190,28 +194,27 @@ class S4Stepper:
 
         Returns
         -------
-        Tensor of shape (batch, d_model) or (batch, n_layers * d_model + n_filters)
+        Tensor of shape (batch, d_model) or (batch, n_layers * d_model)
             Features; the memory may be used again by the next call.
         """
         if self._bias is None:
             x = torch.index_select(self._weight, 0, patch, out=self._x)
         else:
             x = torch.addmm(self._bias, patch, self._weight, out=self._x)
-        if self._bank is None:
-            for block in self._blocks:
-                x = block.step(x)
-            return self._norm(x)
-        for block, part in zip(self._blocks, self._parts, strict=False):
+        for block, part in zip(self._blocks, self._parts, strict=True):
             x = block.step(x)
-            part.copy_(x)
-        self._parts[-2].copy_(self._norm(x))
-        self._parts[-1].copy_(self._bank.step(patch))
+            if self._every_block:
+                part.copy_(x)
+        x = self._norm(x)
+        if not self._every_block:
+            return x
+        self._parts[-1].copy_(x)
         return self._features
 
     @property
     @torch.inference_mode()
     def state(self) -> tuple[Tensor, ...]:
-        """Copies of the states of the layers, and of a bank, each ``(batch, H, N)``."""
+        """Copies of the states of the layers, each ``(batch, H, N)``."""
         return tuple(systems.state for systems in self._systems)
 
     @state.setter
@@ -224,8 +227,7 @@ class S4Stepper:
     def reset(self) -> None:
         """Go back to the beginning of all sequences."""
         for systems in self._systems:
-            systems.z.zero_()
-            systems.read.zero_()
+            systems.reset()
 
 
 class StepperState(NamedTuple):
@@ -234,9 +236,9 @@ class StepperState(NamedTuple):
     Attributes
     ----------
     layers : tuple of Tensors of shape (batch, d_model, d_state)
-        States of the blocks, and of a filter bank, after the last whole patch.
+        States of the blocks, and of a filter bank if there is one, after the last whole patch.
     patch : Tensor of shape (batch, patch_size, n_inputs)
-        The patch that is being filled, zero behind `n_pending`.
+        The patch that is being filled, zero after `n_pending`.
     n_pending : int
         Number of samples in it.
     pooled : Tensor of shape (batch, n)
@@ -253,14 +255,14 @@ class StepperState(NamedTuple):
 
 
 class ModelStepper:
-    """A model with a pooled or horizon head that takes samples as they come.
+    """A model with one output for each sequence that takes samples as they come.
 
     At any time, the output is that of the model on everything seen so far. Long pieces are
     scanned, single samples stepped.
 
     Parameters
     ----------
-    model : S4Model
+    model : S4Model or SummaryModel
         Trained, in evaluation mode, not bidirectional. It is used for long pieces, so it must not
         be trained on.
     batch : int, default=1
@@ -286,24 +288,29 @@ class ModelStepper:
     True
     """
 
-    def __init__(self, model: S4Model, batch: int = 1, rate: float = 1.0) -> None:
-        if not isinstance(model.head, PooledHead):
-            raise TypeError(
-                "model must have a pooled or a horizon head, got a step head. Use S4Stepper on its "
-                "backbone."
-            )
+    def __init__(self, model: S4Model | SummaryModel, batch: int = 1, rate: float = 1.0) -> None:
         self.model, self.rate = model, rate
-        self._head, self._backbone = model.head, model.backbone
-        self._stepper = S4Stepper(model.backbone, batch, rate, bank=model.head.bank)
+        self._backbone = model.backbone
+        self._bank: _Bank | None = None
+        if isinstance(model, SummaryModel):
+            self._bank = _Bank(model.features.bank, batch, rate)
+            self._n_features = model.features.n_features
+        elif isinstance(model.head, PooledHead):
+            self._n_features = model.backbone.d_model
+        else:
+            raise TypeError(
+                "model must have a pooled head, got a step head. Use S4Stepper on its backbone."
+            )
+        self._reduction = model.pool
+        self._stepper = S4Stepper(model.backbone, batch, rate, every_block=self._bank is not None)
         self._allocate(batch)
 
     @torch.inference_mode()
     def _allocate(self, batch: int) -> None:
         like = self._stepper._x
-        n_features = self._backbone.n_features(self._head.bank)
-        pooled = self._head.pool.summarize(like.new_zeros(batch, 1, n_features))
+        pooled = self._reduction.summarize(like.new_zeros(batch, 1, self._n_features))
         # a sum over millions of steps needs more digits than each of them
-        self._pooled = torch.zeros_like(ops.wide(pooled) if self._head.pool.is_sum else pooled)
+        self._pooled = torch.zeros_like(ops.wide(pooled) if self._reduction.is_sum else pooled)
         size = self._backbone.patch_size, self._backbone.n_inputs
         self._patch = like.new_zeros(batch, *size)
         self._n_pending = self._n_steps = 0
@@ -313,7 +320,7 @@ class ModelStepper:
         """Go on by samples ``u (batch, length, n_inputs)``, any number of them."""
         size, length = self._backbone.patch_size, u.shape[1]
         if size == 1 and length == 1:  # nothing to collect
-            return self._pool(self._stepper.step(u[:, 0])[:, None])
+            return self._step(u[:, 0])
         start = 0
         if self._n_pending:
             start = min(size - self._n_pending, length)
@@ -324,7 +331,7 @@ class ModelStepper:
                 self._scan(piece)
         else:
             for k in range(start, start + whole * size, size):
-                self._pool(self._stepper.step(u[:, k : k + size].flatten(1))[:, None])
+                self._step(u[:, k : k + size].flatten(1))
         self._collect(u[:, start + whole * size :])
 
     @torch.inference_mode()
@@ -333,19 +340,19 @@ class ModelStepper:
 
         A patch that is not whole is filled with zeros, and evaluated on a copy of the state.
         """
-        pool, before = self._head.pool, PoolState(self._pooled, self._n_steps)
+        pool, before = self._reduction, PoolState(self._pooled, self._n_steps)
         if not self._n_pending:
             return pool.result(before).clone()
-        states = self._stepper.state
-        self._pool(self._stepper.step(self._patch.flatten(1))[:, None])
+        states = self._states
+        self._step(self._patch.flatten(1))
         complete = pool.result(PoolState(self._pooled, self._n_steps))
-        self._stepper.state, (self._pooled, self._n_steps) = states, before
+        self._states, (self._pooled, self._n_steps) = states, before
         return complete
 
     @torch.inference_mode()
     def read(self, features: Tensor) -> Tensor:
-        """Return the output of the head for pooled features ``(batch, n)``."""
-        return self._head.read(features.to(self._head.linear.weight.dtype))
+        """Return the output of the model for pooled features ``(batch, n)``."""
+        return self.model.read(features.to(self._backbone.projection.weight.dtype))
 
     def output(self) -> Tensor:
         """Return the output of the model for everything seen, at least a sample."""
@@ -354,17 +361,19 @@ class ModelStepper:
     def reset(self) -> None:
         """Go back to the beginning of all sequences."""
         self._stepper.reset()
+        if self._bank is not None:
+            self._bank.systems.reset()
         self._allocate(len(self._pooled))
 
     @property
     def state(self) -> StepperState:
         """A copy of all that is remembered."""
-        layers, patch, pooled = self._stepper.state, self._patch.clone(), self._pooled.clone()
-        return StepperState(layers, patch, self._n_pending, pooled, self._n_steps)
+        patch, pooled = self._patch.clone(), self._pooled.clone()
+        return StepperState(self._states, patch, self._n_pending, pooled, self._n_steps)
 
     @state.setter
     def state(self, state: StepperState) -> None:
-        self._stepper.state = state.layers
+        self._states = state.layers
         self._patch, self._pooled = state.patch.clone(), state.pooled.clone()
         self._n_pending, self._n_steps = state.n_pending, state.n_steps
 
@@ -377,7 +386,7 @@ class ModelStepper:
         return self.__class__._resume, (self.model, self.rate, self.state)
 
     @classmethod
-    def _resume(cls, model: S4Model, rate: float, state: StepperState) -> Self:
+    def _resume(cls, model: S4Model | SummaryModel, rate: float, state: StepperState) -> Self:
         stepper = cls(model, len(state.pooled), rate)
         stepper.state = state
         return stepper
@@ -388,20 +397,47 @@ class ModelStepper:
         self._patch[:, n : n + length] = u
         self._n_pending = n + length
         if self._n_pending == self._backbone.patch_size:
-            self._pool(self._stepper.step(self._patch.flatten(1))[:, None])
+            self._step(self._patch.flatten(1))
             self._patch.zero_()
             self._n_pending = 0
 
+    @property
+    def _states(self) -> tuple[Tensor, ...]:
+        """Copies of the states of the layers and of the bank."""
+        filters = () if self._bank is None else (self._bank.systems.state,)
+        return (*self._stepper.state, *filters)
+
+    @_states.setter
+    def _states(self, states: tuple[Tensor, ...]) -> None:
+        if self._bank is not None:
+            *layers, self._bank.systems.state = states
+            states = tuple(layers)
+        self._stepper.state = states
+
+    def _step(self, patch: Tensor) -> None:
+        """Move by one whole patch ``(batch, patch_size * n_inputs)``."""
+        x = self._stepper.step(patch)
+        if self._bank is not None:
+            x = torch.cat([x, self._bank.step(patch)], 1)
+        self._pool(x[:, None])
+
     def _scan(self, u: Tensor) -> None:
-        """Go on by many whole patches."""
+        """Move by many whole patches."""
         before = BackboneState(self._stepper.state, u[:, :0])
-        x, after = self._backbone.advance(u, before, self.rate, bank=self._head.bank)
-        self._stepper.state = cast(tuple[Tensor, ...], after.layers)
+        if isinstance(self.model, SummaryModel):
+            *_, filters = self._states
+            x, (after, filters_after) = self.model.features.advance(
+                u, FeatureState(before, filters), self.rate
+            )
+            self._states = (*cast(tuple[Tensor, ...], after.layers), cast(Tensor, filters_after))
+        else:
+            x, after = self._backbone.advance(u, before, self.rate)
+            self._states = cast(tuple[Tensor, ...], after.layers)
         self._pool(x)
 
     def _pool(self, x: Tensor) -> None:
         """Pool the features ``x (batch, length, d)`` of new steps with those before."""
-        pool = self._head.pool
+        pool = self._reduction
         value = pool.summarize(x).to(self._pooled.dtype)
         self._pooled = pool.combine(self._pooled, value) if self._n_steps else value
         self._n_steps += x.shape[1]

@@ -1,5 +1,6 @@
 """The training loop: takes batches of tensors and callables, and knows no model and no data."""
 
+from sks4.training._batch import Batches, BatchSampler
 from sks4.training._callbacks import (
     EarlyStopping,
     ProgressBar,
@@ -20,8 +21,8 @@ from sks4.training._losses import (
     SquaredError,
     weighted_mean,
 )
-from sks4.training._net import Batches, BatchSampler, S4Net
-from sks4.training._random import RandomStream
+from sks4.training._mixup import Mixup
+from sks4.training._net import S4Net
 from sks4.training._schedule import Budget, LearningRateSchedule, warmup_cosine
 
 __all__ = [
@@ -37,9 +38,9 @@ __all__ = [
     "LearningRateSchedule",
     "Likelihood",
     "LogisticMixtureLikelihood",
+    "Mixup",
     "ProgressBar",
     "Quantile",
-    "RandomStream",
     "S4Net",
     "SquaredError",
     "WeightAverage",

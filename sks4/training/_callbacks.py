@@ -1,9 +1,10 @@
 """What happens around the epochs: mean losses, early stopping, averaged weights, display."""
 
 import ctypes
+import math
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sks4._validation import check_choice
+from sks4.training._snapshot import copied
 
 # Trimming takes milliseconds, and the pages that are wanted again are mapped again.
 _SECONDS_BETWEEN_TRIMS = 5.0
@@ -23,17 +25,22 @@ _trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linu
 class WeightedEpochLoss(PassthroughScoring):
     """Average the losses of the batches, each of them a weighted mean, over the whole epoch."""
 
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Take the best loss so far from the history, which another net may have begun."""
+        losses = [row[self.name] for row in net.history if self.name in row]
+        self.best_score_ = min(losses, default=math.inf)
+
     def get_avg_score(self, history: Any) -> float:
         """Return the mean of the batch losses, weighted by the weights in each batch."""
         part = "train" if self.on_train else "valid"
         rows = history[-1, "batches", :, (f"{part}_weight", f"{part}_loss")]
-        weights, losses = zip(*rows, strict=True)
-        if not sum(weights) > 0:
+        weights, losses = map(np.array, zip(*rows, strict=True))
+        if not weights.max() > 0:
             name = "training" if self.on_train else "validation"
             raise ValueError(
-                f"sample_weight must have a sum above zero in the {name} data, got {sum(weights)}."
+                f"sample_weight must have a sum above zero in the {name} data, got {weights.sum()}."
             )
-        return float(np.average(losses, weights=weights))
+        return float(np.average(losses, weights=weights / weights.max()))
 
 
 class ReturnMemory(Callback):
@@ -57,51 +64,42 @@ class ReturnMemory(Callback):
             self.next_ = now + _SECONDS_BETWEEN_TRIMS
 
 
+class _Best(NamedTuple):
+    epoch: int
+    score: float
+    state: dict[str, Tensor]
+
+
 class EarlyStopping(Callback):
     """Keep the best weights in memory, stop when they no longer improve, and put them back.
 
-    They are put back whenever training ends: after the last epoch, when the time is up, after an
-    interrupt and after an error. Without validation data there is no best epoch and this callback
-    does nothing.
+    The best are those with the smallest loss of the validation data. They are put back whenever
+    training ends: after the last epoch, when the time is up, after an interrupt and after an error.
+    Without validation data there is no best epoch and this callback does nothing.
 
     Parameters
     ----------
-    patience : int or None, default=10
-        Epochs without improvement after which training stops; ``None`` only keeps the best.
-    monitor : str, default="valid_loss"
-        Column of the history. A callback that writes it must come before this one.
-    lower_is_better : bool, default=True
-        Whether small values of `monitor` are the good ones.
-    min_delta : float, default=0.0
-        An improvement must be larger than this, in the unit of `monitor`. It is absolute, because
-        a relative one has the wrong sign for negative losses, such as those of a density.
+    patience : int, default=10
+        Epochs without improvement after which training stops.
 
     Attributes
     ----------
     best_epoch_ : int or None
         Number of the best epoch in the history, from 1; ``None`` before the first validation.
     best_score_ : float or None
-        Its score.
+        Its validation loss.
     """
 
-    def __init__(
-        self,
-        patience: int | None = 10,
-        *,
-        monitor: str = "valid_loss",
-        lower_is_better: bool = True,
-        min_delta: float = 0.0,
-    ) -> None:
+    def __init__(self, patience: int = 10) -> None:
         self.patience = patience
-        self.monitor = monitor
-        self.lower_is_better = lower_is_better
-        self.min_delta = min_delta
 
     def initialize(self) -> "EarlyStopping":
         """Forget the best epoch."""
         self.best_epoch_: int | None = None
         self.best_score_: float | None = None
-        self.best_state_: dict[str, Tensor] | None = None
+        # The best one last; before it the one that it replaces, as long as its epoch can still
+        # be interrupted before all callbacks have seen its end.
+        self.kept_: list[_Best] = []
         return self
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
@@ -109,41 +107,42 @@ class EarlyStopping(Callback):
         self.initialize()
         self.last_improvement_ = len(net.history)
 
+    def on_epoch_begin(
+        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
+    ) -> None:
+        """Drop what a finished epoch has replaced."""
+        del self.kept_[:-1]
+
     def on_epoch_end(
         self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
     ) -> None:
         """Keep the weights if they are the best, else see whether patience is over."""
         if dataset_valid is None:
             return
-        epoch, score = len(net.history), self._score(net.history[-1])
+        epoch, score = len(net.history), float(net.history[-1]["valid_loss"])
         if self._is_improvement(score):
-            # The state is complete before any name is bound, in case an interrupt comes between.
-            state = {name: value.clone() for name, value in net.module_.state_dict().items()}
-            self.best_state_, self.best_score_, self.best_epoch_ = state, score, epoch
+            self.kept_.append(_Best(epoch, score, copied(net.module_.state_dict())))
             self.last_improvement_ = epoch
-        elif self.patience is not None and epoch - self.last_improvement_ >= self.patience:
+            self._describe_best()
+        elif epoch - self.last_improvement_ >= self.patience:
             net.stop_training("early_stopping")
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Put the best weights back, and keep no second copy of them."""
-        if self.best_state_ is not None:
-            net.module_.load_state_dict(self.best_state_)
-            self.best_state_ = None
+        """Put the best weights of a finished epoch back, and keep no second copy of them."""
+        self.kept_ = [best for best in self.kept_ if best.epoch <= len(net.history)]
+        self._describe_best()
+        if self.kept_:
+            net.module_.load_state_dict(self.kept_[-1].state)
+            self.kept_ = []
 
-    def _score(self, row: dict[str, Any]) -> float:
-        if self.monitor not in row:
-            names = sorted(name for name in row if name != "batches")
-            raise ValueError(
-                f"monitor must be a column of the history, got {self.monitor!r}; it has {names}. "
-                "Put the callback that writes it before the early stopping."
-            )
-        return float(row[self.monitor])
+    def _describe_best(self) -> None:
+        best = self.kept_[-1] if self.kept_ else None
+        self.best_epoch_ = None if best is None else best.epoch
+        self.best_score_ = None if best is None else best.score
 
     def _is_improvement(self, score: float) -> bool:
-        if self.best_score_ is None:
-            return score == score  # a NaN is never the best
-        gain = self.best_score_ - score if self.lower_is_better else score - self.best_score_
-        return gain > self.min_delta
+        # a NaN is never the best
+        return score < self.kept_[-1].score if self.kept_ else not math.isnan(score)
 
 
 class WeightAverage(Callback):
@@ -167,12 +166,19 @@ class WeightAverage(Callback):
     def __init__(self, decay: float = 0.999) -> None:
         self.decay = decay
 
+    def initialize(self) -> "WeightAverage":
+        """Begin without weights."""
+        self.live_: list[Tensor] = []
+        self.average_: list[Tensor] = []
+        self.raw_: list[Tensor] | None = None  # the weights, while the average is in their place
+        return self
+
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Start the average at the present weights."""
         state = net.module_.state_dict().values()
         self.live_ = [value for value in state if value.is_floating_point() or value.is_complex()]
         self.average_ = [value.clone() for value in self.live_]
-        self.raw_: list[Tensor] | None = None  # the weights, while the average is in their place
+        self.raw_ = None
         self.steps_ = 0
 
     def on_batch_begin(
@@ -200,9 +206,8 @@ class WeightAverage(Callback):
         self._show_average()
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Leave the average in the module and drop the weights."""
-        self._show_average()
-        del self.live_, self.average_, self.raw_
+        """Drop the weights: the module has the average of the end of the last finished epoch."""
+        self.initialize()
 
     def _show_average(self) -> None:
         if self.raw_ is None:

@@ -190,8 +190,10 @@ class LogisticMixtureLikelihood(Likelihood):
         parts = output.unflatten(-1, (-1, 3 * self.n_components))
         scores, means, raw = parts.chunk(3, -1)
         # spread over the range of the data, else all components would start, and learn, the same
-        start = torch.linspace(-1.5, 1.5, self.n_components + 2, device=output.device)[1:-1]
-        return scores, means + start.to(means.dtype), _scale(raw)
+        start = torch.linspace(
+            -1.5, 1.5, self.n_components + 2, dtype=means.dtype, device=means.device
+        )
+        return scores, means + start[1:-1], _scale(raw)
 
     def log_prob(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the log-density of the values `target` (..., n_channels)."""
@@ -234,5 +236,6 @@ def _draw_index(scores: Tensor, temperature: float, generator: torch.Generator |
     """
     waiting = torch.empty_like(scores).exponential_(generator=generator)
     if temperature != 1:
-        scores = scores / temperature
+        # as differences to the largest, which cannot overflow to several infinite ones
+        scores = (scores - scores.amax(-1, keepdim=True)) / temperature
     return (scores - waiting.log_()).argmax(-1)

@@ -29,9 +29,11 @@ def weighted_mean(loss: Tensor, weight: Tensor) -> Tensor:
     trailing = tuple(range(weight.ndim, loss.ndim))
     if trailing:
         loss = loss.mean(dim=trailing)  # the shape of weight
-    weight = weight.to(loss.dtype)
-    total = weight.sum()
-    return (weight * loss).sum() / torch.where(total > 0, total, torch.ones_like(total))
+    # As shares of the largest one: the sum of large weights overflows, and the reciprocal of a sum
+    # of small ones.
+    largest = weight.amax()
+    weight = (weight / torch.where(largest > 0, largest, 1.0)).to(loss.dtype)
+    return (weight * loss).sum() / torch.where(largest > 0, weight.sum(), 1.0)
 
 
 def _check_same_shape(output: Tensor, target: Tensor) -> None:
@@ -59,16 +61,17 @@ class CrossEntropy(nn.Module):
     def forward(self, output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Return the loss of the scores `output` (batch, ..., n_classes).
 
-        `target` (batch, ...) holds the class indices as int64; `weight` has the shape (batch,), or
-        that of `target`.
+        `target` holds class indices, int64 of shape (batch, ...), or the probabilities of all
+        classes, of the shape of `output`; `weight` has the shape (batch,) or (batch, ...).
         """
+        shape = output.shape[:-1]
         loss = functional.cross_entropy(
             output.flatten(0, -2),  # (batch * ..., n_classes)
-            target.flatten(),  # (batch * ...,)
+            target.flatten(0, len(shape) - 1),  # (batch * ...,) or (batch * ..., n_classes)
             reduction="none",
             label_smoothing=self.label_smoothing,
         )
-        return weighted_mean(loss.view(target.shape), weight)
+        return weighted_mean(loss.view(shape), weight)
 
 
 class SquaredError(nn.Module):

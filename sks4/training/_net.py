@@ -2,64 +2,52 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
 import skorch.callbacks
 import torch
-from skorch import NeuralNet
 from skorch.callbacks import EpochTimer, GradientNormClipping
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from sks4._compat import SkorchNet
 from sks4.exceptions import TrainingDivergedError
+from sks4.training._batch import Batch, Batches, BatchSampler, BatchTransform
 from sks4.training._callbacks import ReturnMemory, WeightedEpochLoss
-from sks4.training._random import RandomStream
 from sks4.training._schedule import Budget
+from sks4.training._snapshot import Snapshot, generator_from
 
-Batch = tuple[dict[str, Any], dict[str, Tensor]]
-
-
-class BatchSampler(Protocol):
-    """The row numbers of each batch: a list of lists, or a batch sampler as torch knows it."""
-
-    def __iter__(self) -> Iterator[list[int]]: ...
-
-    def __len__(self) -> int: ...
+_ADVICE = (
+    "Try a smaller lr or ssm_lr, a smaller gradient_clip, or data of a smaller scale (standardize "
+    "X, and y for a regression)."
+)
 
 
-@dataclass(frozen=True)
-class Batches:
-    """A data set and the order in which its rows are batched.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        ``__getitems__(indices)`` returns one whole batch ``(inputs, targets)``: the inputs are the
-        arguments of the module by name, the targets ``{"y": Tensor, "weight": Tensor (batch,)}``.
-    batch_sampler : BatchSampler
-        Iterated once for each epoch, where it may shuffle; its length is the number of batches.
-    """
-
-    dataset: Dataset
-    batch_sampler: BatchSampler
-
-
-class S4Net(NeuralNet):
+class S4Net(SkorchNet):
     """Train a module on batches that carry lengths and sample weights.
 
     It differs from skorch's net in this: the module names its parameter groups; the loss is called
-    as ``criterion(output, y, weight)``; random numbers come from `seed` and leave the global
-    generators alone; training stops by :meth:`stop_training`, so that a KeyboardInterrupt is always
-    the user's and is raised again, after the callbacks have put the best weights back; neither data
-    nor samplers stay in the net.
+    as ``criterion(output, y, weight)``; random numbers come from a generator of the net's own;
+    training stops by :meth:`stop_training`, so that a KeyboardInterrupt is always the user's and is
+    raised again; neither data nor samplers stay in the net.
+
+    Whatever ends a run before its time (an interrupt, an error in a callback, a divergence) leaves
+    weights, optimizer, random numbers and history as they were at the end of the last finished
+    epoch, or at the beginning of the run if there is none; with early stopping, the weights are
+    those of the best finished epoch. An epoch is finished when all callbacks have seen its end.
+
+    Nets can be pickled and copied by :func:`copy.deepcopy`: the copy has its own weights, optimizer
+    and stream of random numbers, and continues as the original would.
 
     Parameters
     ----------
     module : nn.Module
         Trained in place. Needs ``parameter_groups(lr, ssm_lr, weight_decay)``, which returns the
-        groups for the optimizer, each with its own "lr".
+        groups for the optimizer, each with its own "lr", and ``check_weights()``, which raises an
+        ArithmeticError if the weights are of no use. Modules in it that draw random numbers take
+        them from their attribute ``generator``, which is set while the net trains.
     criterion : nn.Module
         One of the losses of this package, or another one with the same arguments.
     optimizer : type, default=torch.optim.AdamW
@@ -71,16 +59,13 @@ class S4Net(NeuralNet):
     max_time : float or None, default=None
         Seconds after which :meth:`fit` ends the epoch early, validates and stops. Also looked at
         between batches, so it overruns by one batch and one validation at most.
-    mixup : float, default=0.0
-        Strength of mixup: each training sequence is averaged with another one of its batch, with
-        shares drawn from the beta distribution of twice this parameter, and so is its loss. Not
-        for inputs that are symbols. 0: none.
+    batch_transform : callable or None, default=None
+        Called with each training batch and a generator, returns the batch to train on, such as
+        :class:`Mixup`.
     mixed_precision : bool, default=True
         Use bfloat16 autocast on GPUs that compute in it. Elsewhere, and for float64, no effect.
     seed : int, default=0
-        Seed of dropout and of the workers of the data loader.
-    predict_nonlinearity : callable or None, default=None
-        Applied to the outputs by prediction, never by the loss; ``None`` returns them as they are.
+        Seed of dropout, of the transforms of batches and of the workers of the data loader.
     verbose : int, default=0
         Verbosity of skorch itself; see :func:`display_callbacks` for the display.
     **kwargs
@@ -88,6 +73,8 @@ class S4Net(NeuralNet):
 
     Attributes
     ----------
+    generator_ : torch.Generator
+        Source of all random numbers; pickles hold its state as bytes.
     stop_reason_ : str or None
         Why the last run ended before its last epoch, such as "max_time" or "early_stopping".
     """
@@ -103,10 +90,9 @@ class S4Net(NeuralNet):
         weight_decay: float = 0.0,
         gradient_clip: float | None = None,
         max_time: float | None = None,
-        mixup: float = 0.0,
+        batch_transform: BatchTransform | None = None,
         mixed_precision: bool = True,
         seed: int = 0,
-        predict_nonlinearity: Any = None,
         verbose: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -116,7 +102,7 @@ class S4Net(NeuralNet):
             optimizer=optimizer,
             lr=lr,
             train_split=None,  # validation data is an argument of fit
-            predict_nonlinearity=predict_nonlinearity,
+            predict_nonlinearity=None,  # outputs are what the module returns
             verbose=verbose,
             **kwargs,
         )
@@ -124,21 +110,50 @@ class S4Net(NeuralNet):
         self.weight_decay = weight_decay
         self.gradient_clip = gradient_clip
         self.max_time = max_time
-        self.mixup = mixup
+        self.batch_transform = batch_transform
         self.mixed_precision = mixed_precision
         self.seed = seed
         self.budget_: Budget | None = None
         self.stop_reason_: str | None = None
+        self._finished: Snapshot | None = None  # the last finished epoch, while training
 
     # ------------------------------------------------------------------ setting up
 
     def initialize(self) -> "S4Net":
-        """Initialize all parts; the stream of random numbers starts again from the seed."""
-        self.random_stream_ = RandomStream(self.seed)
+        """Initialize all parts; the random numbers start again from the seed."""
+        self.generator_ = torch.Generator().manual_seed(self.seed)
         return super().initialize()
 
-    @property
-    def _default_callbacks(self) -> list[tuple[str, Any]]:
+    def continue_from(self, other: "S4Net") -> "S4Net":
+        """Continue from where another net stopped, which is not changed by what follows.
+
+        Parameters
+        ----------
+        other : S4Net
+            An initialized net, whose module and optimizer have the form of those here, as those of
+            a copy of its module have.
+
+        Returns
+        -------
+        self : S4Net
+            With copies of the weights, of the state of the optimizer, of the history and of the
+            stream of random numbers. Its rates are those of its own parameters.
+
+        Raises
+        ------
+        ValueError
+            If both nets train the same module.
+        """
+        if self.module_ is other.module_:
+            raise ValueError(
+                "A net must not continue from one with the same module, which would be changed. "
+                "Build it with copy.deepcopy(other.module_)."
+            )
+        Snapshot.of(other).restore(self)
+        return self
+
+    def default_callbacks(self) -> list[tuple[str, Any]]:
+        """Return the callbacks of every net."""
         return [
             ("epoch_timer", EpochTimer()),
             ("train_loss", WeightedEpochLoss("train_loss", on_train=True)),
@@ -199,8 +214,8 @@ class S4Net(NeuralNet):
             "collate_fn": _identity,
             "pin_memory": torch.device(self.device).type == "cuda",
         }
-        if not training:
-            options["generator"] = torch.Generator()  # else a loader draws from the global one
+        # else a loader draws from the global one
+        options["generator"] = self.generator_ if training else torch.Generator()
         options |= self.get_params_for("iterator_train" if training else "iterator_valid")
         if isinstance(dataset, Batches):
             options["batch_sampler"] = dataset.batch_sampler
@@ -212,37 +227,16 @@ class S4Net(NeuralNet):
 
     # ------------------------------------------------------------------ one batch
 
-    def train_step_single(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
-        """Compute the loss of one training batch, and its gradients."""
-        return super().train_step_single(self._mixed(batch) if self.mixup else batch, **fit_params)
-
-    def _mixed(self, batch: Batch) -> Batch:
-        """Return a batch whose sequences are averages of two, and that has both their targets.
-
-        The loss is linear in the weights, so two targets for each sequence, weighted by the shares,
-        are the mixed target (Zhang et al. 2018, arXiv:1710.09412, equation 1).
-        """
-        inputs, targets = batch
-        u, y, weight = inputs["u"], targets["y"], targets["weight"]
-        rows = weight.nonzero()[:, 0]  # what has no weight shall have no effect, in others neither
-        if len(rows) == 0:
-            return batch
-        share = torch.distributions.Beta(self.mixup, self.mixup).sample(rows.shape).to(u.dtype)
-        other = rows[torch.randperm(len(rows))]
-        by_step = share[:, None, None]
-        inputs = inputs | {"u": by_step * u[rows] + (1 - by_step) * u[other]}
-        if "lengths" in inputs:
-            inputs["lengths"] = torch.maximum(inputs["lengths"][rows], inputs["lengths"][other])
-        weights = [share * weight[rows], (1 - share) * weight[other]]
-        return inputs, {"y": torch.cat([y[rows], y[other]]), "weight": torch.cat(weights)}
-
-    def infer(self, x: dict[str, Any], **fit_params: Any) -> Tensor:
-        """Return the output of the module for the inputs of one batch, never in bfloat16."""
+    def infer(
+        self, x: dict[str, Any], *, module: nn.Module | None = None, **fit_params: Any
+    ) -> Tensor:
+        """Return the output of a module for the inputs of one batch, never in bfloat16."""
+        module = self.module_ if module is None else module
         inputs = {name: self._to_device(value) for name, value in x.items()}
         if not self._uses_autocast():
-            return self.module_(**inputs, **fit_params)
+            return module(**inputs, **fit_params)
         with torch.autocast("cuda", dtype=torch.bfloat16):
-            output = self.module_(**inputs, **fit_params)
+            output = module(**inputs, **fit_params)
         return output.float() if output.dtype == torch.bfloat16 else output
 
     def get_loss(
@@ -250,8 +244,6 @@ class S4Net(NeuralNet):
     ) -> Tensor:
         """Return the weighted mean loss of one batch."""
         y, weight = self._to_device(y_true["y"]), self._to_device(y_true["weight"])
-        if len(y) > len(y_pred):  # two targets for each sequence
-            y_pred = torch.cat([y_pred, y_pred])
         return self.criterion_(y_pred, y, weight)
 
     def _uses_autocast(self) -> bool:
@@ -290,9 +282,9 @@ class S4Net(NeuralNet):
         Raises
         ------
         TrainingDivergedError
-            If the training loss becomes NaN or infinite.
+            If the training loss or a weight becomes NaN or infinite.
         KeyboardInterrupt
-            If the user interrupts. The net can predict, and `history` has the finished epochs.
+            If the user interrupts.
         """
         if not (self.warm_start and self.initialized_):
             self.initialize()
@@ -320,7 +312,7 @@ class S4Net(NeuralNet):
         Raises
         ------
         TrainingDivergedError
-            If the training loss becomes NaN or infinite.
+            If the training loss or a weight becomes NaN or infinite.
         """
         if not self.initialized_:
             self.initialize()
@@ -332,15 +324,57 @@ class S4Net(NeuralNet):
 
     def _train(self, train: Batches, valid: Batches | None, epochs: int) -> "S4Net":
         self.stop_reason_ = None
-        self._reset_rates()
-        with self.random_stream_.installed(self.device):
-            self.notify("on_train_begin", X=train.dataset, y=None)
-            try:
-                self.fit_loop(train, valid, epochs)
-            finally:
-                self._drop_unfinished_epoch()
-                self.notify("on_train_end", X=train.dataset, y=None)
+        self._finished = Snapshot.of(self)
+        try:
+            with self._lent_generator():
+                self._run(train, valid, epochs)
+        finally:
+            self._finished = None
         return self
+
+    @contextmanager
+    def _lent_generator(self) -> Iterator[None]:
+        """Let the modules that draw random numbers take them from the generator of the net."""
+        modules = [module for module in self.module_.modules() if hasattr(module, "generator")]
+        try:
+            for module in modules:
+                module.generator = self.generator_
+            yield
+        finally:
+            for module in modules:
+                module.generator = None
+
+    def _run(self, train: Batches, valid: Batches | None, epochs: int) -> None:
+        """Train; after a failure, go back to the end of the last finished epoch."""
+        try:
+            self._reset_rates()
+            self.notify("on_train_begin", X=train.dataset, y=None)
+            self.fit_loop(train, valid, epochs)
+        except BaseException as err:
+            cause = self._cause_of(err)
+            self._go_back()
+            with suppress(Exception):  # one that fails now may do so because of the first error
+                self._end(train)
+            if cause is err:
+                raise
+            raise cause from err
+        self._end(train)
+
+    def _end(self, train: Batches) -> None:
+        """Tell all callbacks that the run is over, also if one of them fails."""
+        errors: list[BaseException] = []
+        for callback in (self, *(callback for _, callback in self.callbacks_)):
+            try:
+                callback.on_train_end(self, X=train.dataset, y=None)
+            except BaseException as err:
+                errors.append(err)
+        if errors:
+            self._go_back()
+            raise errors[0]
+
+    def _go_back(self) -> None:
+        assert self._finished is not None  # while training
+        self._finished.restore(self)
 
     def fit_loop(self, X: Batches, valid: Batches | None = None, epochs: int = 1) -> "S4Net":
         """Run the epochs until there is a reason to stop."""
@@ -353,8 +387,10 @@ class S4Net(NeuralNet):
         for _ in range(epochs):
             self.notify("on_epoch_begin", **datasets)
             self.run_single_epoch(loader, True, "train", self.train_step)
+            self._check_weights()
             self.run_single_epoch(valid_loader, False, "valid", self.validation_step)
             self.notify("on_epoch_end", **datasets)
+            self._finished = Snapshot.of(self)
             self._stop_if_time_is_up()
             if self.stop_reason_ is not None:
                 break
@@ -367,7 +403,7 @@ class S4Net(NeuralNet):
         if iterator is None:
             return
         n_batches = 0
-        for n_batches, batch in enumerate(iterator, start=1):
+        for n_batches, batch in enumerate(self._transformed(iterator, training), start=1):
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             loss = step["loss"].item()
@@ -379,18 +415,23 @@ class S4Net(NeuralNet):
                 break
         self.history.record(prefix + "_batch_count", n_batches)
 
+    def _transformed(self, batches: Any, training: bool) -> Iterator[Batch]:
+        """Yield the batches to train on, or to validate."""
+        transform = self.batch_transform
+        for batch in batches:
+            yield transform(batch, self.generator_) if training and transform else batch
+
     def _record_step(self, prefix: str, loss: float, weight: Tensor) -> None:
         self.history.record_batch(prefix + "_loss", loss)
         self.history.record_batch(prefix + "_batch_size", len(weight))
-        self.history.record_batch(prefix + "_weight", float(weight.sum()))
+        self.history.record_batch(prefix + "_weight", float(weight.sum(dtype=torch.float64)))
 
     def _count_step(self, loss: float, n_batches: int) -> None:
         """Refuse a loss that is not finite, and look at the clock."""
         if not math.isfinite(loss):
             raise TrainingDivergedError(
                 f"The training loss must stay finite, got {loss} in epoch {len(self.history)}, "
-                f"batch {n_batches}. Try a smaller lr or ssm_lr, a smaller gradient_clip, or data "
-                "of a smaller scale (standardize X, and y for a regression)."
+                f"batch {n_batches}. {_ADVICE}"
             )
         if self.budget_ is not None:
             self.budget_.step()
@@ -400,15 +441,30 @@ class S4Net(NeuralNet):
         if self.stop_reason_ is None and self.budget_ is not None and self.budget_.time_is_up:
             self.stop_training("max_time")
 
-    def _drop_unfinished_epoch(self) -> None:
-        """Leave only finished epochs in the history, after an interrupt or an error."""
-        if self.history and "train_loss" not in self.history[-1]:
-            self.history.pop()
+    def _check_weights(self) -> None:
+        """Raise if training has made weights that are of no use, though the loss was finite."""
+        try:
+            self.module_.check_weights()
+        except ArithmeticError as err:
+            raise TrainingDivergedError(
+                f"{err} Training diverged in epoch {len(self.history)}. {_ADVICE}"
+            ) from err
+
+    def _cause_of(self, error: BaseException) -> BaseException:
+        """Return the divergence that has led to an error in the module, else the error itself."""
+        if isinstance(error, Exception) and not isinstance(error, TrainingDivergedError):
+            try:
+                self._check_weights()
+            except TrainingDivergedError as diverged:
+                return diverged
+        return error
 
     # ------------------------------------------------------------------ prediction and storage
 
-    def predict_dataset(self, dataset: Dataset, batch_sampler: BatchSampler) -> np.ndarray:
-        """Return the outputs of the module for all rows of `dataset`.
+    def predict_dataset(
+        self, dataset: Dataset, batch_sampler: BatchSampler, module: nn.Module | None = None
+    ) -> np.ndarray:
+        """Return the outputs of a module for all rows of `dataset`.
 
         Parameters
         ----------
@@ -416,21 +472,22 @@ class S4Net(NeuralNet):
             As in :class:`Batches`; its targets are ignored.
         batch_sampler : BatchSampler
             The row numbers of each batch. Sorted by length they save padding.
+        module : nn.Module or None, default=None
+            A module on the same device; None: the trained one.
 
         Returns
         -------
         ndarray of shape (n_rows, ...)
-            The outputs after `predict_nonlinearity`, in the order of the data set whatever the
-            order of the batches.
+            The outputs in the order of the data set, whatever the order of the batches.
         """
         batches = list(batch_sampler)
         self._check_each_row_once(batches, len(dataset))  # type: ignore[arg-type]
-        nonlinearity = self._get_predict_nonlinearity()
         outputs: np.ndarray | None = None
+        module = (self.module_ if module is None else module).eval()
         with torch.inference_mode():
             loader = self.get_iterator(Batches(dataset, batches))
             for rows, batch in zip(batches, loader, strict=True):
-                output = nonlinearity(self.evaluation_step(batch)).cpu().numpy()
+                output = self.infer(batch[0], module=module).cpu().numpy()
                 if outputs is None:
                     outputs = np.empty((len(dataset), *output.shape[1:]), output.dtype)  # type: ignore[arg-type]
                 outputs[rows] = output
@@ -447,17 +504,21 @@ class S4Net(NeuralNet):
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state without the second names of the module and of the criterion.
+        """Return the state: the generator as bytes, the module and the criterion once.
 
         skorch stores ``module_`` and ``criterion_`` apart, so that a net from a GPU loads without
         one; under their other names they would be stored twice, and bound to the GPU.
         """
-        state = super().__getstate__()
-        return state | {"module": None, "criterion": None} if self.initialized_ else state
+        state = super().__getstate__() | {"_finished": None}
+        if not self.initialized_:
+            return state
+        stream = self.generator_.get_state().numpy().tobytes()
+        return state | {"module": None, "criterion": None, "generator_": stream}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if self.initialized_:
+            self.generator_ = generator_from(state["generator_"])
             self.__dict__.update(module=self.module_, criterion=self.criterion_)
 
 

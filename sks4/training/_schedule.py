@@ -7,6 +7,9 @@ from typing import Any
 
 from skorch.callbacks import Callback
 
+# Share of a run in which the learning rate rises.
+_WARMUP = 0.05
+
 
 class Budget:
     """The length of a training run, in steps and perhaps in seconds.
@@ -65,15 +68,13 @@ class Budget:
         return (self._clock() - self._start) / self.max_time
 
 
-def warmup_cosine(progress: float, *, warmup: float = 0.05) -> float:
+def warmup_cosine(progress: float) -> float:
     """Return the factor of the learning rate: a line from 0 to 1, then a cosine back to 0.
 
     Parameters
     ----------
     progress : float
-        Share of the run that is over, from 0 to 1.
-    warmup : float, default=0.05
-        Share of the run, at least 0 and below 1, in which the factor rises.
+        Share of the run that is over, from 0 to 1. In the first 5%, the factor rises.
 
     Returns
     -------
@@ -86,29 +87,21 @@ def warmup_cosine(progress: float, *, warmup: float = 0.05) -> float:
 
     Examples
     --------
-    >>> [round(warmup_cosine(p, warmup=0.2), 3) for p in (0.0, 0.1, 0.2, 0.6, 1.0)]
+    >>> [round(warmup_cosine(p), 3) for p in (0.0, 0.025, 0.05, 0.525, 1.0)]
     [0.0, 0.5, 1.0, 0.5, 0.0]
     """
-    if progress < warmup:
-        return progress / warmup
-    return 0.5 * (1.0 + math.cos(math.pi * (progress - warmup) / (1.0 - warmup)))
+    if progress < _WARMUP:
+        return progress / _WARMUP
+    return 0.5 * (1.0 + math.cos(math.pi * (progress - _WARMUP) / (1.0 - _WARMUP)))
 
 
 class LearningRateSchedule(Callback):
-    """Multiply the learning rate of every parameter group by a factor, anew for every step.
+    """Multiply the learning rate of every parameter group by :func:`warmup_cosine`.
 
     The factor follows the budget of the run. Where `max_time` will end it before `max_epochs` do,
     the rate still comes down to zero. Training outside of a budget (``partial_fit``) keeps the
     constant rate.
-
-    Parameters
-    ----------
-    factor : callable, default=warmup_cosine
-        Maps the share of the run that is over, from 0 to 1, to the factor.
     """
-
-    def __init__(self, factor: Callable[[float], float] = warmup_cosine) -> None:
-        self.factor = factor
 
     def on_batch_begin(
         self, net: Any, batch: Any = None, training: bool | None = None, **kwargs: Any
@@ -116,6 +109,6 @@ class LearningRateSchedule(Callback):
         """Set the rates for the coming step."""
         if not training or net.budget_ is None:
             return
-        factor = self.factor(net.budget_.progress)
+        factor = warmup_cosine(net.budget_.progress)
         for group in net.optimizer_.param_groups:
             group["lr"] = group["initial_lr"] * factor

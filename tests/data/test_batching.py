@@ -205,17 +205,6 @@ def test_sampler_pads_to_the_first_sequence_of_a_batch():
     assert list(sampler) == [[0], [1], [2]]
 
 
-@quick
-@given(many_lengths, batch_sizes, token_limits)
-def test_sampler_restores_the_order_of_predictions(lengths, batch_size, max_tokens):
-    sampler = BucketBatchSampler(
-        np.array(lengths), batch_size, max_tokens=max_tokens, shuffle=False
-    )
-    outputs = np.array([[10 * i, lengths[i]] for batch in sampler for i in batch])
-    restored = sampler.restore(outputs)
-    np.testing.assert_array_equal(restored, [[10 * i, n] for i, n in enumerate(lengths)])
-
-
 def test_sampler_repeats_its_epochs_for_the_same_seed_only():
     lengths = np.random.default_rng(0).integers(1, 50, 100)
 

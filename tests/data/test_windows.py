@@ -29,7 +29,7 @@ def expected_window(series, origin, context_length, horizon):
     weight = np.concatenate([series.observed, padding]) * has_been_seen
     covariates = np.concatenate([series.covariates, series.covariates[-1:].expand(horizon, -1)])
     return (
-        series.values[before],
+        series.values[before].numpy() * has_been_seen,  # what fills them before comes later
         covariates[origin - context_length : origin + horizon],
         values[behind],
         weight[behind],

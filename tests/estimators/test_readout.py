@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.metrics import log_loss
 
 from sks4 import S4Classifier
 from sks4.estimators._auto import resolve_readout
 from sks4.estimators._readout import _PENALTIES, _some_steps, _summary_of, ridge_readout
-from sks4.nn import PooledHead, SummaryHead
 
 SMALL = {"d_model": 4, "n_layers": 2, "d_state": 4, "max_epochs": 3, "random_state": 0}
 
@@ -115,7 +115,7 @@ def test_limits_are_quantiles():
 def test_filters_follow_random_state(waves):
     X, y = waves
     outputs = [
-        S4Classifier(**SMALL | {"random_state": seed}).fit(X, y).net_.module_.head.bank.layer.C
+        S4Classifier(**SMALL | {"random_state": seed}).fit(X, y)._predictor_.readout.bank.layer.C
         for seed in (0, 0, 1)
     ]
     torch.testing.assert_close(outputs[0], outputs[1], rtol=0, atol=0)
@@ -138,19 +138,21 @@ def test_small_data_has_the_ridge(readout, n_samples, pooling, expected):
     assert resolve_readout(readout, n_samples, pooling) == expected
 
 
-def test_one_sequence_is_too_few_for_a_regression():
+def test_one_sequence_is_too_few_for_a_regression_and_for_training(monkeypatch):
     X = np.random.default_rng(0).normal(size=(3, 1, 20))
+    trained = []
+    monkeypatch.setattr("sks4.training.S4Net.fit", lambda *_, **__: trained.append(1))
     with pytest.raises(
         ValueError, match=r"two different sequences at least, of a weight above zero, got"
     ):
         S4Classifier(**SMALL, readout="ridge").fit(X, [0, 1, 0], sample_weight=[0, 1, 0])
+    assert not trained
 
 
 def test_predictions_are_those_of_the_module(waves):
     X, y = waves
     classifier = S4Classifier(**SMALL, dtype="float64").fit(X, y)
     assert classifier.readout_ == "ridge"
-    assert isinstance(classifier.net_.module_.head, SummaryHead)
     # one by one, without padding
     alone = np.vstack([classifier.decision_function([x]) for x in X])
     np.testing.assert_allclose(classifier.decision_function(X), alone, rtol=1e-9, atol=1e-9)
@@ -191,9 +193,8 @@ def test_both_readouts_train_the_same_network(waves):
     ridge = S4Classifier(**SMALL, readout="ridge").fit(X, y)
     trained = S4Classifier(**SMALL, readout="trained").fit(X, y)
     assert trained.readout_ == "trained"
-    head = ridge.net_.module_.head.trained
-    assert type(head) is PooledHead
-    torch.testing.assert_close(head.linear.weight, trained.net_.module_.head.linear.weight)
+    weights = [c.net_.module_.head.linear.weight for c in (ridge, trained)]
+    torch.testing.assert_close(*weights)
     assert ridge.history_[:, "train_loss"] == trained.history_[:, "train_loss"]
 
 
@@ -232,19 +233,29 @@ def test_copies_are_one_sequence_with_all_their_weight(waves):
     )
 
 
-def test_an_interrupted_regression_leaves_the_trained_head(waves, monkeypatch):
+@pytest.mark.parametrize("n_interrupts", [1, 2])
+def test_an_interrupted_regression_is_repeated_once(waves, monkeypatch, n_interrupts):
     X, y = waves
+    regress, calls = ridge_readout, []
 
-    def interrupt(*arguments, **options):
-        raise KeyboardInterrupt
+    def interrupted(*arguments, **options):
+        calls.append(1)
+        if len(calls) <= n_interrupts:
+            raise KeyboardInterrupt
+        return regress(*arguments, **options)
 
-    monkeypatch.setattr("sks4.estimators._readout.ridge_readout", interrupt)
+    monkeypatch.setattr("sks4.estimators._readout.ridge_readout", interrupted)
     classifier = S4Classifier(**SMALL)
     with pytest.raises(KeyboardInterrupt):
         classifier.fit(X, y)
-    assert classifier.readout_ == "trained"
-    assert type(classifier.net_.module_.head) is PooledHead
-    assert classifier.predict(X).shape == y.shape
+    assert len(calls) == 2
+    if n_interrupts == 2:  # a second interrupt changes nothing
+        with pytest.raises(NotFittedError):
+            classifier.predict(X)
+        return
+    assert classifier.readout_ == "ridge"
+    expected = S4Classifier(**SMALL).fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(classifier.predict_proba(X), expected)
 
 
 @pytest.mark.parametrize("options", [{}, {"prenorm": False}, {"patch_size": 4}, {"n_layers": 1}])
@@ -265,4 +276,4 @@ def test_all_models_have_summaries(waves, options):
     classifier = S4Classifier(**SMALL, **options).fit(X, y)
     assert np.isfinite(classifier.decision_function(X)).all()
     n_summaries = 9 * (SMALL["d_model"] * SMALL["n_layers"] + 256)
-    assert classifier.net_.module_.head.linear.weight.shape == (3, n_summaries)
+    assert classifier._predictor_.readout.linear.weight.shape == (3, n_summaries)

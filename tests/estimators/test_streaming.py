@@ -296,7 +296,7 @@ def test_number_of_streams_is_checked(n_streams, error):
 def test_output_that_is_not_finite_is_refused():
     estimator = classifier()
     with torch.no_grad():
-        estimator.net_.module_.head.linear.bias.fill_(torch.inf)
+        estimator._predictor_.readout.linear.bias.fill_(torch.inf)
     with pytest.raises(ValueError, match="must give finite outputs"):
         estimator.stream().push(np.ones(C)).predict()
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sks4.nn import FilterBank, S4Backbone
+from sks4.nn import FilterBank
 
 
 @pytest.fixture
@@ -56,26 +56,6 @@ def test_filters_are_not_trained(bank):
     u = noise(1, 5, 3).requires_grad_()
     bank(u)[0].sum().backward()
     assert u.grad.abs().max() > 0
-
-
-def test_backbone_returns_all_blocks_and_the_filters():
-    torch.manual_seed(0)
-    backbone = S4Backbone(2, d_model=4, n_layers=2, d_state=4, patch_size=5).double()
-    bank = FilterBank(10, n_filters=6).double()
-    u = noise(1, 20, 2)
-    x, _ = backbone(u, bank=bank)
-    torch.testing.assert_close(x[..., 4:8], backbone(u)[0])
-    torch.testing.assert_close(x[..., 8:], bank(u.reshape(1, 4, 10))[0])
-    first, _ = backbone.blocks[0](backbone.projection(u.reshape(1, 4, 10)))
-    torch.testing.assert_close(x[..., :4], first)
-
-
-def test_a_state_goes_on_with_the_filters_it_began_with(bank):
-    backbone, u = S4Backbone(3, 4, 2, d_state=4).double(), noise(1, 9, 3)
-    for begins, goes_on in ((None, bank), (bank, None)):
-        _, state = backbone.advance(u, bank=begins)
-        with pytest.raises(ValueError, match="state must have a part for each block"):
-            backbone.advance(u, state, bank=goes_on)
 
 
 def test_filters_are_as_exact_under_autocast(bank):

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from sks4.nn import S4Block
-from sks4.nn._block import FeatureDropout, RealStepBatchNorm, make_norm
+from sks4.nn._block import RealStepBatchNorm, make_norm
 
 NORMS = ["layer", "batch", None]
 
@@ -92,25 +92,3 @@ def test_norm_must_be_known():
         make_norm("batc", 3)
     with pytest.raises(ValueError, match="norm must be one of"):
         S4Block(3, norm="group")
-
-
-def test_feature_dropout_drops_whole_features_and_keeps_the_mean():
-    torch.manual_seed(0)
-    y = FeatureDropout(0.25)(torch.ones(100, 7, 50))
-    assert torch.equal(y, y[:, :1].expand_as(y))  # the same at every step
-    assert not torch.equal(y[0], y[1])
-    kept = y[:, 0] != 0
-    assert torch.equal(y[:, 0][kept], torch.full_like(y[:, 0][kept], 1 / 0.75))
-    assert kept.double().mean() == pytest.approx(0.75, abs=0.025)  # four standard errors
-
-
-@pytest.mark.parametrize(("p", "training"), [(0.0, True), (0.5, False)])
-def test_feature_dropout_is_the_identity_when_off(p, training):
-    x = noise(2, 5, 3)
-    assert FeatureDropout(p).train(training)(x) is x
-
-
-@pytest.mark.parametrize("p", [-0.1, 1.0, float("nan")])
-def test_feature_dropout_refuses_a_probability_outside_of_its_range(p):
-    with pytest.raises(ValueError, match="dropout must be at least 0 and below 1, got"):
-        FeatureDropout(p)

@@ -4,13 +4,10 @@ import pytest
 import torch
 
 from sks4.nn import (
-    FilterBank,
-    HorizonHead,
     PooledHead,
     Pooling,
     StepHead,
     Summary,
-    SummaryHead,
 )
 
 REDUCTIONS = {"mean": lambda x: x.mean(0), "last": lambda x: x[-1], "max": lambda x: x.amax(0)}
@@ -106,20 +103,11 @@ def test_summary_is_continuous():
 
 def test_heads_have_the_shapes_of_their_tasks():
     x, lengths = noise(4, 9, 3).float(), torch.tensor([9, 4, 1, 8])
-    pool, bank = Summary(LIMITS.float(), SCALE.float()), FilterBank(1, n_filters=1)
     for head, shape in (
-        (SummaryHead(PooledHead(3, 5), bank, pool, torch.ones(5, 9), torch.ones(5)), (4, 5)),
         (PooledHead(3, 5), (4, 5)),
-        (HorizonHead(3, 5, horizon=7), (4, 7, 5)),
         (StepHead(3, 5), (4, 9, 5)),
     ):
         assert head(x, lengths).shape == shape
-
-
-def test_horizon_head_reads_the_last_real_step_by_default():
-    head, x = HorizonHead(3, 2, horizon=4).double(), noise(2, 9, 3)
-    y = head(x, torch.tensor([9, 5]))
-    torch.testing.assert_close(y[1], head.linear(x[1, 4]).view(4, 2))
 
 
 @pytest.mark.parametrize(
@@ -127,8 +115,6 @@ def test_horizon_head_reads_the_last_real_step_by_default():
     [
         (lambda: PooledHead(3, 0), "n_outputs must be at least 1, got 0"),
         (lambda: StepHead(3, 0), "n_outputs must be at least 1, got 0"),
-        (lambda: HorizonHead(3, 2, horizon=0), "horizon must be at least 1, got 0"),
-        (lambda: HorizonHead(3, 0, horizon=2), "n_outputs must be at least 1, got 0"),
     ],
 )
 def test_heads_refuse_sizes_below_one(build, message):

@@ -9,7 +9,6 @@ from torch import nn
 
 from sks4.nn import (
     FilterBank,
-    HorizonHead,
     PooledHead,
     S4Backbone,
     S4Block,
@@ -31,10 +30,8 @@ MODULES = {
     "symbols": lambda **draw: S4Backbone(5, **SMALL, inputs="symbols", **draw),
     "bank": lambda **draw: FilterBank(2, 6, 4, **draw),
     "pooled": lambda **draw: PooledHead(3, 2, **draw),
-    "horizon": lambda **draw: HorizonHead(3, 2, 4, **draw),
     "step": lambda **draw: StepHead(3, 2, **draw),
     "model": lambda **draw: S4Model(2, 3, **SMALL, **draw),
-    "model by horizon": lambda **draw: S4Model(2, 3, head="horizon", **SMALL, **draw),
     "model by step": lambda **draw: S4Model(2, 3, head="step", **SMALL, **draw),
     "forecast": lambda **draw: S4ForecastModel(1, 12, 3, n_covariates=2, **SMALL, **draw),
     "covariates": lambda **draw: CovariateEffect(2, 3, **draw),

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sks4.nn import S4Backbone, S4Layer, S4Model
-from summaries import give_summary
+from sks4.nn import S4Backbone, S4ForecastModel, S4Layer, S4Model
+from summaries import summary_model
 
 N_INPUTS, N_OUTPUTS = 2, 3
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-10}
@@ -26,11 +26,11 @@ def noise(*shape, seed=1):
 def make(*, train=False, **options):
     """Return a small model in float64, with running statistics that are not the initial ones."""
     torch.manual_seed(0)
-    sizes = {"d_model": 4, "n_layers": 2, "d_state": 4, "horizon": 5}
+    sizes = {"d_model": 4, "n_layers": 2, "d_state": 4}
     is_summary = options.get("head") == "summary"
     options |= {"head": "pooled"} if is_summary else {}
     model = S4Model(N_INPUTS, N_OUTPUTS, **sizes | options).double().requires_grad_(False)
-    model = give_summary(model) if is_summary else model
+    model = summary_model(model) if is_summary else model
     with torch.no_grad():
         if model.backbone.inputs == "values":
             model(noise(4, 40, N_INPUTS, seed=3))
@@ -48,7 +48,6 @@ def steps_of(model, lengths):
     ("head", "pooling", "norm"),
     [
         *itertools.product(["pooled"], POOLINGS, NORMS),
-        ("horizon", "last", "layer"),
         ("step", "mean", "layer"),
         ("summary", "mean", "layer"),
     ],
@@ -95,7 +94,7 @@ def test_training_loss_does_not_depend_on_the_padding(norm):
     patch_size=st.sampled_from(PATCHES),
     pooling=st.sampled_from(POOLINGS),
     norm=st.sampled_from(NORMS),
-    head=st.sampled_from(["pooled", "horizon", "summary"]),
+    head=st.sampled_from(["pooled", "summary"]),
     kind=st.sampled_from(["s4", "s4d"]),
 )
 def test_advance_by_pieces_of_any_size_equals_one_pass(
@@ -235,7 +234,7 @@ def test_parameter_groups_hold_each_parameter_once(kind, norm, prenorm):
 
 
 @pytest.mark.parametrize(
-    ("head", "shape"), [("pooled", (4, 3)), ("horizon", (4, 5, 3)), ("step", (4, 6, 3))]
+    ("head", "shape"), [("pooled", (4, 3)), ("summary", (4, 3)), ("step", (4, 6, 3))]
 )
 def test_model_output_has_the_shape_of_its_head(head, shape):
     model = make(head=head, patch_size=7)
@@ -332,3 +331,52 @@ def test_first_state_space_reads_the_input_undistorted(norm):
         backbone(factor * u)
     zero, once, thrice = read
     torch.testing.assert_close(thrice - zero, 3 * (once - zero))
+
+
+# ---------------------------------------------------------------- weights of no use
+
+
+MODELS = {
+    "model": lambda **options: S4Model(2, 3, d_model=4, n_layers=2, d_state=4, **options),
+    "forecast": lambda **options: S4ForecastModel(
+        1, 12, 3, d_model=4, n_layers=2, d_state=4, patch_size=4, **options
+    ),
+}
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch", None])
+@pytest.mark.parametrize("ssm", ["s4", "s4d"])
+@pytest.mark.parametrize("kind", MODELS)
+def test_weights_are_accepted_until_one_of_them_is_not_finite(kind, ssm, norm):
+    model = MODELS[kind](ssm=ssm, norm=norm)
+    assert model.check_weights() is None
+    state = copy.deepcopy(model.state_dict())
+    for name, value in state.items():
+        if value.numel() == 0 or not value.is_floating_point():
+            continue
+        for bad in (float("nan"), float("inf")):
+            with torch.no_grad():
+                model.state_dict()[name].view(-1)[-1] = bad
+            with pytest.raises(ArithmeticError, match=f"does not hold for {name}"):
+                model.check_weights()
+            model.load_state_dict(state)
+    model.check_weights()
+
+
+@pytest.mark.parametrize("value", [-800.0, 800.0])
+@pytest.mark.parametrize("name", ["log_dt", "log_decay"])
+def test_weights_are_refused_when_a_step_or_a_decay_is_zero_or_infinite(name, value):
+    model = MODELS["model"]()
+    with torch.no_grad():
+        getattr(model.backbone.blocks[1].layer, name)[0] = value
+    with pytest.raises(ArithmeticError, match=rf"exp\(backbone.blocks.1.layer.{name}\)"):
+        model.check_weights()
+
+
+def test_weights_of_half_precision_are_checked():
+    model = MODELS["model"]().bfloat16()
+    model.check_weights()
+    with torch.no_grad():
+        model.head.linear.bias[0] = float("nan")
+    with pytest.raises(ArithmeticError, match=r"head\.linear\.bias"):
+        model.check_weights()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from oracles import SYSTEMS
 from sks4.nn import ModelStepper, S4Backbone, S4Model, S4Stepper
-from summaries import give_summary
+from summaries import summary_model
 
 N_INPUTS = 2
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-10}
@@ -27,11 +27,11 @@ def noise(*shape, seed=1):
 def make(**options):
     """Return a small model in float64, with running statistics that are not the initial ones."""
     torch.manual_seed(0)
-    sizes = {"d_model": 4, "n_layers": 2, "d_state": 4, "horizon": 5}
+    sizes = {"d_model": 4, "n_layers": 2, "d_state": 4}
     is_summary = options.get("head") == "summary"
     options |= {"head": "pooled"} if is_summary else {}
     model = S4Model(N_INPUTS, 3, **sizes | options).double().requires_grad_(False)
-    model = give_summary(model) if is_summary else model
+    model = summary_model(model) if is_summary else model
     if model.backbone.inputs == "values":
         model(noise(4, 40, N_INPUTS, seed=3))
     for parameter in model.parameters():
@@ -70,7 +70,7 @@ def test_steps_of_symbols_equal_one_pass():
     pooling=st.sampled_from(POOLINGS),
     norm=st.sampled_from(NORMS),
     prenorm=st.booleans(),
-    head=st.sampled_from(["pooled", "horizon", "summary"]),
+    head=st.sampled_from(["pooled", "summary"]),
 )
 def test_pushes_of_any_size_equal_one_pass(pieces, patch_size, pooling, norm, prenorm, head):
     model = make(patch_size=patch_size, pooling=pooling, norm=norm, prenorm=prenorm, head=head)
@@ -176,7 +176,7 @@ def test_state_of_a_stepper_is_that_of_the_backbone():
 def test_stepper_refuses_what_it_cannot_step():
     with pytest.raises(ValueError, match="A bidirectional layer has no state"):
         S4Stepper(S4Backbone(1, 4, 1, d_state=4, bidirectional=True))
-    with pytest.raises(TypeError, match="a pooled or a horizon head, got a step head"):
+    with pytest.raises(TypeError, match="a pooled head, got a step head"):
         ModelStepper(make(head="step"))
     with pytest.raises(ValueError, match="rate must be finite and above zero, got 0"):
         S4Stepper(make().backbone, rate=0)

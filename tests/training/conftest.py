@@ -46,6 +46,25 @@ class ToySampler:
         return (part.tolist() for part in rows.split(self.size))
 
 
+class ToyDropout(nn.Module):
+    """Dropout that draws from the generator that it is lent."""
+
+    generator = None
+
+    def __init__(self, p):
+        super().__init__()
+        self.p = p
+
+    def __getstate__(self):
+        return super().__getstate__() | {"generator": None}
+
+    def forward(self, u):
+        if not self.training or self.p == 0:
+            return u
+        kept = torch.empty(u.shape).bernoulli_(1 - self.p, generator=self.generator)
+        return u * kept.to(u) / (1 - self.p)
+
+
 class ToyModel(nn.Module):
     """Linear in the mean over time, with dropout."""
 
@@ -54,7 +73,7 @@ class ToyModel(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         self.weight = nn.Parameter(torch.randn(2, 1, generator=generator, dtype=dtype))
         self.bias = nn.Parameter(torch.zeros(1, dtype=dtype))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = ToyDropout(dropout)
 
     def forward(self, u, lengths=None, rate=1.0):
         return self.dropout(u).mean(dim=1) @ self.weight * rate + self.bias
@@ -64,6 +83,10 @@ class ToyModel(nn.Module):
             {"params": [self.weight], "lr": lr, "weight_decay": weight_decay},
             {"params": [self.bias], "lr": ssm_lr, "weight_decay": 0.0},
         ]
+
+    def check_weights(self):
+        if not all(parameter.isfinite().all() for parameter in self.parameters()):
+            raise ArithmeticError("All weights must be finite.")
 
 
 @pytest.fixture
@@ -77,9 +100,10 @@ def make_batches():
 
 @pytest.fixture
 def make_net():
-    def make(*, dropout=0.5, dtype=torch.float32, criterion=None, **options):
+    def make(*, dropout=0.5, dtype=torch.float32, module=None, criterion=None, **options):
         options = {"max_epochs": 3, "lr": 0.05, "ssm_lr": 0.01} | options
-        return S4Net(ToyModel(dropout=dropout, dtype=dtype), criterion or SquaredError(), **options)
+        module = module or ToyModel(dropout=dropout, dtype=dtype)
+        return S4Net(module, criterion or SquaredError(), **options)
 
     return make
 

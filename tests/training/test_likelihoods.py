@@ -159,3 +159,23 @@ def test_loss_is_the_weighted_mean_and_weight_zero_counts_nothing():
     loss = CategoricalLikelihood()(scores, symbols, weight[..., 0])
     per_step = -scores.log_softmax(-1).gather(-1, symbols[..., None])[..., 0]
     assert loss.item() == pytest.approx(weighted_mean(per_step, weight[..., 0]).item())
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e-30, 1e-44])
+def test_symbols_are_the_likeliest_at_the_lowest_temperatures(temperature):
+    scores = torch.tensor([[3.0, 8.0, 5.0], [-7.0, -9.0, -2.0]]).repeat(20, 1)
+    symbols = CategoricalLikelihood().sample(scores, temperature=temperature, generator=generator())
+    assert symbols.tolist() == [1, 2] * 20
+
+
+def test_mixture_does_not_depend_on_the_default_dtype():
+    likelihood = LogisticMixtureLikelihood(3)
+    output, x = draw(5, 9), draw(5, 1, seed=1)
+    expected = likelihood.log_prob(output, x)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = likelihood.log_prob(output, x)
+    finally:
+        torch.set_default_dtype(before)
+    assert torch.equal(found, expected)

@@ -181,3 +181,54 @@ def test_weighted_mean_averages_axes_without_weights():
     loss = torch.arange(12.0).view(2, 2, 3)
     result = weighted_mean(loss, torch.tensor([1.0, 3.0]))
     assert result.item() == pytest.approx((2.5 + 3 * 8.5) / 4)
+
+
+# ---------------------------------------------------------------- unit of the weights
+
+
+LOSSES = {name: loss for name, (loss, _) in REGRESSION.items()}
+UNITS = [1e-42, 1e-38, 1e-30, 1e-12, 1e12, 1e37, 1e38]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("name", [*LOSSES, "cross entropy"])
+def test_loss_and_gradient_do_not_depend_on_the_unit_of_the_weights(name, unit):
+    output, target, _ = tensors(*rows())
+    weight = torch.tensor([1.0, 2.0, 0.0, 0.5, 1.5, 3.0, 1.0])
+    loss = CrossEntropy() if name == "cross entropy" else LOSSES[name]
+    target = torch.arange(7) % 3 if name == "cross entropy" else target.float()
+    values, gradients = [], []
+    for factor in (1.0, unit):
+        leaf = output.float().requires_grad_()
+        value = loss(leaf, target, weight * factor)
+        value.backward()
+        values.append(value.detach())
+        gradients.append(leaf.grad)
+    # single precision has eight bits left for weights of 1e-42
+    tolerance = {"rtol": 1e-2 if unit < 1e-38 else 1e-5, "atol": 0}
+    torch.testing.assert_close(values[1], values[0], **tolerance)
+    torch.testing.assert_close(gradients[1], gradients[0], **tolerance)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-42, 1e300])
+def test_weighted_mean_over_steps_does_not_depend_on_the_unit(unit):
+    loss = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 5, 2)))
+    weight = torch.from_numpy(np.random.default_rng(1).uniform(size=(4, 5)))
+    torch.testing.assert_close(weighted_mean(loss, unit * weight), weighted_mean(loss, weight))
+
+
+def test_weighted_mean_of_no_weight_is_zero_with_zero_gradients():
+    loss = torch.ones(3, requires_grad=True)
+    weighted_mean(loss, torch.zeros(3)).backward()
+    assert torch.equal(loss.grad, torch.zeros(3))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_cross_entropy_of_indicators_is_that_of_indices(smoothing):
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(4, 5, 3, generator=generator, dtype=torch.float64)
+    target = torch.randint(3, (4, 5), generator=generator)
+    weight = torch.rand(4, 5, generator=generator, dtype=torch.float64)
+    loss = CrossEntropy(smoothing)
+    indicators = torch.nn.functional.one_hot(target, 3).double()
+    torch.testing.assert_close(loss(scores, indicators, weight), loss(scores, target, weight))

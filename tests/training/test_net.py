@@ -3,6 +3,8 @@
 import copy
 import pickle
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -59,37 +61,23 @@ def test_fit_reduces_loss(make_net, make_batches):
     assert net.stop_reason_ is None
 
 
-def test_mixed_batch_has_the_loss_of_mixed_targets(make_net):
-    n = 6
-    u, weight = torch.randn(n, 5, 2), torch.rand(n) + 0.5
-    weight[2] = 0  # is left out
-    lengths = torch.tensor([5, 3, 5, 1, 2, 4])
-    batch = {"u": u, "rate": 1.0, "lengths": lengths}, {"y": torch.arange(n), "weight": weight}
-    net = make_net(criterion=CrossEntropy(), mixup=0.4).initialize()
-    inputs, targets = net._mixed(batch)
-    rows, other = targets["y"].chunk(2)
-    scores = torch.randn(len(rows), n)
-    assert rows.tolist() == sorted(other.tolist()) == [0, 1, 3, 4, 5]
-    share = targets["weight"][: len(rows)] / weight[rows]
-    torch.testing.assert_close(
-        inputs["u"], share[:, None, None] * u[rows] + (1 - share)[:, None, None] * u[other]
-    )
-    assert (inputs["lengths"] == torch.maximum(lengths[rows], lengths[other])).all()
-    assert inputs["rate"] == 1.0
-    both = share * weight[rows], (1 - share) * weight[other]
-    losses = [-scores.log_softmax(1)[range(len(rows)), y] for y in (rows, other)]
-    expected = sum((w * loss).sum() for w, loss in zip(both, losses, strict=True))
-    expected = expected / torch.cat(both).sum()
-    torch.testing.assert_close(net.get_loss(scores, targets), expected)
-    nothing = batch[0], batch[1] | {"weight": torch.zeros(n)}
-    assert net._mixed(nothing) is nothing
+def shift(batch, generator):
+    """Return a batch with noise on the inputs, and without its first row."""
+    inputs, targets = batch
+    noise = 0.1 * torch.randn(inputs["u"].shape, generator=generator)
+    inputs = inputs | {"u": (inputs["u"] + noise)[1:]}
+    return inputs, {name: value[1:] for name, value in targets.items()}
 
 
 @pytest.mark.usefixtures("generators_untouched")
-def test_mixup_is_drawn_from_the_stream_of_the_net_and_only_in_training(make_net, make_batches):
+def test_batch_transform_draws_from_the_stream_of_the_net_and_only_in_training(
+    make_net, make_batches
+):
     nets = [
-        make_net(mixup=mixup, seed=seed).fit(make_batches(), valid=make_batches(seed=1))
-        for mixup, seed in ((0.4, 0), (0.4, 0), (0.4, 1), (0.0, 0))
+        make_net(batch_transform=transform, seed=seed, dropout=0.0).fit(
+            make_batches(), valid=make_batches(seed=1)
+        )
+        for transform, seed in ((shift, 0), (shift, 0), (shift, 1), (None, 0))
     ]
     states = [state_of(net) for net in nets]
     assert_same_state(states[0], states[1])
@@ -99,6 +87,31 @@ def test_mixup_is_drawn_from_the_stream_of_the_net_and_only_in_training(make_net
     outputs = predict(nets[0], make_batches(seed=1))
     truth = make_batches(seed=1).dataset.y.numpy()
     assert valid == pytest.approx(np.mean((outputs - truth) ** 2), rel=1e-5)
+
+
+def test_callbacks_and_history_see_the_transformed_batch(make_net, make_batches):
+    sizes = []
+
+    class Sizes(Callback):
+        def on_batch_end(self, net, batch=None, training=None, y_pred=None, **kwargs):
+            sizes.append((training, len(batch[1]["y"]), len(y_pred)))
+
+    net = make_net(batch_transform=shift, max_epochs=1, callbacks=[Sizes()])
+    net.fit(make_batches(8), valid=make_batches(4))
+    assert sizes == [(True, 3, 3), (True, 3, 3), (False, 4, 4)]
+    assert net.history[0, "batches", :2, "train_weight"] == [3.0, 3.0]
+
+
+def test_epoch_scoring_of_skorch_works_on_transformed_batches(make_net, make_batches):
+    seen = []
+
+    def size(net, X, y):
+        seen.append(len(y))
+        return 0.0
+
+    scoring = EpochScoring(size, name="score", on_train=True, target_extractor=_y_of)
+    make_net(batch_transform=shift, max_epochs=1, callbacks=[scoring]).fit(make_batches(8))
+    assert seen == [6]
 
 
 def test_fit_equals_bare_loop(make_net, make_batches):
@@ -141,6 +154,21 @@ def test_epoch_losses_do_not_depend_on_the_batches_of_weighted_rows(make_net, ma
         net.fit(batches, valid=batches)
         losses += [net.history[0, "train_loss"], net.history[0, "valid_loss"]]
     assert losses == pytest.approx([losses[0]] * 4, rel=1e-12)
+
+
+@pytest.mark.parametrize("unit", [1e-37, 1e-12, 3.0, 1e12, 5e37])
+def test_training_does_not_depend_on_the_unit_of_the_weights(make_net, make_batches, unit):
+    weight = torch.linspace(0.5, 3.0, 12)
+    nets = [make_net().fit(make_batches(weight=weight * factor)) for factor in (1.0, unit)]
+    for name, value in state_of(nets[0]).items():
+        torch.testing.assert_close(state_of(nets[1])[name], value, rtol=1e-4, atol=1e-6)
+    losses = [net.history[:, "train_loss"] for net in nets]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_smallest_weights_train(make_net, make_batches):
+    net = make_net(max_epochs=20, dropout=0.0).fit(make_batches(weight=torch.full((12,), 1e-42)))
+    assert net.history[-1, "train_loss"] < 0.5 * net.history[0, "train_loss"]
 
 
 def test_epoch_loss_ignores_batch_of_weight_zero(make_net, make_batches):
@@ -229,6 +257,34 @@ def test_other_seed_gives_other_dropout(make_net, make_batches):
     assert not torch.equal(first.module_.weight, second.module_.weight)
 
 
+def test_fits_in_threads_are_identical(make_net, make_batches):
+    def fit(seed):
+        net = make_net(seed=seed, batch_transform=shift)
+        return state_of(net.fit(make_batches(shuffle_seed=3), valid=make_batches(seed=1)))
+
+    seeds = [0, 1, 2, 3] * 4
+    expected = [fit(seed) for seed in seeds[:4]] * 4
+    before = torch.get_rng_state()
+    with ThreadPoolExecutor(8) as pool:
+        for state, other in zip(pool.map(fit, seeds), expected, strict=True):
+            assert_same_state(state, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_workers_of_the_loader_draw_from_the_stream_of_the_net(make_net, make_batches):
+    seeds = []
+
+    class Seeds(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            seeds.append(net.generator_.get_state())
+
+    for torch_seed in (1, 2):
+        torch.manual_seed(torch_seed)
+        make_net(dropout=0.0, max_epochs=2, callbacks=[Seeds()]).fit(make_batches())
+    assert not torch.equal(seeds[0], seeds[1])  # a loader draws a seed for its workers
+    assert torch.equal(seeds[1], seeds[3])
+
+
 @pytest.mark.usefixtures("generators_untouched")
 def test_fit_and_predict_leave_global_generators_and_threads(make_net, make_batches):
     threads = torch.get_num_threads()
@@ -262,41 +318,206 @@ def test_warm_start_goes_on_with_optimizer_and_history(make_net, make_batches):
 # ---------------------------------------------------------------- ends before the last epoch
 
 
-def test_interrupt_restores_best_weights_and_is_raised(make_net, make_batches):
-    states = []
-    callbacks = [
-        EarlyStopping(),
-        At("epoch", 1, lambda net: states.append(state_of(net))),
-        At("batch", 2, interrupt),
-    ]
-    net = make_net(callbacks=callbacks)
-    with pytest.raises(KeyboardInterrupt, match="by the user"):
-        net.fit(make_batches(), valid=make_batches(seed=1))
-    assert len(net.history) == 1
-    assert_same_state(state_of(net), states[0])
+def moment_of(net):
+    """Return copies of weights, optimizer, random numbers and history."""
+    return {
+        "module": state_of(net),
+        "optimizer": copy.deepcopy(net.optimizer_.state_dict()),
+        "generator": net.generator_.get_state(),
+        "history": [
+            {name: value for name, value in copy.deepcopy(row).items() if name != "dur"}
+            for row in net.history
+        ],
+    }
+
+
+def assert_same_moment(moment, other, *, rates=True):
+    assert_same_state(moment["module"], other["module"])
+    assert torch.equal(moment["generator"], other["generator"])
+    assert moment["history"] == other["history"]
+    states = [each["optimizer"]["state"] for each in (moment, other)]
+    assert states[0].keys() == states[1].keys()
+    for name, state in states[0].items():
+        assert_same_state(state, states[1][name])
+    if rates:
+        groups = [each["optimizer"]["param_groups"] for each in (moment, other)]
+        assert groups[0] == groups[1]
+
+
+class Recorder(Callback):
+    """Keep what the net is at the end of each epoch; it must be the last callback."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.start, self.ends = moment_of(net), []
+
+    def on_epoch_end(self, net, **kwargs):
+        self.ends.append(moment_of(net))
+
+
+class BrokenError(RuntimeError):
+    pass
+
+
+def fail(net):
+    raise BrokenError("in a callback")
+
+
+def spoil(net):
+    with torch.no_grad():
+        net.module_.weight.fill_(float("nan"))
+
+
+ENDS = {
+    "interrupt in a batch": (At("batch", 3, interrupt), KeyboardInterrupt, "by the user"),
+    "interrupt at the end of an epoch": (At("epoch", 3, interrupt), KeyboardInterrupt, "by the"),
+    "error in a batch": (At("batch", 3, fail), BrokenError, "in a callback"),
+    "error at the end of an epoch": (At("epoch", 3, fail), BrokenError, "in a callback"),
+    "spoiled weights": (At("batch", 3, spoil), TrainingDivergedError, "must"),
+}
+
+
+@pytest.mark.parametrize("has_valid", [True, False])
+@pytest.mark.parametrize("end", ENDS)
+def test_failure_leaves_the_last_finished_epoch(make_net, make_batches, end, has_valid):
+    action, error, message = ENDS[end]
+    recorder = Recorder()
+    net = make_net(callbacks=[LearningRateSchedule(), recorder, copy.copy(action)], max_epochs=5)
+    with pytest.raises(error, match=message):
+        net.fit(make_batches(), valid=make_batches(seed=1) if has_valid else None)
+    assert len(net.history) == 2
+    assert_same_moment(moment_of(net), recorder.ends[1])
     assert np.isfinite(predict(net, make_batches())).all()
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_failure_in_the_first_epoch_leaves_the_net_as_it_was(make_net, make_batches, end):
+    action, error, message = ENDS[end]
+    action = copy.copy(action)
+    action.epoch = 1
+    net = make_net(callbacks=[WeightAverage(), EarlyStopping(), action], warm_start=True)
+    net.initialize()
+    before = moment_of(net)
+    with pytest.raises(error, match=message):
+        net.fit(make_batches(), valid=make_batches(seed=1))
+    assert_same_moment(moment_of(net), before)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_failure_of_continued_training_leaves_the_net_as_it_was(make_net, make_batches, end):
+    action, error, message = ENDS[end]
+    net = make_net(callbacks=[WeightAverage(), copy.copy(action)], max_epochs=2)
+    net.fit(make_batches())
+    before = moment_of(net)
+    with pytest.raises(error, match=message):
+        net.partial_fit(make_batches())
+    assert_same_moment(moment_of(net), before)
+
+
+def test_training_continues_after_an_interrupt_as_if_there_was_none(make_net, make_batches):
+    whole = make_net(max_epochs=4).fit(make_batches())
+    net = make_net(max_epochs=4, callbacks=[At("batch", 3, interrupt)])
+    with pytest.raises(KeyboardInterrupt, match="by the user"):
+        net.fit(make_batches())
     net.callbacks_.pop()
-    assert len(net.partial_fit(make_batches()).history) == 2
+    net.partial_fit(make_batches()).partial_fit(make_batches())
+    assert_same_state(state_of(net), state_of(whole))
 
 
-def test_interrupt_in_first_epoch_leaves_no_epoch(make_net, make_batches):
-    net = make_net(callbacks=[EarlyStopping(), At("batch", 1, interrupt)])
+def test_interrupt_leaves_the_best_weights_of_finished_epochs(make_net, make_batches):
+    recorder = Recorder()
+    callbacks = [EarlyStopping(), recorder, At("batch", 4, interrupt)]
+    net = make_net(callbacks=callbacks, max_epochs=9, lr=1.0)
     with pytest.raises(KeyboardInterrupt, match="by the user"):
         net.fit(make_batches(), valid=make_batches(seed=1))
+    losses = net.history[:, "valid_loss"]
+    best = int(np.argmin(losses))
+    assert best < len(losses) - 1 == 2  # the last epoch is not the best one
+    assert dict(net.callbacks_)["EarlyStopping"].best_epoch_ == best + 1
+    assert_same_state(state_of(net), recorder.ends[best]["module"])
+
+
+def test_best_epoch_is_a_finished_one_when_the_interrupt_comes_with_it(make_net, make_batches):
+    recorder, stopping = Recorder(), EarlyStopping()
+    # the second epoch is better, but a callback after the early stopping is interrupted
+    net = make_net(callbacks=[stopping, recorder, At("epoch", 2, interrupt)], dropout=0.0)
+    with pytest.raises(KeyboardInterrupt, match="by the user"):
+        net.fit(make_batches(), valid=make_batches(seed=1))
+    assert (
+        recorder.ends[1]["history"][1]["valid_loss"] < recorder.ends[0]["history"][0]["valid_loss"]
+    )
+    assert len(net.history) == stopping.best_epoch_ == 1
+    assert stopping.best_score_ == net.history[0, "valid_loss"]
+    assert_same_moment(moment_of(net), recorder.ends[0])
+
+
+def test_interrupt_leaves_the_averaged_weights_of_the_last_finished_epoch(make_net, make_batches):
+    recorder = Recorder()
+    net = make_net(callbacks=[WeightAverage(), recorder, At("batch", 2, interrupt)])
+    with pytest.raises(KeyboardInterrupt, match="by the user"):
+        net.fit(make_batches())
+    assert_same_moment(moment_of(net), recorder.ends[0])
+
+
+class Ends(Callback):
+    """Count the ends of training, and fail there if told so."""
+
+    def __init__(self, error=None):
+        self.error, self.count = error, 0
+
+    def on_train_end(self, net, **kwargs):
+        self.count += 1
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [BrokenError("at the end"), KeyboardInterrupt("at the end")])
+def test_error_at_the_end_is_raised_when_all_callbacks_have_seen_the_end(
+    make_net, make_batches, error
+):
+    average, last, recorder = WeightAverage(), Ends(), Recorder()
+    net = make_net(callbacks=[recorder, Ends(error), average, last])
+    with pytest.raises(type(error), match="at the end"):
+        net.fit(make_batches())
+    assert last.count == 1
+    assert average.live_ == []
+    assert len(net.history) == 3
+    assert_same_moment(moment_of(net) | {"module": {}}, recorder.ends[2] | {"module": {}})
+
+
+def test_first_error_is_the_one_that_is_raised(make_net, make_batches):
+    net = make_net(callbacks=[At("batch", 1, interrupt), Ends(BrokenError("at the end"))])
+    with pytest.raises(KeyboardInterrupt, match="by the user"):
+        net.fit(make_batches())
+
+
+def test_error_when_training_begins_does_not_hide_behind_other_callbacks(make_net, make_batches):
+    class Begin(Callback):
+        def on_train_begin(self, net, **kwargs):
+            raise BrokenError("at the beginning")
+
+    net = make_net(callbacks=[Begin(), WeightAverage(), EarlyStopping()])
+    with pytest.raises(BrokenError, match="at the beginning"):
+        net.fit(make_batches(), valid=make_batches(seed=1))
+
+
+def test_second_interrupt_leaves_no_history(make_net, make_batches, monkeypatch):
+    net = make_net(callbacks=[At("batch", 2, interrupt)]).initialize()
+
+    def interrupt_again(*args, **kwargs):
+        raise KeyboardInterrupt("again")
+
+    monkeypatch.setattr(net.module_, "load_state_dict", interrupt_again)
+    with pytest.raises(KeyboardInterrupt, match="again"):
+        net.set_params(warm_start=True).fit(make_batches())
     assert len(net.history) == 0
 
 
-def test_interrupt_leaves_the_averaged_weights(make_net, make_batches):
-    average = WeightAverage()
-    averages = []
-
-    def copy_average(net):
-        averages.append([value.clone() for value in average.average_])
-
-    net = make_net(callbacks=[average, At("batch", 2, copy_average), At("batch", 2, interrupt)])
-    with pytest.raises(KeyboardInterrupt, match="by the user"):
-        net.fit(make_batches())
-    torch.testing.assert_close(list(state_of(net).values()), averages[0])
+def test_modules_keep_no_generator_after_training(make_net, make_batches):
+    for callbacks in ([], [At("batch", 1, fail)]):
+        net = make_net(callbacks=callbacks)
+        with suppress(BrokenError):
+            net.fit(make_batches())
+        assert net.module_.dropout.generator is None
 
 
 def test_stop_training_ends_after_the_present_epoch(make_net, make_batches):
@@ -340,14 +561,45 @@ def test_diverged_loss_says_where_and_what_to_try(make_net, make_batches):
 def test_diverged_loss_restores_the_last_best_weights(make_net, make_batches):
     batches = make_batches()
 
-    def spoil(net):
+    def spoil_targets(net):
         batches.dataset.y[5] = float("nan")
 
-    net = make_net(callbacks=[EarlyStopping(), At("epoch", 2, spoil)])
+    net = make_net(callbacks=[EarlyStopping(), At("epoch", 2, spoil_targets)])
     with pytest.raises(TrainingDivergedError, match="got nan in epoch 3, batch 2"):
         net.fit(batches, valid=make_batches(seed=1))
     assert len(net.history) == 2
     assert np.isfinite(predict(net, make_batches())).all()
+
+
+def test_diverged_weights_are_found_at_the_end_of_an_epoch(make_net, make_batches):
+    class Last(Callback):
+        def on_batch_end(self, net, training=None, **kwargs):
+            if training and len(net.history[-1]["batches"]) == 3:
+                spoil(net)
+
+    net = make_net(callbacks=[Last()])
+    message = "All weights must be finite. Training diverged in epoch 1. Try a smaller lr"
+    with pytest.raises(TrainingDivergedError, match=message):
+        net.fit(make_batches(), valid=make_batches(seed=1))
+    assert net.module_.weight.isfinite().all()
+
+
+def test_diverged_weights_explain_an_error_of_the_module(make_net, make_batches):
+    net = make_net(callbacks=[At("batch", 1, spoil)]).initialize()
+
+    def refuse(module, inputs):
+        if module.weight.isnan().any():
+            raise ValueError("dt must be finite")
+
+    net.module_.register_forward_pre_hook(refuse)
+    with pytest.raises(TrainingDivergedError, match="Training diverged in epoch 1") as info:
+        net.set_params(warm_start=True).fit(make_batches())
+    assert "dt must be finite" in str(info.value.__cause__)
+
+
+def test_error_of_a_module_with_good_weights_stays_what_it_is(make_net, make_batches):
+    with pytest.raises(BrokenError, match="in a callback"):
+        make_net(callbacks=[At("batch", 1, fail)]).fit(make_batches())
 
 
 # ---------------------------------------------------------------- prediction
@@ -380,13 +632,19 @@ def test_predict_dataset_refuses_sampler_that_is_no_permutation(make_net, make_b
         net.predict_dataset(batches.dataset, rows)
 
 
-def test_predict_dataset_applies_only_the_given_nonlinearity(make_net, make_batches):
+@pytest.mark.parametrize("compiled", [False, True])
+def test_predict_dataset_returns_what_the_module_returns(make_net, make_batches, compiled):
+    options = {"compile": True, "compile__backend": "eager"} if compiled else {}
+    net = make_net(criterion=CrossEntropy(), **options).initialize()
     batches = make_batches()
-    plain = make_net().fit(batches)
-    squashed = make_net(predict_nonlinearity=torch.sigmoid).fit(batches)
-    assert_same_state(state_of(plain), state_of(squashed))
-    expected = 1 / (1 + np.exp(-predict(plain, batches)))
-    np.testing.assert_allclose(predict(squashed, batches), expected, rtol=1e-5)
+    with torch.no_grad():
+        expected = net.module_.eval()(batches.dataset.u).numpy()
+    np.testing.assert_allclose(predict(net, batches), expected, rtol=1e-6)
+
+
+def test_net_takes_no_nonlinearity(make_net):
+    with pytest.raises(TypeError, match="predict_nonlinearity"):
+        make_net(predict_nonlinearity=torch.sigmoid)
 
 
 def test_predict_dataset_refuses_net_without_training(make_net, make_batches):
@@ -421,6 +679,96 @@ def test_copied_net_trains_when_it_was_not_initialized(make_net, make_batches, w
     net = make_net()
     other = copies(net)[way]
     assert_same_state(state_of(other.fit(make_batches())), state_of(net.fit(make_batches())))
+
+
+def test_copied_optimizer_refers_to_the_copied_weights(make_net, make_batches):
+    net = make_net().fit(make_batches())
+    for other in copies(net).values():
+        own = {id(parameter) for parameter in other.module_.parameters()}
+        referred = {id(p) for group in other.optimizer_.param_groups for p in group["params"]}
+        assert referred == own == {id(p) for p in other.optimizer_.state}
+        assert not own & {id(parameter) for parameter in net.module_.parameters()}
+
+
+@pytest.mark.parametrize("way", ["pickle", "deepcopy"])
+def test_training_a_copy_changes_nothing_of_the_original(make_net, make_batches, way):
+    callbacks = [LearningRateSchedule(), WeightAverage(), EarlyStopping()]
+    net = make_net(callbacks=callbacks).fit(make_batches(), valid=make_batches(seed=1))
+    before = moment_of(net)
+    other = copies(net)[way].partial_fit(make_batches())
+    assert len(other.history) == len(net.history) + 1
+    assert_same_moment(moment_of(net), before)
+
+
+class CopyOnce(Callback):
+    """Copy the net in the middle of an epoch; copies of this do nothing."""
+
+    def __init__(self, found, way):
+        self.found, self.way = found, way
+
+    def on_batch_end(self, net, training=None, **kwargs):
+        if self.found is not None and not self.found:
+            self.found.append(copies(net)[self.way])
+
+    def __getstate__(self):
+        return self.__dict__ | {"found": None}
+
+
+@pytest.mark.parametrize("way", ["pickle", "deepcopy"])
+def test_net_can_be_copied_while_it_trains(make_net, make_batches, way):
+    found = []
+    net = make_net(callbacks=[CopyOnce(found, way)]).fit(make_batches())
+    assert_same_state(state_of(net), state_of(make_net().fit(make_batches())))
+    assert found[0].module_.dropout.generator is None
+    weight = found[0].module_.weight.detach().clone()
+    assert not torch.equal(found[0].partial_fit(make_batches()).module_.weight, weight)
+
+
+def test_pickle_holds_no_generator_and_no_tensor_of_the_stream(make_net, make_batches):
+    state = make_net().fit(make_batches()).__getstate__()
+    assert isinstance(state["generator_"], bytes)
+    kinds = {type(value) for value in state.values()}
+    assert not kinds & {torch.Generator, torch.Tensor}
+
+
+def continued(make_net, net, **options):
+    other = make_net(module=copy.deepcopy(net.module_), **options)
+    return other.initialize().continue_from(net)
+
+
+def test_net_continues_from_another_as_that_would(make_net, make_batches):
+    net = make_net(lr=0.05).fit(make_batches())
+    other = continued(make_net, net)
+    assert_same_moment(moment_of(other), moment_of(net))
+    for each in (net, other):
+        each.partial_fit(make_batches())
+    assert_same_moment(moment_of(other), moment_of(net))
+
+
+def test_net_that_continues_leaves_the_other_as_it_was(make_net, make_batches):
+    net = make_net().fit(make_batches())
+    before = moment_of(net)
+    other = continued(make_net, net, lr=0.5).partial_fit(make_batches())
+    assert_same_moment(moment_of(net), before)
+    assert other.optimizer_.param_groups[0]["lr"] == 0.5
+    assert len(other.history) == 4
+
+
+def test_net_refuses_to_continue_on_the_same_module(make_net, make_batches):
+    net = make_net().fit(make_batches())
+    other = make_net(module=net.module_).initialize()
+    with pytest.raises(ValueError, match="must not continue from one with the same module"):
+        other.continue_from(net)
+
+
+def test_compiled_net_continues_from_another(make_net, make_batches):
+    options = {"compile": True, "compile__backend": "eager"}
+    net = make_net(**options).fit(make_batches())
+    other = continued(make_net, net, **options)
+    assert other.module_._compiled_call_impl is not None
+    for each in (net, other):
+        each.partial_fit(make_batches())
+    assert_same_state(state_of(other), state_of(net))
 
 
 def test_pickle_holds_no_data(make_net, make_batches):

@@ -46,16 +46,12 @@ def test_budget_never_exceeds_one_when_there_are_more_steps_than_planned():
 
 
 def test_warmup_cosine_rises_in_a_line_and_falls_along_a_cosine():
-    assert [warmup_cosine(p, warmup=0.1) for p in (0.0, 0.025, 0.05, 0.1)] == pytest.approx(
+    assert [warmup_cosine(p) for p in (0.0, 0.0125, 0.025, 0.05)] == pytest.approx(
         [0.0, 0.25, 0.5, 1.0]
     )
     for share in (0.0, 0.3, 0.5, 1.0):
         expected = (1 + math.cos(math.pi * share)) / 2
-        assert warmup_cosine(0.1 + 0.9 * share, warmup=0.1) == pytest.approx(expected, abs=1e-12)
-
-
-def test_warmup_cosine_starts_at_one_when_there_is_no_warmup():
-    assert warmup_cosine(0.0, warmup=0.0) == 1.0
+        assert warmup_cosine(0.05 + 0.95 * share) == pytest.approx(expected, abs=1e-12)
 
 
 def record_rates(log):

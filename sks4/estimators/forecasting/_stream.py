@@ -1,19 +1,16 @@
 """A fitted forecaster that reads series row by row."""
 
 import copy
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
 
 from sks4._validation import check_integer
-from sks4.data import EncodedSeries
-from sks4.estimators._observations import TargetForm
+from sks4.data import EncodedSeries, TargetForm
 from sks4.estimators._streaming import check_sample
-
-if TYPE_CHECKING:
-    from sks4.estimators._forecasting_ahead import AheadS4
+from sks4.estimators.forecasting._predictor import WindowPredictor
 
 
 class ForecasterStream:
@@ -25,12 +22,14 @@ class ForecasterStream:
     missing at their beginning. A missing value counts as one at once, also at the end.
 
     A stream has a copy of the weights, so that it does not change when the forecaster is trained
-    on; it can be pickled and goes on where it was.
+    further; it can be pickled and resumes where it was.
 
     Parameters
     ----------
-    forecaster : S4Forecaster
-        Fitted, without covariates and calendar.
+    predictor : WindowPredictor
+        Forecasts from windows, without covariates and calendar. It is copied.
+    form : TargetForm
+        The form of the targets in fit.
     n_streams : int, default=1
         Number of series side by side. A row is pushed to all at the same time; a stream that has
         none gets NaN.
@@ -50,16 +49,16 @@ class ForecasterStream:
     _recent: np.ndarray
     _before: np.ndarray
 
-    def __init__(self, forecaster: "AheadS4", n_streams: int = 1) -> None:
+    def __init__(self, predictor: WindowPredictor, form: TargetForm, n_streams: int = 1) -> None:
         self.n_streams = check_integer("n_streams", n_streams)
-        if forecaster._seen_.covariates.shape[1]:
+        if predictor.windows.encoder.n_covariates_:
             raise ValueError(
                 "The forecaster must have been fitted without covariates and calendar to make a "
                 "stream, which carries values alone, got some; use update and forecast instead."
             )
-        self._forecaster = forecaster._without_rows()
-        self._context_length = forecaster.context_length_
-        self._names = forecaster._form_.names
+        self._predictor = predictor.copy()
+        self._form = form
+        self._context_length = predictor.windows.context_length
         self.reset()
 
     def push(self, sample: Any) -> Self:
@@ -85,23 +84,22 @@ class ForecasterStream:
         TypeError
             If the values are not real numbers.
         """
-        form = self._forecaster._form_
+        form = self._form
         if isinstance(sample, pd.DataFrame) and form.n_targets is not None:
             form.check_same(TargetForm.of(sample, sample.to_numpy()), "A sample")
-        new = check_sample(sample, self.n_streams, len(self._names)).swapaxes(1, 2)
+        new = check_sample(sample, self.n_streams, len(self._form.names)).swapaxes(1, 2)
         if np.isinf(new).any():
             raise ValueError("A sample must hold finite values or NaN, got infinity.")
         if new.size:  # raises if it cannot be encoded, before anything has changed
             self._encode(new.reshape(-1, new.shape[2]))
         rows = np.concatenate([self._recent, new], axis=1)  # (n_streams, n_rows, n_targets)
         n_gone = max(0, rows.shape[1] - self._context_length)
+        before = self._before
         if n_gone:
-            latest = np.concatenate([self._before[:, np.newaxis], rows[:, :n_gone]], axis=1)[
-                :, ::-1
-            ]
+            latest = np.concatenate([before[:, np.newaxis], rows[:, :n_gone]], axis=1)[:, ::-1]
             newest = (~np.isnan(latest)).argmax(axis=1)  # (n_streams, n_targets)
-            self._before = np.take_along_axis(latest, newest[:, np.newaxis], axis=1)[:, 0]
-        self._recent = rows[:, n_gone:].copy()
+            before = np.take_along_axis(latest, newest[:, np.newaxis], axis=1)[:, 0]
+        self._before, self._recent = before, rows[:, n_gone:].copy()
         self.n_pushed += new.shape[1]
         return self
 
@@ -126,19 +124,22 @@ class ForecasterStream:
             If `horizon` is not a positive integer, fewer than `context_length_` rows were pushed,
             a target of a stream has had no value yet, or a forecast is not finite.
         """
-        forecaster = self._forecaster
-        n_steps = check_integer("horizon", forecaster._horizon_ if horizon is None else horizon)
+        predictor = self._predictor
+        n_steps = check_integer(
+            "horizon", predictor.windows.horizon if horizon is None else horizon
+        )
         self._check_context()
-        # one behind the other, each stream being the context of one origin, so they are one batch
-        origins = self._context_length * np.arange(1, self.n_streams + 1)
-        outputs = forecaster._point(forecaster._roll_out(self._contexts(), origins, n_steps))
-        if forecaster._form_.n_targets is None:
+        # one after the other, each stream being the context of one origin, so they are one batch
+        series = self._contexts()
+        origins = len(series) // self.n_streams * np.arange(1, self.n_streams + 1)
+        outputs = predictor.point(predictor.roll_out(series, origins, n_steps))
+        if self._form.n_targets is None:
             outputs = outputs[..., 0]  # (n_streams, horizon)
         return outputs[0] if self.n_streams == 1 else outputs
 
     def reset(self) -> Self:
         """Go back to the beginning of all streams."""
-        shape = (self.n_streams, len(self._names))
+        shape = (self.n_streams, len(self._form.names))
         self.n_pushed = 0
         self._recent = np.empty((shape[0], 0, shape[1]))
         self._before = np.full(shape, np.nan)  # the last values before the recent rows
@@ -160,24 +161,21 @@ class ForecasterStream:
             stream, target = np.argwhere(empty)[0]
             raise ValueError(
                 f"Every target must have a value before a forecast, got only NaN for target "
-                f"{self._names[target]!r} of stream {stream}. Push a value first."
+                f"{self._form.names[target]!r} of stream {stream}. Push a value first."
             )
 
     def _contexts(self) -> EncodedSeries:
-        """Return the contexts of the streams, encoded, as one series behind each other."""
-        length = self._context_length
+        """Return the contexts of the streams, encoded, as one series after each other."""
         rows = self._recent
-        if self.n_pushed > length:
+        if self.n_pushed > self._context_length:
             rows = np.concatenate([self._before[:, np.newaxis], rows], axis=1)
         encoded = [self._encode(values) for values in rows]
         return EncodedSeries(
-            torch.cat([series.values[-length:] for series in encoded]),
-            torch.cat([series.observed[-length:] for series in encoded]),
-            torch.cat([series.covariates[-length:] for series in encoded]),
+            torch.cat([series.values for series in encoded]),
+            torch.cat([series.observed for series in encoded]),
+            torch.cat([series.covariates for series in encoded]),
         )
 
     def _encode(self, values: np.ndarray) -> EncodedSeries:
         """Return rows (n_rows, n_targets) as the network reads them."""
-        forecaster = self._forecaster
-        dtype = forecaster._built_with_["dtype"]
-        return forecaster.encoder_.transform(values, np.empty((len(values), 0)), dtype)
+        return self._predictor.windows.encode(values, np.empty((len(values), 0)))

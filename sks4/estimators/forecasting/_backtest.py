@@ -22,7 +22,7 @@ def backtest_frame(
     targets : Index of n_targets labels
         Names of the targets.
     truth, forecast : ndarray of shape (n_origins, n_steps, n_targets)
-        What came, and what was forecast.
+        Truths, NaN where missing, and forecasts.
     quantiles : dict of float to ndarray of the same shape
         Forecast quantiles by level.
 
@@ -37,7 +37,8 @@ def backtest_frame(
     columns: dict[str | float, Any] = {
         "origin": origins.repeat(n_steps * n_targets),
         "step": steps,
-        "target": pd.Categorical.from_codes(codes, categories=targets),
+        # names of several levels are tuples here
+        "target": pd.Categorical.from_codes(codes, categories=targets.to_flat_index()),
         "truth": truth.ravel(),
         "forecast": forecast.ravel(),
     }

@@ -1,5 +1,6 @@
 """Quantiles of forecast errors, and levels that adapt to what has been covered."""
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -18,12 +19,11 @@ _MAX_SHAPES = 8
 # Gibbs and Candès 2021, section 4: large enough to adapt, small enough to be stable.
 _STEP_SIZE = 0.005
 
-# Earlier values of alpha kept for each coverage, so that at long horizons, too, they stay small.
+# Earlier values of alpha that are kept, so that they are few at long horizons, too.
 _MAX_ALPHAS = 128
 
-# Ranks kept for coverages not asked for yet: what is further back than 10 / _STEP_SIZE hardly
-# counts. Up to twice as many are kept, so that few calls have to drop some.
-_MAX_RANKS = 2000
+# Coverages that adapt by themselves: those in use, and few enough to be quick.
+_COVERAGES = np.array([0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99])
 
 # Levels nearer to 0 or 1 are no better known than this one from a few hundred errors.
 _OUTERMOST = 1e-3
@@ -68,7 +68,8 @@ class ErrorDistribution:
 
     Errors are divided by their root mean square at the same step of the horizon, and pooled over
     the steps. So the quantiles are those of split conformal prediction where the shape does not
-    depend on the step, and a validation block that is hardly longer than the horizon will do.
+    depend on the step, and a validation block that is hardly longer than the horizon is enough. A
+    distribution is never changed: `observe` returns another one.
 
     Parameters
     ----------
@@ -87,20 +88,25 @@ class ErrorDistribution:
         rows = np.unique(np.linspace(0, n_rows - 1, self._capacity).round().astype(int))
         self._errors = errors[rows].astype(np.float32)
         self._n_observed = 0
-        self._shapes = [self._shape()]
+        self._shapes = [_shape(self._errors, 0)]
 
-    def observe(self, errors: np.ndarray) -> None:
-        """Take in the errors of later rows (n_rows, horizon, n_targets), and drop the oldest."""
-        self._errors = np.concatenate([self._errors, errors.astype(np.float32)])
-        self._errors = self._errors[-self._capacity :]
-        self._n_observed += len(errors)
-        horizon = errors.shape[1]
+    def observe(self, errors: np.ndarray) -> "ErrorDistribution":
+        """Return the distribution with errors of later rows (n_rows, horizon, n_targets).
+
+        They replace the oldest.
+        """
+        n_observed, horizon = self._n_observed + len(errors), errors.shape[1]
+        shapes = list(self._shapes)
         spacing = horizon // _MAX_SHAPES
-        if len(self._shapes) > 1 and self._shapes[-1].start - self._shapes[-2].start < spacing:
-            self._shapes.pop()  # no forecast of the horizon is far from the one before it
-        while len(self._shapes) > 1 and self._shapes[1].start <= self._n_observed - horizon:
-            self._shapes.pop(0)  # no forecast of what is still to come was made by it
-        self._shapes.append(self._shape())
+        if len(shapes) > 1 and shapes[-1].start - shapes[-2].start < spacing:
+            shapes.pop()  # no forecast of the horizon is far from the one before it
+        while len(shapes) > 1 and shapes[1].start <= n_observed - horizon:
+            shapes.pop(0)  # no forecast of what is still to come was made by it
+        later = copy.copy(self)
+        later._errors = np.concatenate([self._errors, errors.astype(np.float32)])[-self._capacity :]
+        later._n_observed = n_observed
+        later._shapes = [*shapes, _shape(later._errors, n_observed)]
+        return later
 
     def quantile(self, steps: np.ndarray, levels: np.ndarray) -> np.ndarray:
         """Return quantiles of the error.
@@ -154,21 +160,22 @@ class ErrorDistribution:
             ranks[chosen] = self._shapes[i].rank(errors[chosen], steps[chosen])
         return ranks
 
-    def _shape(self) -> _Shape:
-        """Compute the scales, and sort the pools."""
-        known = ~np.isnan(self._errors)
-        squares = np.where(known, self._errors.astype(np.float64), 0) ** 2
-        counts = known.sum(axis=0)
-        overall = np.sqrt(squares.sum(axis=(0, 1)) / np.maximum(counts.sum(axis=0), 1))
-        scale = np.sqrt(squares.sum(axis=0) / np.maximum(counts, 1))
-        scale = np.where(counts > 0, scale, overall)
-        scale = np.where(scale > 0, scale, 1.0)  # (horizon, n_targets)
-        scaled = self._errors / scale
-        pools = [
-            _thinned(np.sort(scaled[..., target][known[..., target]]))
-            for target in range(scaled.shape[-1])
-        ]
-        return _Shape(self._n_observed, scale, pools)
+
+def _shape(errors: np.ndarray, start: int) -> _Shape:
+    """Return the scales and the sorted pools of errors (n_rows, horizon, n_targets)."""
+    known = ~np.isnan(errors)
+    squares = np.where(known, errors.astype(np.float64), 0) ** 2
+    counts = known.sum(axis=0)
+    overall = np.sqrt(squares.sum(axis=(0, 1)) / np.maximum(counts.sum(axis=0), 1))
+    scale = np.sqrt(squares.sum(axis=0) / np.maximum(counts, 1))
+    scale = np.where(counts > 0, scale, overall)
+    scale = np.where(scale > 0, scale, 1.0)  # (horizon, n_targets)
+    scaled = errors / scale
+    pools = [
+        _thinned(np.sort(scaled[..., target][known[..., target]]))
+        for target in range(scaled.shape[-1])
+    ]
+    return _Shape(start, scale, pools)
 
 
 def _thinned(pool: np.ndarray) -> np.ndarray:
@@ -191,93 +198,101 @@ def _beyond(errors: np.ndarray, pool: np.ndarray) -> np.ndarray:
     return (np.maximum(above, 0) - np.maximum(below, 0)) / _WIDENING
 
 
-class _Alpha:
-    """Alpha for one coverage, and what it was when the forecasts still to be judged were made."""
-
-    def __init__(self, wanted: float, horizon: int, n_targets: int) -> None:
-        self.wanted = wanted
-        self.n_known = 0  # ranks that are in it
-        self.now = np.full((horizon, n_targets), wanted)
-        self._steps = np.arange(horizon)
-        self._spacing = -(-horizon // _MAX_ALPHAS)
-        # what it was, every so many rows, as far back as the first forecast of a row
-        n_kept = (horizon - 1) // self._spacing + 2  # the oldest may begin before its row
-        self._earlier = np.full((n_kept, horizon, n_targets), wanted, dtype=np.float32)
-        self._n_rows = 0
-
-    def observe(self, ranks: np.ndarray) -> None:
-        """Take in the ranks of a row (horizon, n_targets), NaN if unknown."""
-        n_kept = len(self._earlier)
-        if self._n_rows % self._spacing == 0:
-            self._earlier[self._n_rows // self._spacing % n_kept] = self.now
-        origins = np.maximum(self._n_rows - self._steps, 0) // self._spacing
-        lower, upper = _ends(self._earlier[origins % n_kept, self._steps])
-        change = self.wanted - ((ranks < lower) | (ranks > upper))
-        self.now = np.where(np.isnan(ranks), self.now, self.now + _STEP_SIZE * change)
-        self._n_rows += 1
-        self.n_known += 1
-
-
 class AdaptiveLevels:
-    """Levels of an interval that adapt, so that it covers what it should in the long run.
+    """Levels of intervals that adapt, so that they cover what they should in the long run.
 
     Each observed truth has a rank in the distribution that was forecast for it. The miscoverage
-    asked of the distribution, alpha, follows from the ranks by ``alpha += step * (target - miss)``,
-    for every step of the horizon and every target on its own, where a miss is that of the interval
-    with alpha as it was when the forecast was made. Where the paper's intervals become infinite,
-    below zero, these go on beyond the outermost values that are known, by the same steps: they stay
-    finite, and are wide enough where errors grow beyond all that came before.
+    requested of the distribution, alpha, follows from the ranks by
+    ``alpha += step * (target - miss)``, for every step of the horizon and every target on its own,
+    where a miss is that of the interval with alpha as it was when the forecast was made. Where the
+    paper's intervals become infinite, below zero, these go on beyond the outermost values that are
+    known, by the same steps: they stay finite, and are wide enough where errors grow beyond all
+    that came before.
+
+    The recursion runs for several coverages side by side. Each by itself would let an interval be
+    narrower than one of a smaller coverage, so their alphas are put in order before they are used,
+    and those of coverages between are interpolated: intervals are nested. Levels are never changed:
+    `observe` returns other ones.
+
+    Parameters
+    ----------
+    horizon, n_targets : int
+        Number of steps and of targets.
 
     References
     ----------
     Gibbs and Candès 2021 (Adaptive conformal inference under distribution shift,
-    arXiv:2106.00170), equation 2.
+    arXiv:2106.00170), equation 2; Chernozhukov, Fernández-Val and Galichon 2010 (Quantile and
+    probability curves without crossing, Econometrica), putting them in order.
     """
 
-    def __init__(self) -> None:
-        self._ranks: list[np.ndarray] = []
-        self._alphas: dict[float, _Alpha] = {}  # by coverage
+    def __init__(self, horizon: int, n_targets: int) -> None:
+        self.horizon = horizon
+        self._n_rows = 0
+        self._alphas = np.broadcast_to(1 - _COVERAGES, (horizon, n_targets, len(_COVERAGES)))
+        self._spacing = -(-horizon // _MAX_ALPHAS)
+        # what they were, every so many rows, as far back as the first forecast of a row
+        n_kept = (horizon - 1) // self._spacing + 2  # the oldest may begin before its row
+        self._earlier = np.broadcast_to(
+            self._alphas.astype(np.float32), (n_kept, *self._alphas.shape)
+        )
 
-    def observe(self, ranks: np.ndarray) -> None:
-        """Take in the ranks of later rows, (n_rows, horizon, n_targets), NaN if unknown."""
-        self._ranks += list(ranks.astype(np.float32))
-        if len(self._ranks) > 2 * _MAX_RANKS:
-            n_dropped = len(self._ranks) - _MAX_RANKS
-            for coverage in self._alphas:
-                self._recursion(coverage).n_known = _MAX_RANKS
-            del self._ranks[:n_dropped]
+    def observe(self, ranks: np.ndarray) -> "AdaptiveLevels":
+        """Return the levels after later rows.
 
-    def levels(self, coverage: float, steps: np.ndarray, n_targets: int) -> np.ndarray:
+        Parameters
+        ----------
+        ranks : ndarray of shape (n_rows, horizon, n_targets)
+            Ranks of the truths of each row, by the step at which it was forecast; NaN if unknown.
+        """
+        later = copy.copy(self)
+        later._earlier = self._earlier.copy()
+        for row in ranks.astype(np.float32):
+            later._observe_row(row)
+        return later
+
+    def _observe_row(self, ranks: np.ndarray) -> None:
+        """Take in the ranks of a row (horizon, n_targets)."""
+        n_kept, steps = len(self._earlier), np.arange(len(ranks))
+        if self._n_rows % self._spacing == 0:
+            self._earlier[self._n_rows // self._spacing % n_kept] = _in_order(self._alphas)
+        origins = np.maximum(self._n_rows - steps, 0) // self._spacing
+        lower, upper = _ends(self._earlier[origins % n_kept, steps])
+        ranks = ranks[..., np.newaxis]
+        change = 1 - _COVERAGES - ((ranks < lower) | (ranks > upper))
+        self._alphas = self._alphas + np.where(np.isnan(ranks), 0, _STEP_SIZE * change)
+        self._n_rows += 1
+
+    def levels(self, coverage: float, steps: np.ndarray) -> np.ndarray:
         """Return the lower and the upper level.
 
         Parameters
         ----------
         coverage : float
-            Share of the truths that the interval shall hold.
+            Share of the truths that the interval should hold.
         steps : ndarray of shape (n_rows,), int
             Step of the horizon of each row, from 0.
-        n_targets : int
-            Number of targets.
 
         Returns
         -------
         ndarray of shape (n_rows, n_targets, 2)
             Levels, from 0 to 1 or beyond.
         """
-        if self._ranks:
-            alpha = self._recursion(coverage).now[steps]
-        else:
-            alpha = np.full((len(steps), n_targets), 1 - coverage)
-        return np.stack(_ends(alpha), axis=-1)
+        changes = _in_order(self._alphas)[steps] - (1 - _COVERAGES)  # (n_rows, n_targets, n)
+        known = np.concatenate([[0.0], _COVERAGES, [1.0]])
+        # nothing to learn of an interval that holds nothing; beyond the largest, as there
+        changes = np.concatenate(
+            [np.zeros_like(changes[..., :1]), changes, changes[..., -1:]], axis=-1
+        )
+        right = int(np.searchsorted(known, coverage).clip(1, len(known) - 1))
+        share = (coverage - known[right - 1]) / (known[right] - known[right - 1])
+        change = (1 - share) * changes[..., right - 1] + share * changes[..., right]
+        return np.stack(_ends(1 - coverage + change), axis=-1)
 
-    def _recursion(self, coverage: float) -> _Alpha:
-        """Return the miscoverage to ask for at each step and target."""
-        alpha = self._alphas.get(coverage)
-        if alpha is None:
-            alpha = self._alphas[coverage] = _Alpha(1 - coverage, *self._ranks[0].shape)
-        for ranks in self._ranks[alpha.n_known :]:
-            alpha.observe(ranks)
-        return alpha
+
+def _in_order(alphas: np.ndarray) -> np.ndarray:
+    """Return alphas (..., n_coverages) that do not rise with the coverage."""
+    return -np.sort(-alphas, axis=-1)
 
 
 def _ends(alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -77,7 +77,7 @@ def test_several_streams_are_one_batch(fitted, n_targets, monkeypatch):
     streams = forecaster.stream(n_streams=3)
     streams.push(values[:, :30].swapaxes(1, 2)).push(values[:, 30])
     streams.push(values[:, 31:].swapaxes(1, 2))
-    net, sizes = streams._forecaster.net_, []
+    net, sizes = streams._predictor.net, []
     predict = net.predict_dataset
     monkeypatch.setattr(net, "predict_dataset", lambda *a: sizes.append(len(a[0])) or predict(*a))
     forecasts = streams.forecast(9)

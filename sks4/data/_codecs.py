@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from sks4._validation import unmasked
-from sks4.data import (
+from sks4.data._next_step import (
     NextSymbolDataset,
     NextValueDataset,
-    Panel,
-    SequenceEncoder,
-    SymbolEncoder,
     shift_symbols,
     shift_values,
 )
+from sks4.data._panel import Panel
+from sks4.data._scaling import SequenceEncoder
+from sks4.data._symbols import SymbolEncoder
 
 
 class Codec(ABC):

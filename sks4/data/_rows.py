@@ -1,7 +1,7 @@
-"""Rows of time that were observed, checked and brought into one form."""
+"""Rows of time, checked and brought into one form."""
 
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -10,15 +10,15 @@ import pandas as pd
 from sklearn.utils.validation import check_array
 
 from sks4._validation import unmasked
-from sks4.estimators._timeline import Timeline
+from sks4.data._timeline import Timeline
 
 # What numpy or float() would turn into numbers without a word.
 _NO_NUMBERS = (str, bytes, date, timedelta, np.datetime64, np.timedelta64, pd.Period)
 
 
 @dataclass(frozen=True, eq=False)
-class Observations:
-    """Targets and covariates of consecutive rows of time.
+class Columns:
+    """Columns of consecutive rows of time.
 
     Attributes
     ----------
@@ -27,37 +27,117 @@ class Observations:
     covariates : ndarray of shape (n_timepoints, n_covariates), float64
         What is known ahead, features of the calendar included; NaN where missing.
     weights : ndarray of shape (n_timepoints,), float64
-        What each row counts as a target.
-    timeline : Timeline
-        The labels of the rows.
+        Weight of each row as a target.
     """
 
     values: np.ndarray
     covariates: np.ndarray
     weights: np.ndarray
-    timeline: Timeline
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.values)
 
-    def head(self, n_rows: int) -> "Observations":
-        """Return the first rows."""
-        return Observations(
-            self.values[:n_rows],
-            self.covariates[:n_rows],
-            self.weights[:n_rows],
-            self.timeline.head(n_rows),
+    def __getitem__(self, rows: slice) -> "Columns":
+        """Return some of the rows."""
+        return Columns(self.values[rows], self.covariates[rows], self.weights[rows])
+
+    def followed_by(self, *later: "Columns") -> "Columns":
+        """Return these rows and later ones."""
+        if not later:
+            return self
+        blocks = (self, *later)
+        return Columns(
+            np.concatenate([block.values for block in blocks]),
+            np.concatenate([block.covariates for block in blocks]),
+            np.concatenate([block.weights for block in blocks]),
         )
 
-    def followed_by(self, later: "Observations") -> "Observations":
-        """Return these rows with others behind them, which follow them in time."""
-        return Observations(
-            np.concatenate([self.values, later.values]),
-            np.concatenate([self.covariates, later.covariates]),
-            np.concatenate([self.weights, later.weights]),
-            self.timeline.extended(len(later)),
-        )
+    def with_covariates(self, start: int, covariates: np.ndarray) -> "Columns":
+        """Return these rows with other covariates from one row on, as many as there are."""
+        changed = self.covariates.copy()
+        changed[start : start + len(covariates)] = covariates[: len(self) - start]
+        return replace(self, covariates=changed)
+
+
+@dataclass(frozen=True, eq=False)
+class TimeRows:
+    """Rows of time, to which others can be appended without copying those before.
+
+    Attributes
+    ----------
+    blocks : tuple of Columns
+        The rows in a few blocks, one after the other.
+    timeline : Timeline
+        The labels of the rows.
+    """
+
+    blocks: tuple[Columns, ...]
+    timeline: Timeline
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.timeline)
+
+    @property
+    def n_covariates(self) -> int:
+        """Number of covariates, features of the calendar included."""
+        return self.blocks[0].covariates.shape[1]
+
+    def columns(self) -> Columns:
+        """Return all rows as one block."""
+        return self.blocks[0].followed_by(*self.blocks[1:])
+
+    def head(self, n_rows: int) -> "TimeRows":
+        """Return the first rows, one at least."""
+        return TimeRows((self.columns()[:n_rows],), self.timeline.head(n_rows))
+
+    def followed_by(self, later: "TimeRows") -> "TimeRows":
+        """Return these rows and others that follow them in time."""
+        blocks = [*self.blocks, later.columns()]
+        # Each block is larger than the next, so there are few, and a row is seldom copied.
+        while len(blocks) > 1 and len(blocks[-2]) <= len(blocks[-1]):
+            last = blocks.pop()
+            blocks[-1] = blocks[-1].followed_by(last)
+        return TimeRows(tuple(blocks), self.timeline.extended(len(later)))
+
+    def latest(self, n_rows: int) -> Columns:
+        """Return the last rows, preceded by one with the last known values before them.
+
+        The row before stands for all earlier ones, which are not read further back than to the
+        last known value of each column. It is absent if there are no earlier rows.
+        """
+        n_before = max(0, len(self) - n_rows)
+        latest = self._from(n_before)
+        if n_before == 0:
+            return latest
+        n_back = 1
+        while True:
+            n_back = min(n_back, n_before)
+            before = self._from(n_before - n_back)[:n_back]
+            known = ~np.isnan(np.column_stack([before.values, before.covariates])).all(axis=0)
+            if known.all() or n_back == n_before:
+                break
+            n_back *= 8
+        row = Columns(_last_known(before.values), _last_known(before.covariates), np.zeros(1))
+        return row.followed_by(latest)
+
+    def _from(self, start: int) -> Columns:
+        """Return the rows from one on."""
+        stop, blocks = len(self), []
+        for block in reversed(self.blocks):
+            first = stop - len(block)
+            blocks.append(block[max(0, start - first) :])
+            stop = first
+            if first <= start:
+                break
+        return blocks[-1].followed_by(*blocks[-2::-1])
+
+
+def _last_known(columns: np.ndarray) -> np.ndarray:
+    """Return the last value of each column (n_rows, n_columns) that is not NaN, as one row."""
+    newest = (~np.isnan(columns[::-1])).argmax(axis=0)
+    return np.take_along_axis(columns[::-1], newest[np.newaxis], axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +169,8 @@ class TargetForm:
         if values.ndim == 2:
             return cls(values.shape[1], pd.RangeIndex(values.shape[1]), None, False)
         name = getattr(data, "name", None)
-        return cls(None, pd.Index([0 if name is None else name]), name, name is not None)
+        names = pd.Index([0 if name is None else name], tupleize_cols=False)
+        return cls(None, names, name, name is not None)
 
     def check_same(self, other: "TargetForm", name: str) -> None:
         """Raise ValueError if targets differ from those of fit in number or in names."""
@@ -116,6 +197,35 @@ class TargetForm:
         if self.n_targets is not None:
             return pd.DataFrame(forecast, index=index, columns=self.names)
         return pd.Series(forecast[:, 0], index=index, name=self.name)
+
+    def label_interval(
+        self, forecast: np.ndarray, interval: np.ndarray, index: pd.Index
+    ) -> pd.DataFrame:
+        """Return forecasts and the ends of their intervals as a frame.
+
+        Parameters
+        ----------
+        forecast : ndarray of shape (n_rows, n_targets)
+            Forecasts.
+        interval : ndarray of shape (n_rows, n_targets, 2)
+            Lower and upper ends.
+        index : Index
+            Labels of the rows.
+
+        Returns
+        -------
+        DataFrame
+            Columns "forecast", "lower" and "upper"; for a table of targets, below the name of each.
+        """
+        parts = pd.Index(["forecast", "lower", "upper"])
+        columns = np.concatenate([forecast[..., np.newaxis], interval], axis=-1)
+        columns = columns.reshape(len(forecast), -1)
+        if self.n_targets is None:
+            return pd.DataFrame(columns, index=index, columns=parts)
+        names = self.names.to_frame(index=False)
+        pairs = names.loc[names.index.repeat(len(parts))].assign(part=np.tile(parts, len(names)))
+        labels = pd.MultiIndex.from_frame(pairs, names=[*self.names.names, None])
+        return pd.DataFrame(columns, index=index, columns=labels)
 
 
 def check_series(data: Any, name: str) -> np.ndarray:

@@ -1,9 +1,11 @@
+import pickle
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import norm
 
-from sks4.estimators._conformal import (
+from sks4.estimators.forecasting._conformal import (
     AdaptiveLevels,
     ErrorDistribution,
     interpolate_quantiles,
@@ -77,9 +79,8 @@ def test_tied_errors_rank_in_the_middle_of_their_levels():
 @pytest.mark.parametrize("error", [0.0, 0.1])
 def test_errors_that_never_change_are_no_misses(error):
     constant = np.full((50, 2, 1), error)
-    distribution, adaptive = ErrorDistribution(constant), AdaptiveLevels()
-    adaptive.observe(distribution.rank(constant))
-    levels = adaptive.levels(0.9, np.zeros(1, int), 1)[0, 0]
+    ranks = ErrorDistribution(constant).rank(constant)
+    levels = AdaptiveLevels(2, 1).observe(ranks).levels(0.9, np.zeros(1, int))[0, 0]
     assert_allclose(levels[0], recursion(np.full(50, 0.5), 0.1) / 2, atol=1e-6)
 
 
@@ -95,10 +96,12 @@ def test_truth_that_is_several_quantiles_ranks_in_the_middle_of_their_levels():
 
 
 def test_new_errors_replace_the_oldest():
-    distribution = ErrorDistribution(errors(500))
-    distribution.observe(errors(500, factor=5.0, seed=1))
+    before = ErrorDistribution(errors(500))
+    distribution = before.observe(errors(500, factor=5.0, seed=1))
     quantile = distribution.quantile(np.arange(3), levels_of([0.9]))
     assert_allclose(quantile[..., 0] / SCALES, 5 * norm.ppf(0.9), rtol=0.1)
+    unchanged = before.quantile(np.arange(3), levels_of([0.9]))
+    assert_allclose(unchanged[..., 0] / SCALES, norm.ppf(0.9), rtol=0.15)
 
 
 # --- adaptive levels -----------------------------------------------------------------------------
@@ -114,16 +117,16 @@ def recursion(ranks, wanted, delay=0, step=0.005):
 
 
 def test_levels_split_what_is_not_covered_before_there_is_truth():
-    levels = AdaptiveLevels().levels(0.9, np.array([0, 2]), 2)
+    levels = AdaptiveLevels(3, 2).levels(0.9, np.array([0, 2]))
     assert_allclose(levels, levels_of([0.05, 0.95], 2))
 
 
 def test_levels_follow_the_recursion_of_each_step_and_target():
     ranks = np.random.default_rng(0).uniform(size=(80, 3, 2)) ** 3
-    adaptive = AdaptiveLevels()
+    adaptive = AdaptiveLevels(3, 2)
     for part in np.split(ranks, 4):
-        adaptive.observe(part)
-        levels = adaptive.levels(0.8, np.arange(3), 2)
+        adaptive = adaptive.observe(part)
+    levels = adaptive.levels(0.8, np.arange(3))
     for step in range(3):
         for target in range(2):
             alpha = recursion(ranks[:, step, target], 0.2, delay=step)
@@ -132,10 +135,8 @@ def test_levels_follow_the_recursion_of_each_step_and_target():
 
 def test_long_horizons_judge_by_alpha_of_about_the_time_of_the_forecast():
     horizon, spacing = 200, 2  # more than 128 rows, so every other alpha is kept
-    ranks = np.random.default_rng(0).uniform(size=(450, horizon, 1)) ** 3
-    adaptive = AdaptiveLevels()
-    adaptive.observe(ranks)
-    levels = adaptive.levels(0.8, np.arange(horizon), 1)
+    ranks = np.random.default_rng(0).uniform(size=(450, horizon, 1)) ** 1.5
+    levels = AdaptiveLevels(horizon, 1).observe(ranks).levels(0.8, np.arange(horizon))
     for step in (0, 1, 130, 198, 199):
         alphas = [0.2]
         for i, rank in enumerate(ranks[:, step, 0]):
@@ -146,14 +147,13 @@ def test_long_horizons_judge_by_alpha_of_about_the_time_of_the_forecast():
 
 def test_levels_go_on_below_zero_and_come_back():
     ranks = np.concatenate([np.full(100, 9.0), np.full(100, 0.5)])
-    adaptive = AdaptiveLevels()
-    adaptive.observe(ranks[:, np.newaxis, np.newaxis])
+    adaptive = AdaptiveLevels(1, 1).observe(ranks[:, np.newaxis, np.newaxis])
     alpha = recursion(ranks, 0.1)
     assert alpha < 0  # 100 misses weigh more than 100 hits at a coverage of 0.9
-    levels = adaptive.levels(0.9, np.zeros(1, int), 1)[0, 0]
+    levels = adaptive.levels(0.9, np.zeros(1, int))[0, 0]
     assert_allclose(levels, [alpha / 2, 1 - alpha / 2], atol=1e-6)
-    adaptive.observe(np.full((800, 1, 1), 0.5))
-    levels = adaptive.levels(0.9, np.zeros(1, int), 1)[0, 0]
+    adaptive = adaptive.observe(np.full((800, 1, 1), 0.5))
+    levels = adaptive.levels(0.9, np.zeros(1, int))[0, 0]
     assert_allclose(levels[0], recursion(np.append(ranks, np.full(800, 0.5)), 0.1) / 2, atol=1e-6)
 
 
@@ -171,51 +171,60 @@ def test_rank_beyond_all_errors_is_the_inverse_of_the_quantile_there():
 
 
 def test_intervals_keep_their_coverage_where_errors_grow_without_end():
-    distribution, adaptive = ErrorDistribution(errors(300)), AdaptiveLevels()
+    distribution, adaptive = ErrorDistribution(errors(300)), AdaptiveLevels(3, 2)
     growing = errors(1500) * np.exp(np.arange(1500) / 100)[:, np.newaxis, np.newaxis]
     held = []
     for row in growing[:, np.newaxis]:
-        levels = adaptive.levels(0.95, np.arange(3), 2)
+        levels = adaptive.levels(0.95, np.arange(3))
         lower, upper = np.moveaxis(distribution.quantile(np.arange(3), levels), -1, 0)
         held.append((row[0] >= lower) & (row[0] <= upper))
-        adaptive.observe(distribution.rank(row))
-        distribution.observe(row)
+        adaptive = adaptive.observe(distribution.rank(row))
+        distribution = distribution.observe(row)
     assert abs(np.mean(held[500:]) - 0.95) < 0.02
 
 
-def test_old_ranks_are_dropped_and_what_they_said_is_kept():
-    ranks = np.random.default_rng(0).uniform(size=(5000, 1, 1)) ** 2
-    adaptive = AdaptiveLevels()
-    adaptive.observe(ranks[:1000])
-    for part in np.split(ranks[1000:], 8):
-        adaptive.observe(part)
-        levels = adaptive.levels(0.9, np.zeros(1, int), 1)
-    assert len(adaptive._ranks) <= 4000
-    assert_allclose(levels[0, 0, 0], recursion(ranks[:, 0, 0], 0.1) / 2, atol=1e-6)
+def test_size_does_not_grow_with_the_rows_observed():
+    adaptive = AdaptiveLevels(3, 2)
+    sizes = [len(pickle.dumps(adaptive))]
+    for part in np.split(np.random.default_rng(0).uniform(size=(300, 3, 2)) ** 2, 3):
+        adaptive = adaptive.observe(part)
+        sizes.append(len(pickle.dumps(adaptive)))
+    assert max(sizes[1:]) <= sizes[1] + 20
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_intervals_of_all_coverages_are_nested(seed):
+    # half of the rows surprise: each coverage by itself would fall below a smaller one
+    ranks = np.random.default_rng(seed).choice([0.02, 0.03, 0.05, 0.97, 1.2], (400, 2, 1))
+    adaptive, coverages = AdaptiveLevels(2, 1), np.linspace(0.02, 0.998, 60)
+    for part in np.split(ranks, 40):
+        adaptive = adaptive.observe(part)
+        levels = np.stack([adaptive.levels(coverage, np.arange(2)) for coverage in coverages])
+        assert (np.diff(levels[..., 0], axis=0) <= 1e-12).all()
+        assert (np.diff(levels[..., 1], axis=0) >= -1e-12).all()
 
 
 def test_unknown_ranks_change_nothing():
-    adaptive = AdaptiveLevels()
-    adaptive.observe(np.full((5, 3, 2), np.nan))
-    assert_allclose(adaptive.levels(0.9, np.zeros(1, int), 2), levels_of([0.05, 0.95], 1))
+    adaptive = AdaptiveLevels(3, 2).observe(np.full((5, 3, 2), np.nan))
+    assert_allclose(adaptive.levels(0.9, np.zeros(1, int)), levels_of([0.05, 0.95], 1))
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.95])
 def test_adaptive_intervals_soon_cover_what_they_should_after_errors_double(coverage):
-    distribution, adaptive = ErrorDistribution(errors(300)), AdaptiveLevels()
+    distribution, adaptive = ErrorDistribution(errors(300)), AdaptiveLevels(3, 2)
     later = errors(1400, factor=2.0, seed=1)
     held = static = 0
     fixed = ErrorDistribution(errors(300)).quantile(
         np.arange(3), levels_of([0.5 - coverage / 2, 0.5 + coverage / 2])
     )
     for i, row in enumerate(later[:, np.newaxis]):
-        levels = adaptive.levels(coverage, np.arange(3), 2)
+        levels = adaptive.levels(coverage, np.arange(3))
         lower, upper = np.moveaxis(distribution.quantile(np.arange(3), levels), -1, 0)
         if i >= 600:
             held += np.mean((row[0] >= lower) & (row[0] <= upper)) / 800
             static += np.mean((row[0] >= fixed[..., 0]) & (row[0] <= fixed[..., 1])) / 800
-        adaptive.observe(distribution.rank(row))
-        distribution.observe(row)
+        adaptive = adaptive.observe(distribution.rank(row))
+        distribution = distribution.observe(row)
     assert abs(held - coverage) < 0.03
     assert coverage - static > 0.1  # without adaptation they are far too narrow
 

@@ -204,7 +204,8 @@ def test_warm_start_goes_on_and_refuses_another_model(make_forecaster, filled):
     net = forecaster.net_.module_
     forecaster.fit(filled)
     assert forecaster.n_epochs_ == 4
-    assert forecaster.net_.module_ is net
+    assert forecaster.net_.module_ is not net  # a fit that raises must leave the old one
+    assert forecaster.history_[:, "epoch"] == [1, 2, 3, 4]
     assert forecaster.forecast(1).index[0] == filled.index[-1] + pd.Timedelta("7D")
     with pytest.raises(ValueError, match="horizon, calendar must stay as in the first fit"):
         forecaster.set_params(horizon=3, calendar=["month"]).fit(filled)

@@ -270,7 +270,7 @@ def test_bad_history_is_refused(fitted, driven, series):
         driven.forecast(history=series, X_future=ahead(series))
     with pytest.raises(ValueError, match="only NaN for target 'a'"):
         fitted.forecast(history=series.assign(a=np.nan))
-    with pytest.raises(ValueError, match="rows must be at the steps of fit, h, got D"):
+    with pytest.raises(ValueError, match="index of X must be at the steps of fit, h, got"):
         fitted.forecast(history=series.set_axis(pd.date_range("2024-01-01", periods=40)))
     with pytest.raises(ValueError, match="should match those that were passed during fit"):
         fitted.forecast(history=series[["b", "a"]])

@@ -1,0 +1,59 @@
+"""Features of all blocks and of a bank, and the model that reads their summary."""
+
+import pytest
+import torch
+
+from sks4.nn import AllFeatures, FilterBank, S4Backbone, Summary, SummaryModel
+
+
+def noise(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1)).double()
+
+
+@pytest.fixture
+def features():
+    torch.manual_seed(0)
+    backbone = S4Backbone(2, d_model=4, n_layers=2, d_state=4, patch_size=5)
+    return AllFeatures(backbone, FilterBank(10, n_filters=6)).double()
+
+
+@pytest.fixture
+def model(features):
+    n = features.n_features
+    pool = Summary(noise(3, n), 10 + noise(n))
+    return SummaryModel(features, pool, torch.nn.Linear(4 * n, 7).double())
+
+
+def test_features_are_those_of_each_block_and_of_the_filters(features):
+    backbone, u = features.backbone, noise(1, 20, 2)
+    patches = u.reshape(1, 4, 10)
+    x, lengths = features(u)
+    assert lengths is None
+    first, _ = backbone.blocks[0](backbone.projection(patches))
+    torch.testing.assert_close(x[..., :4], first)
+    torch.testing.assert_close(x[..., 4:8], backbone(u)[0])
+    torch.testing.assert_close(x[..., 8:], features.bank(patches)[0])
+
+
+def test_features_of_padding_depend_on_nothing_behind_the_end(features):
+    u, lengths = noise(3, 22, 2), torch.tensor([22, 7, 1])
+    x, steps = features(u, lengths)
+    assert steps.tolist() == [5, 2, 1]
+    for row, n, n_steps in zip(range(3), lengths, steps, strict=True):
+        alone, _ = features(u[row : row + 1, :n])
+        torch.testing.assert_close(x[row : row + 1, :n_steps], alone)
+
+
+@pytest.mark.parametrize("pieces", [[3, 1, 18], [22], [5, 5, 5, 7], [1] * 22])
+def test_pieces_give_the_output_for_all_that_was_seen(model, pieces):
+    u, state, n_seen = noise(2, 22, 2), None, 0
+    for piece in u.split(pieces, 1):
+        y, state = model.advance(piece, state)
+        n_seen += piece.shape[1]
+        torch.testing.assert_close(y, model(u[:, :n_seen]), rtol=1e-6, atol=1e-8)
+
+
+def test_output_is_linear_in_the_summary(model):
+    u, lengths = noise(3, 22, 2), torch.tensor([22, 7, 1])
+    summary = model.pool(*model.features(u, lengths))
+    torch.testing.assert_close(model(u, lengths), model.linear(summary))
