@@ -12,6 +12,7 @@ from sks4.data._next_step import (
     shift_values,
 )
 from sks4.data._panel import Panel
+from sks4.data._period import find_period, periods_of_step
 from sks4.data._rows import (
     Columns,
     TargetForm,
@@ -21,7 +22,7 @@ from sks4.data._rows import (
     check_series,
 )
 from sks4.data._scaling import SequenceEncoder, Standardizer, fill_forward, level_and_spread
-from sks4.data._smoothing import Smoother, SmoothingState
+from sks4.data._smoothing import Smoother, SmoothingState, nan_median
 from sks4.data._streaming import StreamEncoder
 from sks4.data._symbols import SymbolEncoder
 from sks4.data._timeline import Timeline, time_index
@@ -56,8 +57,11 @@ __all__ = [
     "check_each_observed",
     "check_series",
     "fill_forward",
+    "find_period",
     "from_long",
     "level_and_spread",
+    "nan_median",
+    "periods_of_step",
     "shift_symbols",
     "shift_values",
     "time_index",

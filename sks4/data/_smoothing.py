@@ -215,7 +215,8 @@ def seasonal_pattern(windows: np.ndarray, period: int) -> np.ndarray:
 def moving_average(windows: np.ndarray, width: int) -> np.ndarray:
     """Return centered moving averages of what is observed, along the last axis.
 
-    The two outermost values of an even width count half. NaN near the ends, and where less than three quarters are observed.
+    The two outermost values of an even width count half. NaN near the ends, and where less than
+    three quarters are observed.
     """
     observed = ~np.isnan(windows)
     sums, counts = (

@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from operator import itemgetter
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from sks4.data import Smoother
+from sks4.data import Smoother, nan_median
 
 _NONE = math.nan
 
@@ -31,16 +32,19 @@ _NAIVE = {
 _PRICE_OF_SLOPE = 0.4
 _PRICE_OF_SMOOTHING = 0.05
 
-# Windows held out; more say little more, since they overlap.
-_MAX_WINDOWS = 64
+# Windows held out, over all targets; more say little more, since they overlap. And origins, at
+# least.
+_MAX_WINDOWS, _MIN_WINDOWS = 64, 8
+
+# Errors count as this many typical changes at most.
+_CLIP = 10.0
 
 # Smoothers evaluated at once, to bound the memory.
 _AT_ONCE = 64
 
-# The fewer rows, the noisier the choice: the best smoothers are averaged, at most so many, and one
-# from this number of rows on.
-_MAX_MEMBERS = 7
-_MANY_ROWS = 750
+# The fewer rows, the noisier the choice: as many of the best smoothers are averaged as this number
+# is multiples of the rows, at most so many.
+_MANY_ROWS, _MAX_MEMBERS = 1500, 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,30 +92,77 @@ def choose_base(
         The same for all targets.
     """
     n_rows, n_targets = values.shape
-    periods = [period for period in periods if 1 < period <= (n_rows - 2) // 2] or [1]
+    longest = min(n_rows - 2, context_length) // 2
+    periods = [period for period in periods if 1 < period <= longest] or [1]
     first = max(2 * max(periods) + 1, 4, n_rows // 3)
-    n_origins = min(max(_MAX_WINDOWS // n_targets, 8), n_rows - first)
-    if n_origins < 1:
+    origins = np.linspace(first, n_rows - 1, max(_MAX_WINDOWS // n_targets, _MIN_WINDOWS))
+    origins = np.unique(origins[origins < n_rows].astype(int))
+    held_out = _HeldOut.around(values, origins, horizon, context_length)
+    if not held_out.is_known.any():
         return _naive("last_value", 1)
-    origins = np.linspace(first, n_rows - 1, n_origins).astype(int)
-    windows = windows_before(values, origins, context_length)
-    ahead = np.pad(values, ((0, horizon), (0, 0)), constant_values=np.nan)
-    truth = windows_before(ahead, origins + horizon, horizon)
     standard_error = 1 / math.sqrt(max(1.0, (n_rows - first) / horizon))
-    n_members = min(max(_MANY_ROWS * 2 // n_rows, 1), _MAX_MEMBERS)
-    naive, smoothed = [], []
+    n_members = min(max(_MANY_ROWS // n_rows, 1), _MAX_MEMBERS)
+    smoothers, naive = [], []
     for period in periods:
-        smoothers = _candidates(period)
-        errors = _mean_errors(smoothers, windows, truth)
-        errors *= 1 + _PRICE_OF_SLOPE * standard_error * ~np.isnan(smoothers.slope[:, 0, 0])
+        candidates = _candidates(period)
+        errors = held_out.errors(candidates)
+        errors *= 1 + _PRICE_OF_SLOPE * standard_error * ~np.isnan(candidates.slope[:, 0, 0])
         best = errors.argsort()[:n_members]
-        smoothed.append((errors[best].mean(), BaseForecast("smoothing" , smoothers[best])))
-        naive += [(errors[_position(smoothers, name)], name, period) for name in _NAIVE if period > 1 or "seasonal" not in name]
-    least, chosen = min(smoothed, key=lambda pair: pair[0])
+        smoothers.append((errors[best].mean(), candidates[best]))
+        names = [name for name, (*_, season) in _NAIVE.items() if period > 1 or math.isnan(season)]
+        naive += [(errors[_position(candidates, name)], name, period) for name in names]
+    least, smoother = min(smoothers, key=itemgetter(0))
     least_naive, name, period = min(naive)
     if least_naive <= least * (1 + _PRICE_OF_SMOOTHING * standard_error):
         return _naive(name, period)
-    return chosen
+    is_seasonal = not np.isnan(smoother.season[0]).all()
+    return BaseForecast("seasonal_smoothing" if is_seasonal else "smoothing", smoother)
+
+
+@dataclass(frozen=True, eq=False)
+class _HeldOut:
+    """Windows, and what followed them.
+
+    Attributes
+    ----------
+    windows : ndarray of shape (n_origins, n_targets, context_length)
+        Rows before each origin, NaN where missing.
+    truths : ndarray of shape (n_origins, n_targets, horizon)
+        Rows after it, 0 where missing.
+    is_known : ndarray of the same shape, bool
+        Which are not missing.
+    bounds : ndarray of shape (n_targets, 1)
+        Largest error of each target that counts, so that a spike does not decide.
+    """
+
+    windows: np.ndarray
+    truths: np.ndarray
+    is_known: np.ndarray
+    bounds: np.ndarray
+
+    @classmethod
+    def around(
+        cls, values: np.ndarray, origins: np.ndarray, horizon: int, context_length: int
+    ) -> "_HeldOut":
+        """Return the windows around some origins in a series (n_timepoints, n_targets)."""
+        windows = windows_before(values, origins, context_length)
+        ahead = np.pad(values, ((0, horizon), (0, 0)), constant_values=np.nan)
+        truths = windows_before(ahead, origins + horizon, horizon)
+        changes = truths - _naive("last_value", 1).forecast(windows, horizon)
+        typical = nan_median(np.abs(changes).swapaxes(0, 1).reshape(values.shape[1], -1))
+        bounds = np.where(typical > 0, _CLIP * typical, np.inf)[:, np.newaxis]
+        is_known = ~np.isnan(truths)
+        return cls(windows, np.where(is_known, truths, 0.0), is_known, bounds)
+
+    def errors(self, smoothers: Smoother) -> np.ndarray:
+        """Return the mean absolute error of each smoother."""
+        errors = np.empty(len(smoothers.level))
+        for start in range(0, len(errors), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            forecasts = smoothers[part].forecast(self.windows, self.truths.shape[-1])
+            deviations = np.minimum(np.abs(forecasts - self.truths), self.bounds)
+            errors[part] = deviations.mean(axis=(1, 2, 3), where=self.is_known)
+        return errors
 
 
 def windows_before(values: np.ndarray, origins: np.ndarray, length: int) -> np.ndarray:
@@ -153,13 +204,3 @@ def _position(smoothers: Smoother, name: str) -> int:
     wanted = np.array(_NAIVE[name])[:, np.newaxis]
     is_same = np.isclose(table[..., 0, 0], wanted, equal_nan=True).all(axis=0)
     return int(is_same.argmax())
-
-
-def _mean_errors(smoothers: Smoother, windows: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return the mean absolute error of each smoother over windows; infinite where there is none."""
-    errors = np.empty(len(smoothers.level))
-    for start in range(0, len(errors), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        deviations = np.abs(smoothers[part].forecast(windows, truth.shape[-1]) - truth)
-        errors[part] = np.nanmean(deviations, axis=(1, 2, 3))
-    return errors

@@ -1,7 +1,7 @@
 """The forecaster: rows are time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -17,6 +17,7 @@ from sks4.data import (
     Calendar,
     Columns,
     SeriesEncoder,
+    Timeline,
     TimeRows,
     check_calendar,
     check_each_observed,
@@ -211,7 +212,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
     dt_min: float | str = 0.01
     dt_max: float | str = 0.1
     bidirectional: bool = False
-    patch_size: int = 24
+    patch_size: int | str = "auto"
     pooling: str = "all"
     dropout: float = 0.3
     lr: float = 0.002
@@ -227,7 +228,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
 
     _parameter_constraints: ClassVar[dict[str, list]] = S4Estimator._parameter_constraints | {
         "bidirectional": ["boolean"],
-        "patch_size": [Interval(Integral, 1, None, closed="left")],
+        "patch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "pooling": [StrOptions({"all", "mean", "last", "max"})],
         "standardize": [StrOptions({"window", "global"}), None],
         "horizon": [Interval(Integral, 1, None, closed="left")],
@@ -306,10 +307,10 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         else:
             reader, rows = self._reader_, self._reader_.read(X, y, sample_weight)
         columns, n_train = self._with_validation_rows(reader, rows, X_val, y_val)
-        setup = self._setup(reader, columns[:n_train], levels, resumed)
+        setup = self._setup(reader, columns[:n_train], levels, resumed, rows.timeline)
         windows, n_valid = setup.windows, len(columns) - n_train
         origins = training.training_origins(windows, n_train, n_valid)
-        series = windows.encode(columns.values, columns.covariates)
+        series = windows.encode(columns)
         max_epochs = training.resolve_n_epochs(self.max_epochs, len(origins), setup.batch_size)
         stops_early = n_valid > 0 and bool(self.early_stopping)
         trained = self._net_to_train(setup, resumed, max_epochs, early_stopping=stops_early)
@@ -320,6 +321,15 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         with Interruption(trained.net) as interruption:
             trained.net.fit(batches, valid=valid)
         predictor = WindowPredictor(trained.net, windows)
+        if setup.periods is not None:
+            predictor = training.correct_base(
+                predictor,
+                setup.periods,
+                columns,
+                n_train,
+                len(rows),
+                is_trusted=not self.early_stopping,
+            )
         intervals = Intervals.start(windows.levels, windows.horizon, columns.values.shape[1])
         if n_valid:
             calibration = training.calibration_origins(n_train, len(columns))
@@ -361,7 +371,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         if resumed is None:
             reader, seen = SeriesReader.fit(X, y, sample_weight, calendar)
             columns = seen.columns()
-            setup = self._setup(reader, columns, levels, None)
+            setup = self._setup(reader, columns, levels, None, seen.timeline)
             windows = setup.windows
             origins = training.training_origins(windows, len(columns), 0)
             intervals = Intervals.start(windows.levels, windows.horizon, columns.values.shape[1])
@@ -372,13 +382,15 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             columns, origins = training.latest_windows(windows, seen, n_new)
             if len(origins) == 0:
                 return self._moved_on(seen, intervals)
-        series = windows.encode(columns.values, columns.covariates)
+        series = windows.encode(columns)
         trained = self._net_to_train(setup, resumed, 1)
         batches = training.training_batches(setup, series, columns.weights, origins, trained.rng)
         with Interruption(trained.net) as interruption:
             trained.net.partial_fit(batches)
         chosen = setup.attributes() | {"max_epochs_": getattr(self, "max_epochs_", 1)}
         predictor = WindowPredictor(trained.net, windows)
+        if resumed is not None:
+            predictor = replace(self._predictor_, net=trained.net)
         self._adopt(trained, chosen | _attributes(reader, seen, predictor, intervals))
         interruption.raise_again()
         return self
@@ -446,24 +458,35 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         return columns, n_train
 
     def _setup(
-        self, reader: SeriesReader, train: Columns, levels: list[float], resumed: Trained | None
+        self,
+        reader: SeriesReader,
+        train: Columns,
+        levels: list[float],
+        resumed: Trained | None,
+        timeline: Timeline,
     ) -> training.Setup:
         """Return what is chosen from the training rows of the first fit."""
         if resumed is not None:
             setup: training.Setup = self._setup_
             setup.windows.encoder.check(train.values)
             return setup
-        context_length = training.resolve_context_length(
-            self.context_length, len(train), self.horizon, self.patch_size
-        )
         names = reader.form.names
         check_each_observed(train.values, names, "to train on")
+        periods = training.likely_periods(train, timeline)
+        period = periods[0] if periods else 1
+        longest = (len(train) - self.horizon) * (2 if self.missing == "mask" else 1)
+        context_length = training.resolve_context_length(
+            self.context_length, len(timeline), longest, period
+        )
+        patch_size = training.resolve_patch_size(self.patch_size, context_length, period)
+        if self.context_length == "auto":
+            context_length = training.in_whole_patches(context_length, patch_size)
         encoder = SeriesEncoder(
             self.standardize is not None,
             self.missing,
             fix_constants=self.standardize == "global",
-        ).fit(train.values, train.covariates)
-        n_patches = -(-context_length // self.patch_size)
+        ).fit(train.values, train.covariates, counts=train.weights > 0)
+        n_patches = -(-context_length // patch_size)
         n_steps = n_patches * (len(names) if self.channels == "independent" else 1)
         windows = Windows(
             encoder=encoder,
@@ -473,10 +496,16 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             levels=np.array(levels) if self.loss == "quantile" else None,
             dtype=self.dtype,
         )
+        is_corrected = (
+            self.standardize == "window" and windows.levels is None and not encoder.n_covariates_
+        )
+        n_windows = len(train) - context_length - windows.horizon + 1
         return training.Setup(
             windows,
-            training.resolve_batch_size(self.batch_size, n_steps),
+            training.resolve_batch_size(self.batch_size, n_windows, n_steps),
             resolve_dt_range(np.array([n_patches]), self.dt_min, self.dt_max),
+            patch_size,
+            periods if is_corrected else None,
         )
 
     def _net_to_train(
@@ -509,6 +538,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             n_covariates=windows.encoder.n_covariates_,
             n_quantiles=None if windows.levels is None else len(windows.levels),
             standardize=self.standardize == "window",
+            patch_size=setup.patch_size,
         )
 
     def _observed(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[TimeRows, Intervals]:
@@ -871,6 +901,8 @@ def _attributes(
     return reader.features.attributes() | {
         "context_length_": predictor.windows.context_length,
         "encoder_": predictor.windows.encoder,
+        "base_": None if predictor.base is None else predictor.base.name,
+        "base_correction_": predictor.share,
         "_reader_": reader,
         "_seen_": seen,
         "_predictor_": predictor,
