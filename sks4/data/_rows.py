@@ -105,7 +105,8 @@ class TimeRows:
         """Return the last rows, preceded by one with the last known values before them.
 
         The row before stands for all earlier ones, which are not read further back than to the
-        last known value of each column; targets of rows without weight do not count. It is absent if there are no earlier rows.
+        last known value of each column; targets of rows without weight do not count. It is absent
+        if there are no earlier rows.
         """
         n_before = max(0, len(self) - n_rows)
         latest = self._from(n_before)

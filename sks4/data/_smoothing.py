@@ -14,6 +14,9 @@ _SCALE_SHARE = 0.1
 # Standard deviation of a normal distribution over its median and its mean absolute deviation.
 _FROM_MEDIAN, _FROM_MEAN = 1.4826, 1.2533
 
+# Scale where there is none to judge errors by: far beyond any scaled value.
+_NO_SCALE = 1e200
+
 # Rows, at least, in which the first level is sought.
 _FIRST_ROWS = 10
 
@@ -166,7 +169,7 @@ class _Guess:
         changes = windows[..., period:] - windows[..., :-period]
         usual = nan_median(changes)
         spread = nan_median(np.abs(changes - usual[..., np.newaxis])) * _FROM_MEDIAN / np.sqrt(2)
-        self.scale = np.where(spread > 0, spread, np.inf)  # also where it is NaN
+        self.scale = np.where(spread > 0, spread, _NO_SCALE)  # also where it is NaN
         self.slope = np.nan_to_num(usual) / period
         self.season = seasonal_pattern(windows, period)  # (..., period)
         length = windows.shape[-1]

@@ -46,9 +46,10 @@ _EPOCHS = (3, 100)
 _BATCH_SIZES = (8, 64)
 _MIN_BATCHES = 10
 
-# Share of the error of the base that the network must take away from it on held-out windows: its
-# weights come from the best epoch on the same windows.
-_PRICE_OF_NETWORK = 0.1
+# Share of the error of the base that the network must take away on held-out windows, times the
+# standard error of a mean over as many windows as there are without overlap: the weights of the
+# network come from the best epoch on the same windows.
+_PRICE_OF_NETWORK = 0.15
 # The shares of the correction to choose from.
 _SHARES = np.linspace(0, 1, 11)
 
@@ -341,31 +342,29 @@ def correct_base(
     origins = calibration_origins(n_train, len(columns))
     corrected, truths = predictor.backtest(columns, origins, windows.horizon)
     uncorrected, _ = before.backtest(columns, origins, windows.horizon)
-    share = best_share(uncorrected[..., 0], corrected[..., 0], truths)
+    share = best_share(uncorrected[..., 0], corrected[..., 0], truths, len(columns) - n_train)
     return replace(predictor, base=base, share=share)
 
 
-def best_share(base: np.ndarray, network: np.ndarray, truths: np.ndarray) -> float:
+def best_share(base: np.ndarray, network: np.ndarray, truths: np.ndarray, n_rows: int) -> float:
     """Return the share of the way from base to network that has the smallest error.
 
     Parameters
     ----------
     base, network, truths : ndarray of shape (n_origins, horizon, n_targets), float64
         Forecasts, and truths that are NaN where missing.
+    n_rows : int
+        Rows that the truths are from.
 
     Returns
     -------
     float
-        From 0 to 1; 0 unless the error falls by a tenth. Errors of each target are in the unit of
-        the errors of its base.
+        From 0 to 1; 0 unless the error falls clearly. Errors of each target are in the unit of the
+        errors of its base.
     """
-    error = truths - base
+    error, change = truths - base, network - base
     unit = np.nanmean(np.abs(error), axis=(0, 1))
-    error, change = (
-        error / np.where(unit > 0, unit, 1),
-        (network - base) / np.where(unit > 0, unit, 1),
-    )
-    errors = np.array([np.nanmean(np.abs(error - share * change)) for share in _SHARES])
-    if not errors.min() < (1 - _PRICE_OF_NETWORK) * errors[0]:
-        return 0.0
-    return float(_SHARES[errors.argmin()])
+    unit = np.where(unit > 0, unit, 1.0)
+    errors = np.array([np.nanmean(np.abs(error - s * change) / unit) for s in _SHARES])
+    price = _PRICE_OF_NETWORK / math.sqrt(max(1.0, n_rows / truths.shape[1]))
+    return float(_SHARES[errors.argmin()]) if errors.min() < (1 - price) * errors[0] else 0.0
