@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.tseries.offsets import BaseOffset
 
 from sks4.data._smoothing import nan_median
 
@@ -50,7 +51,7 @@ def periods_of_step(step: Any) -> list[int]:
         >>> periods_of_step(pd.offsets.Hour()), periods_of_step(pd.offsets.MonthEnd())
         ([24, 168], [12])
     """
-    if not isinstance(step, pd.DateOffset):
+    if not isinstance(step, BaseOffset):
         return []
     count = getattr(step, "n", 1)
     try:

@@ -170,7 +170,7 @@ class Timeline:
         return self._index.freq if isinstance(self._index, pd.PeriodIndex) else None
 
     @property
-    def offset(self) -> pd.DateOffset | None:
+    def offset(self) -> BaseOffset | None:
         """The step from each row to the next as an offset of pandas; None without dates."""
         if isinstance(self._index, pd.PeriodIndex):
             return int(self._step) * self._index.freq.base
