@@ -12,8 +12,9 @@ from sks4.data._smoothing import nan_median
 # Longest season that is looked for in the values, and rows, the last ones, to look for it.
 _LONGEST, _MOST_ROWS = 400, 2000
 
-# Errors further out count as this many typical ones.
-_CLIP = 3.0
+# Distances further out count as this many usual ones, and not at all where a spike or a shift of the
+# level must have made them.
+_CLIP, _FARTHEST = 3.0, 10.0
 
 # A season must bring the distance of rows a season apart below this share of the distance of others
 # ...
@@ -57,7 +58,7 @@ def periods_of_step(step: Any) -> list[int]:
     try:
         span = pd.Timedelta(step)
     except ValueError:
-        name = step.name.partition("-")[0]
+        name = step.rule_code.partition("-")[0]
         season = _SEASONS.get(name) or _SEASONS.get(name.rstrip("SE"))
         return [season // count] if season and season % count == 0 and season > count else []
     if span == _WEEK:
@@ -113,8 +114,9 @@ def _distances(values: np.ndarray, longest: int) -> np.ndarray:
     scaled = values / np.where(typical > 0, typical, 1.0)
     changes = [scaled[lag:] - scaled[:-lag] for lag in range(1, longest + 1)]
     at_lag = [np.abs(change - nan_median(change, axis=0)) for change in changes]  # less the trend
-    bound = _CLIP * np.nanmean([np.nanmedian(distance) for distance in at_lag])
-    return np.array([0.0, *(np.nanmean(np.minimum(distance, bound)) for distance in at_lag)])
+    usual = np.nanmean([np.nanmedian(distance) for distance in at_lag])
+    near = [np.where(distance <= _FARTHEST * usual, distance, np.nan) for distance in at_lag]
+    return np.array([0.0, *(np.nanmean(np.minimum(distance, _CLIP * usual)) for distance in near)])
 
 
 def _share(distances: np.ndarray, lag: int) -> float:

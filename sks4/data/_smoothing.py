@@ -231,7 +231,8 @@ def moving_average(windows: np.ndarray, width: int) -> np.ndarray:
         means = (means[..., 1:] + means[..., :-1]) / 2
     averages = np.full(windows.shape, np.nan)
     averages[..., width // 2 : width // 2 + means.shape[-1]] = means
-    return averages
+    first = observed.argmax(axis=-1)[..., np.newaxis]
+    return np.where(np.arange(windows.shape[-1]) < first + width // 2, np.nan, averages)
 
 
 def nan_median(values: np.ndarray, axis: int = -1) -> np.ndarray:
