@@ -12,8 +12,8 @@ from sks4.data._smoothing import nan_median
 # Longest season that is looked for in the values, and rows, the last ones, to look for it.
 _LONGEST, _MOST_ROWS = 400, 2000
 
-# Distances further out count as this many usual ones, and not at all where a spike or a shift of the
-# level must have made them.
+# Distances further out count as this many usual ones, and not at all where a spike or a shift of
+# the level must have made them.
 _CLIP, _FARTHEST = 3.0, 10.0
 
 # A season must bring the distance of rows a season apart below this share of the distance of others
@@ -114,12 +114,19 @@ def _distances(values: np.ndarray, longest: int) -> np.ndarray:
     scaled = values / np.where(typical > 0, typical, 1.0)
     changes = [scaled[lag:] - scaled[:-lag] for lag in range(1, longest + 1)]
     at_lag = [np.abs(change - nan_median(change, axis=0)) for change in changes]  # less the trend
-    usual = np.nanmean([np.nanmedian(distance) for distance in at_lag])
-    near = [np.where(distance <= _FARTHEST * usual, distance, np.nan) for distance in at_lag]
-    return np.array([0.0, *(np.nanmean(np.minimum(distance, _CLIP * usual)) for distance in near)])
+    usual = np.median([nan_median(distance.ravel()) for distance in at_lag])
+    if not usual > 0:
+        return np.zeros(longest + 1)
+    means = np.full(longest + 1, np.inf)
+    means[0] = 0.0
+    for lag, distance in enumerate(at_lag, start=1):
+        near = distance[distance <= _FARTHEST * usual]
+        if len(near):
+            means[lag] = np.minimum(near, _CLIP * usual).mean()
+    return means
 
 
 def _share(distances: np.ndarray, lag: int) -> float:
     """Return the distance at a lag over the mean of those at lags from half of it on."""
     others = distances[-(-lag // 2) : lag].mean()
-    return distances[lag] / others if others > 0 else math.inf
+    return distances[lag] / others if 0 < others < math.inf else math.inf
