@@ -309,7 +309,9 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         columns, n_train = self._with_validation_rows(reader, rows, X_val, y_val)
         setup = self._setup(reader, columns[:n_train], levels, resumed, rows.timeline)
         windows, n_valid = setup.windows, len(columns) - n_train
-        origins = training.training_origins(windows, n_train, n_valid)
+        origins = training.training_origins(
+            windows, n_train, n_valid, may_be_short=self._may_be_short
+        )
         series = windows.encode(columns)
         max_epochs = training.resolve_n_epochs(self.max_epochs, len(origins), setup.batch_size)
         stops_early = n_valid > 0 and bool(self.early_stopping)
@@ -373,7 +375,9 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             columns = seen.columns()
             setup = self._setup(reader, columns, levels, None, seen.timeline)
             windows = setup.windows
-            origins = training.training_origins(windows, len(columns), 0)
+            origins = training.training_origins(
+                windows, len(columns), 0, may_be_short=self._may_be_short
+            )
             intervals = Intervals.start(windows.levels, windows.horizon, columns.values.shape[1])
         else:
             reader, setup = self._reader_, self._setup_
@@ -429,6 +433,11 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         calendar = check_calendar(self.calendar, self.holidays)
         return calendar, self._levels()
 
+    @property
+    def _may_be_short(self) -> bool:
+        """Whether windows whose contexts begin before the first row are trained on."""
+        return self.context_length == "auto" and self.missing == "mask"
+
     def _levels(self) -> list[float]:
         """Return the levels that are learned, or used where none are given."""
         return check_levels(DEFAULT_LEVELS if self.quantiles is None else self.quantiles)
@@ -474,7 +483,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         check_each_observed(train.values, names, "to train on")
         periods = training.likely_periods(train, timeline)
         period = periods[0] if periods else 1
-        longest = (len(train) - self.horizon) * (2 if self.missing == "mask" else 1)
+        longest = (len(train) - self.horizon) * (2 if self._may_be_short else 1)
         context_length = training.resolve_context_length(
             self.context_length, len(timeline), longest, period
         )

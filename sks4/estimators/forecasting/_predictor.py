@@ -174,7 +174,8 @@ class WindowPredictor:
             output = self._outputs(series, origins, n_ahead, continuation)
             if self.base is not None and self.share < 1:
                 base = self._base_outputs(series, origins, continuation)
-                output = (base + self.share * (output - base)).astype(output.dtype)
+                with np.errstate(over="ignore"):  # refused below
+                    output = (base + self.share * (output - base)).astype(output.dtype)
             _check_finite(output, is_known[..., np.newaxis])
             outputs.append(output)
             point = np.where(is_known, self.point(output), 0).astype(output.dtype)

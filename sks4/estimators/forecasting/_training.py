@@ -189,10 +189,12 @@ def in_whole_patches(context_length: int, patch_size: int) -> int:
     return context_length // patch_size * patch_size or context_length
 
 
-def training_origins(windows: Windows, n_train: int, n_valid: int) -> np.ndarray:
+def training_origins(
+    windows: Windows, n_train: int, n_valid: int, *, may_be_short: bool = False
+) -> np.ndarray:
     """Return the origins of the windows that lie in the first rows.
 
-    Where they are few and the network reads masks, half a context before them is enough.
+    Where they are few, contexts `may_be_short`: half of one before the first origin is enough.
 
     Raises
     ------
@@ -201,7 +203,7 @@ def training_origins(windows: Windows, n_train: int, n_valid: int) -> np.ndarray
     """
     context_length, horizon = windows.context_length, windows.horizon
     first = context_length
-    if n_train - context_length - horizon < _FEW_WINDOWS and windows.encoder.has_mask_:
+    if may_be_short and n_train - context_length - horizon < _FEW_WINDOWS:
         first = -(-context_length // 2)
     if n_train < first + horizon:
         aside = f" ({n_valid} more for validation)" if n_valid else ""
