@@ -23,7 +23,7 @@ def test_last_value_and_drift_are_special_cases():
     np.testing.assert_allclose(smoother(1.0, 0.0).forecast(line, 3), [12, 12.5, 13])
 
 
-def test_seasonal_naive_is_a_special_case(rng=None):
+def test_seasonal_naive_is_a_special_case():
     rng = np.random.default_rng(0)
     window = week(4, rng)[:-2]  # does not end with a season
     forecast = smoother(0.0, season=1.0, period=7).forecast(window, 9)

@@ -42,15 +42,17 @@ class S4Forecaster(RegressorMixin, S4Estimator):
 
     Each window of the past is normalized by its own level and scale, read by S4 blocks and by a
     linear map, and continued over the whole horizon at once. Every window of the series is a
-    training sample.
+    training sample. A series without covariates has a base forecast, too: a naive forecast or an
+    exponential smoothing, whichever has the smallest error from origins within the series. The
+    network corrects it by as much as held-out windows confirm.
 
     Parameters
     ----------
     horizon : int, default=24
         Number of rows that the model forecasts at once. More rows are forecast by rolling on.
     context_length : int or "auto", default="auto"
-        Number of past rows that a forecast reads. "auto": 512, or a third of the rows if that is
-        less, in whole patches.
+        Number of past rows that a forecast reads. "auto": half of the rows, or three seasons if
+        that is more, at most 512, in whole patches.
     loss : {"squared_error", "absolute_error", "huber", "quantile"}, default="absolute_error"
         Loss, over targets scaled to standard deviation 1. "absolute_error" forecasts the median,
         "squared_error" the mean, "quantile" several quantiles, the median being the forecast.
@@ -84,8 +86,10 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         ``dt_max`` 100 times as large.
     bidirectional : bool, default=False
         Whether every block also reads the context backwards.
-    patch_size : int, default=24
-        Number of rows that make one step of the model.
+    patch_size : int or "auto", default="auto"
+        Number of rows that make one step of the model. "auto": a season of 4 to 32 rows, if the
+        context has three; otherwise 24, or a tenth of the context if that is less. Seasons are
+        those of the frequency of the index, or what the values show.
     pooling : {"all", "mean", "last", "max"}, default="all"
         What the head reads: the features of all steps, or those of one pooled step.
     dropout : float, default=0.3
@@ -168,6 +172,17 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         Number of parameters of the model.
     dt_range_ : tuple of float
         Range of the initial steps.
+    patch_size_ : int
+        Number of rows that make one step of the model.
+    base_ : str or None
+        Forecast that the network corrects: "last_value", "drift", "seasonal_naive",
+        "seasonal_drift", "smoothing" or "seasonal_smoothing". None if the network forecasts alone:
+        with covariates, ``loss="quantile"`` or another `standardize` than "window", and after
+        `partial_fit` without `fit`.
+    base_correction_ : float
+        Share of the network's correction that is added to the base, from 0 to 1: the one with the
+        smallest error on the validation rows, 0 if it gains too little, or without such rows; 1 if
+        ``early_stopping=False``.
     batch_size_ : int
         Windows in a batch.
     max_epochs_ : int
@@ -278,7 +293,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             be set aside; see `early_stopping`. Forecasts follow the last row of X in any case.
         sample_weight : array-like of shape (n_timepoints,) or None, default=None
             Weight of each row in the loss when it is forecast, relative to the others: the weights
-            are divided by their mean.
+            are divided by their mean. Targets of rows with weight 0 count as missing.
 
         Returns
         -------

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from sks4 import S4Forecaster
 from sks4.estimators.forecasting._base_forecasts import choose_base, windows_before
 from sks4.estimators.forecasting._training import best_share
 
@@ -92,3 +93,56 @@ def test_missing_truths_have_no_effect_on_the_share():
     network[:, 2] = 1e6
     truths[:, 2] = np.nan
     assert best_share(base, network, truths, 40) == 1.0
+
+
+SMALL = {"d_model": 4, "n_layers": 1, "d_state": 4, "max_epochs": 2, "random_state": 0}
+
+
+def test_a_short_series_is_forecast_by_its_base():
+    values = week(60, 0.3)[:, 0]
+    forecaster = S4Forecaster(horizon=7, **SMALL).fit(values)
+    assert forecaster.base_ == "seasonal_smoothing"
+    assert forecaster.patch_size_ == 7
+    truth = np.sin(2 * np.pi * np.arange(60, 67) / 7)
+    assert np.abs(forecaster.forecast() - truth).mean() < 0.3
+
+
+def test_a_spike_does_not_ruin_the_forecast():
+    values = week(80, 0.3)[:, 0]
+    expected = S4Forecaster(horizon=7, **SMALL).fit(values).forecast()
+    values[50] = 1000.0
+    found = S4Forecaster(horizon=7, **SMALL).fit(values).forecast()
+    np.testing.assert_allclose(found, expected, atol=0.4)
+
+
+def test_a_row_of_weight_zero_counts_as_missing():
+    values, weights = week(80, 0.3)[:, 0], np.ones(80)
+    weights[[40, 78]] = 0.0
+    missing = np.where(weights > 0, values, np.nan)
+    weighted = S4Forecaster(horizon=7, **SMALL).fit(values, sample_weight=weights)
+    expected = S4Forecaster(horizon=7, **SMALL).fit(missing, sample_weight=weights)
+    np.testing.assert_allclose(weighted.forecast(), expected.forecast())
+
+
+def test_stream_forecasts_from_the_base_too():
+    values = week(80, 0.3)[:, 0]
+    forecaster = S4Forecaster(horizon=7, **SMALL).fit(values)
+    stream = forecaster.stream().push(values[np.newaxis, :70])
+    expected = forecaster.forecast(10, history=values[:70])
+    np.testing.assert_allclose(stream.forecast(10), expected, rtol=1e-5)
+
+
+def test_no_value_after_an_origin_has_an_effect():
+    values = week(80, 0.3)[:, 0]
+    forecaster = S4Forecaster(horizon=7, **SMALL).fit(values)
+    changed = np.concatenate([values[:60], 100 + values[60:]])
+    tables = [forecaster.backtest(rows) for rows in (values, changed)]
+    before = [table["forecast"][table["origin"] < 60] for table in tables]
+    np.testing.assert_array_equal(*before)
+
+
+def test_covariates_leave_the_network_alone():
+    values = week(80, 0.3)[:, 0]
+    forecaster = S4Forecaster(horizon=7, **SMALL).fit(np.ones((80, 1)), values)
+    assert forecaster.base_ is None
+    assert forecaster.base_correction_ == 1.0
