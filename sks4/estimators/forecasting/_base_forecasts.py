@@ -36,6 +36,9 @@ _PRICE_OF_SMOOTHING = 0.05
 # least.
 _MAX_WINDOWS, _MIN_WINDOWS = 64, 8
 
+# Error of a perfect forecast, in standard deviations of the series.
+_ROUNDING = 1e-6
+
 # Errors count as this many typical changes at most.
 _CLIP = 10.0
 
@@ -113,7 +116,7 @@ def choose_base(
         naive += [(errors[_position(candidates, name)], name, period) for name in names]
     least, smoother = min(smoothers, key=itemgetter(0))
     least_naive, name, period = min(naive)
-    if least_naive <= least * (1 + _PRICE_OF_SMOOTHING * standard_error):
+    if least_naive <= least * (1 + _PRICE_OF_SMOOTHING * standard_error) + _ROUNDING:
         return _naive(name, period)
     is_seasonal = not np.isnan(smoother.season[0]).all()
     return BaseForecast("seasonal_smoothing" if is_seasonal else "smoothing", smoother)

@@ -99,7 +99,7 @@ SMALL = {"d_model": 4, "n_layers": 1, "d_state": 4, "max_epochs": 2, "random_sta
 
 
 def test_a_short_series_is_forecast_by_its_base():
-    values = week(60, 0.3)[:, 0]
+    values = week(60, 0.1)[:, 0]
     forecaster = S4Forecaster(horizon=7, **SMALL).fit(values)
     assert forecaster.base_ == "seasonal_smoothing"
     assert forecaster.patch_size_ == 7
