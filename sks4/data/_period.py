@@ -115,6 +115,8 @@ def _distances(values: np.ndarray, longest: int) -> np.ndarray:
     changes = [scaled[lag:] - scaled[:-lag] for lag in range(1, longest + 1)]
     at_lag = [np.abs(change - nan_median(change, axis=0)) for change in changes]  # less the trend
     usual = np.median([nan_median(distance.ravel()) for distance in at_lag])
+    if not usual > 0:  # most values are equal, or none is known
+        usual = np.mean([np.nansum(distance) / distance.size for distance in at_lag])
     if not usual > 0:
         return np.zeros(longest + 1)
     means = np.full(longest + 1, np.inf)
