@@ -16,6 +16,9 @@ _LONGEST, _MOST_ROWS = 400, 2000
 # the level must have made them.
 _CLIP, _FARTHEST = 3.0, 10.0
 
+# Distance of equal rows, in typical steps.
+_ROUNDING = 1e-9
+
 # A season must bring the distance of rows a season apart below this share of the distance of others
 # ...
 _LARGEST_SHARE = 0.8
@@ -115,9 +118,9 @@ def _distances(values: np.ndarray, longest: int) -> np.ndarray:
     changes = [scaled[lag:] - scaled[:-lag] for lag in range(1, longest + 1)]
     at_lag = [np.abs(change - nan_median(change, axis=0)) for change in changes]  # less the trend
     usual = np.median([nan_median(distance.ravel()) for distance in at_lag])
-    if not usual > 0:  # most values are equal, or none is known
+    if not usual > _ROUNDING:  # most values are equal, or none is known
         usual = np.mean([np.nansum(distance) / distance.size for distance in at_lag])
-    if not usual > 0:
+    if not usual > _ROUNDING:
         return np.zeros(longest + 1)
     means = np.full(longest + 1, np.inf)
     means[0] = 0.0
