@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 CONSTRAINTS := constraints.txt
 BIN := $(VENV)/bin
+NATIVE := setup.py $(wildcard sks4/_native/src/*.c sks4/_native/src/*.h)
 SPHINX := $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs
 
 .PHONY: help demo test lint types doctest docs benchmark-env clean
@@ -45,8 +46,9 @@ benchmark-env:
 	@$(MAKE) --no-print-directory VENV=.venv-benchmark CONSTRAINTS=constraints-benchmark.txt \
 	    .venv-benchmark/installed-benchmark
 
-# One stamp for each extra, so that nothing is installed again until a requirement changes.
-$(VENV)/installed-%: pyproject.toml $(CONSTRAINTS) | $(VENV)/created
+# One stamp for each extra, so that nothing is installed again until a requirement or the sources
+# of the compiled module change.
+$(VENV)/installed-%: pyproject.toml $(CONSTRAINTS) $(NATIVE) | $(VENV)/created
 	@echo "Installing sks4[$*] into $(VENV) ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
 	    --constraint $(CONSTRAINTS) --editable ".[$*]"
@@ -59,4 +61,4 @@ $(VENV)/created:
 
 clean:
 	@rm -rf .venv .venv-benchmark build dist sks4.egg-info docs/_build docs/api/generated \
-	    .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	    .pytest_cache .mypy_cache .ruff_cache .hypothesis sks4/_native/_core.*

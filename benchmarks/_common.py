@@ -222,7 +222,11 @@ def _as_text(value: Any) -> str:
 
 
 def time_interleaved(
-    functions: Mapping[str, Callable[[], Any]], *, repeats: int = 7, warmup: int = 1
+    functions: Mapping[str, Callable[[], Any]],
+    *,
+    repeats: int = 7,
+    warmup: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Time functions in turns, A B A B, so that what disturbs the machine meets all of them.
 
@@ -234,6 +238,9 @@ def time_interleaved(
         Timed runs of each.
     warmup : int, default=1
         Runs of each before, not timed.
+    clock : callable, default=time.perf_counter
+        Clock in seconds. That of the process, ``time.process_time``, counts what all its threads
+        compute and waits for nobody else; it is for one thread.
 
     Returns
     -------
@@ -243,7 +250,7 @@ def time_interleaved(
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(warmup + repeats):
         for name, function in functions.items():
-            elapsed = _seconds(function)
+            elapsed = _seconds(function, clock)
             if turn >= warmup:
                 seconds[name].append(elapsed)
     return seconds
@@ -254,12 +261,12 @@ def median_ratio(seconds: Mapping[str, Sequence[float]], name: str, base: str) -
     return statistics.median(seconds[name]) / statistics.median(seconds[base])
 
 
-def _seconds(function: Callable[[], Any]) -> float:
+def _seconds(function: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
     _synchronize()
-    start = time.perf_counter()
+    start = clock()
     function()
     _synchronize()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _synchronize() -> None:

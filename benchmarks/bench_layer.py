@@ -15,12 +15,17 @@ Tables in ``benchmarks/results``:
 - ``layer_time.csv``: seconds a pass, and the ratio to the S4 layer (or block) in the same run.
 - ``layer_memory.csv``: peak memory of forward + backward.
 - ``layer_scaling.csv``: cost of an element from 1,024 to 1,048,576 steps; memory of inference in
-pieces. - ``layer_limit.csv``: the scan, given its operators, against batched matrix products of its
-shapes.
+  pieces.
+- ``layer_limit.csv``: the scan, given its operators, against batched matrix products of its shapes.
+- ``layer_algorithms.csv``: nanoseconds an element of the compiled recurrence and of what
+  ``algorithm="auto"`` runs without it, for many sizes.
+- ``layer_step.csv``: milliseconds of a training step of four blocks, on both paths.
+- ``layer_peak.csv``: the recurrence, given its operators, against the peak of multiply-adds.
 """
 
 import argparse
 import statistics
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -28,8 +33,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sks4 import ssm
-from sks4.nn import S4Block, S4Layer
+from sks4 import _native, ssm
+from sks4.nn import S4Block, S4Layer, S4Model
 
 from ._common import (
     RESULTS,
@@ -182,6 +187,144 @@ def _scaling(batch: int, length: int, mode: str) -> tuple[float, int]:
     return statistics.median(time_interleaved({"s4": run}, repeats=5)["s4"]), peak
 
 
+# batch, length, H, N
+SIZES = (
+    (8, 720, 64, 64),
+    (8, 720, 64, 16),
+    (16, 720, 64, 64),
+    (32, 1_024, 128, 64),
+    (32, 1_024, 128, 16),
+    (2, 16_384, 128, 64),
+    (8, 64, 64, 64),
+    (1, 1, 64, 64),
+    (1, 32, 4, 64),
+    (8, 100, 3, 64),
+    (8, 720, 7, 64),
+    (8, 720, 9, 64),
+    (1, 720, 1, 64),
+    (64, 1_024, 1, 64),
+    (64, 1_024, 9, 64),
+    (32, 720, 256, 8),
+)
+
+
+def bench_algorithms(repeats: int) -> None:
+    """Time the recurrence, what runs without it, and what "auto" chooses, in turns."""
+    for kind in ("s4", "s4d"):
+        for batch, length, H, N in SIZES:
+            layers = {name: S4Layer(H, N, kind, algorithm="auto") for name in ("torch", "auto")}
+            layers["recurrence"] = S4Layer(H, N, kind, algorithm="recurrence")
+            for mode in ("evaluation", "forward_backward"):
+                u = torch.randn(batch, length, H)
+                functions = {
+                    name: partial(_with_path, name, partial(_pass_of, layer, u, mode))
+                    for name, layer in layers.items()
+                }
+                seconds = time_interleaved(functions, repeats=repeats, clock=_clock())
+                nanoseconds = {
+                    name: 1e9 * statistics.median(s) / u.numel() for name, s in seconds.items()
+                }
+                fastest = {name: min(s) for name, s in seconds.items()}
+                row: dict[str, Any] = {"ssm": kind, "batch": batch, "length": length, "d_model": H}
+                row |= {"d_state": N, "mode": mode}
+                row |= {f"{name}_ns": value for name, value in nanoseconds.items()}
+                row["torch_over_recurrence"] = fastest["torch"] / fastest["recurrence"]
+                row["torch_over_auto"] = fastest["torch"] / fastest["auto"]
+                print(row, flush=True)
+                key = ("ssm", "batch", "length", "d_model", "d_state", "mode", "cpu", "threads")
+                write_rows(RESULTS / "layer_algorithms.csv", [row], key=key, seed=SEED)
+
+
+def bench_step(repeats: int) -> None:
+    """Time a training step of a model of four blocks with and without compiled code, in turns."""
+    for batch, N in ((8, 64), (16, 64), (8, 16)):
+        torch.manual_seed(SEED)
+        model = S4Model(1, 3, d_model=64, n_layers=4, d_state=N)
+        optimizer = torch.optim.AdamW(model.parameters())
+        u, target = torch.randn(batch, 720, 1), torch.randint(3, (batch,))
+        step = partial(_step, model, optimizer, u, target)
+        functions = {name: partial(_with_path, name, step) for name in ("torch", "auto")}
+        seconds = time_interleaved(functions, repeats=repeats, clock=_clock())
+        medians = {name: statistics.median(s) for name, s in seconds.items()}
+        row = {"batch": batch, "length": 720, "d_model": 64, "n_layers": 4, "d_state": N}
+        row |= {f"{name}_milliseconds": 1e3 * median for name, median in medians.items()}
+        row["torch_over_auto"] = medians["torch"] / medians["auto"]
+        print(row, flush=True)
+        key = ("batch", "length", "d_state", "cpu", "threads")
+        write_rows(RESULTS / "layer_step.csv", [row], key=key, seed=SEED)
+
+
+def _step(model: nn.Module, optimizer: torch.optim.Optimizer, u: Tensor, target: Tensor) -> None:
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(model(u), target).backward()
+    optimizer.step()
+
+
+def _clock() -> Callable[[], float]:
+    """Return a clock that other processes do not move, where a single thread computes."""
+    return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+
+
+def _pass_of(layer: S4Layer, u: Tensor, mode: str) -> None:
+    if mode == "evaluation":
+        with torch.inference_mode():
+            layer.eval()(u, return_state=False)
+    else:
+        parameters = [p for p in layer.train().parameters() if p.numel()]
+        y, _ = layer(u.requires_grad_(), return_state=False)
+        torch.autograd.grad(y, [u, *parameters], torch.ones_like(y))
+
+
+def _with_path(path: str, function: Callable[[], Any]) -> None:
+    """Call a function, without compiled code if the path is that of torch."""
+    compiled = _native._core
+    _native._core = None if path == "torch" else compiled
+    try:
+        function()
+    finally:
+        _native._core = compiled
+
+
+def bench_peak(repeats: int) -> None:
+    """Compare the recurrence, given its operators, with the peak of multiply-adds.
+
+    A mode and sample takes 12 of them forward (8 of a diagonal system) and 30 backward (22);
+    forming the states again, in the backward pass, is not counted. The peak is that of a product
+    of matrices that stay in the cache.
+    """
+    A = torch.randn(512, 512)
+    for kind, forward_work, backward_work in (("s4", 12, 30), ("s4d", 8, 22)):
+        operator = S4Layer(64, 64, kind)._systems().step_operators(1.0, torch.float64)[0]
+        leaves = [z.detach().requires_grad_() for z in (*operator.e, *operator[1:])]
+        u = torch.randn(8, 720, 64, requires_grad=True)
+        operator = ssm.StepOperator((leaves[0], leaves[1]), *leaves[2:])
+        y, _ = ssm.recurrence(u, operator)
+        targets = [u, *(z for z in leaves if z.numel())]
+        gradient = torch.randn_like(y)
+        functions: dict[str, Callable[[], Any]] = {
+            "forward": partial(ssm.recurrence, u, operator),
+            "backward": partial(torch.autograd.grad, y, targets, gradient, retain_graph=True),
+            "product": partial(torch.mm, A, A),
+        }
+        best = {
+            name: min(seconds)
+            for name, seconds in time_interleaved(
+                functions, repeats=repeats, clock=_clock()
+            ).items()
+        }
+        peak = 512**3 / best["product"]
+        modes = u.numel() * 32
+        row = {
+            "ssm": kind,
+            "peak_gfma": peak / 1e9,
+            "forward_share": modes * forward_work / best["forward"] / peak,
+            "backward_share": modes * backward_work / best["backward"] / peak,
+        }
+        print(row, flush=True)
+        key = ("ssm", "cpu", "threads")
+        write_rows(RESULTS / "layer_peak.csv", [row], key=key, seed=SEED)
+
+
 def bench_limit(lengths: list[int], repeats: int) -> None:
     """Compare the scan, given its operators, with the rate of batched products of its shapes.
 
@@ -201,7 +344,8 @@ def bench_limit(lengths: list[int], repeats: int) -> None:
     for length in lengths:
         torch.manual_seed(SEED)
         with torch.no_grad():
-            operator = Layer(D_MODEL, D_STATE)._chunk_operators(b, 1.0, with_powers=False)[0]
+            systems = Layer(D_MODEL, D_STATE)._systems()
+            operator = systems.chunk_operators(b, 1.0, with_powers=False)[0]
         matrix = operator.matrix.detach().requires_grad_()
         operator = ssm.ChunkOperator(matrix, b, ())
         u = torch.randn(ELEMENTS // length, length, D_MODEL, requires_grad=True)
@@ -231,12 +375,15 @@ def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "parts", nargs="*", default=[], help="time, memory, scaling, limit (default: all)"
+        "parts",
+        nargs="*",
+        default=[],
+        help="time, memory, scaling, limit, algorithms, step, peak (all)",
     )
     parser.add_argument("--lengths", type=int, nargs="+", default=list(LENGTHS))
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
-    parts = options.parts or ["limit", "time", "memory", "scaling"]
+    parts = options.parts or ["limit", "time", "memory", "scaling", "algorithms", "step", "peak"]
     if "limit" in parts:
         bench_limit(options.lengths, options.repeats)
     if "time" in parts:
@@ -245,6 +392,12 @@ def main() -> None:
         bench_memory(options.lengths)
     if "scaling" in parts:
         bench_scaling()
+    if "algorithms" in parts:
+        bench_algorithms(options.repeats)
+    if "step" in parts:
+        bench_step(options.repeats)
+    if "peak" in parts:
+        bench_peak(options.repeats)
 
 
 if __name__ == "__main__":

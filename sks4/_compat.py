@@ -16,15 +16,22 @@ from sklearn.utils._param_validation import (
 # Number of rows of any array-like.
 from sklearn.utils.validation import _num_samples as n_samples_of
 from skorch import NeuralNet
+from torch import Tensor
 
 __all__ = [
     "Interval",
     "Options",
     "SkorchNet",
     "StrOptions",
+    "n_changes_of",
     "n_samples_of",
     "validate_parameter_constraints",
 ]
+
+
+def n_changes_of(tensor: Tensor) -> int:
+    """Return how often the values of a tensor were changed in place."""
+    return tensor._version
 
 
 class SkorchNet(NeuralNet):

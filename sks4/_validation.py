@@ -42,6 +42,12 @@ def check_positive(name: str, value: Any) -> float:
     return number
 
 
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a single number, also as an array without axes, or None."""
+    is_scalar = isinstance(value, numbers.Number) or getattr(value, "shape", None) == ()
+    return value is None or is_scalar
+
+
 def check_weights(sample_weight: Any, n_samples: int, name: str = "sample_weight") -> np.ndarray:
     """Return weights with a mean of 1, so that their unit has no effect.
 

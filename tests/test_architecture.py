@@ -4,12 +4,16 @@
 
     exceptions, _validation            (everyone may use)
 
-        ssm  <---  nn  -----------+
-        data  --------------------+---  estimators  <---  plotting, persistence, export,
-        training  ----------------+                       model_selection
+    _native  <---  ssm  <---  nn  ----+
+                   data  -------------+---  estimators  <---  plotting, persistence, export,
+                   training  ---------+                       model_selection
+
+`nn` may use `_native` too. `_show_versions` reports on the installation. No module imports itself
+through others, and private names of other packages are in `_compat` alone.
 """
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -26,8 +30,9 @@ MAY_IMPORT = {
     "_validation": {"exceptions"},
     "_version": set(),
     "_compat": set(),
-    "ssm": HELPERS,
-    "nn": {"ssm"} | HELPERS,
+    "_native": set(),
+    "ssm": {"_native"} | HELPERS,
+    "nn": {"ssm", "_native"} | HELPERS,
     "data": HELPERS,
     "training": HELPERS,
     "estimators": {"nn", "data", "training"} | HELPERS,
@@ -36,8 +41,11 @@ MAY_IMPORT = {
     "persistence": INNER,
     "export": INNER,
     "model_selection": INNER,
+    "_show_versions": {"_native", "_version"},
 }
-SKORCH_SUBCLASS = "_compat.py"
+SKORCH_SUBCLASS = PRIVATE_NAMES = "_compat.py"
+# Public methods of named tuples, in spite of their names.
+NAMED_TUPLE = {"_replace", "_asdict", "_fields"}
 
 
 def part_of(file):
@@ -113,13 +121,120 @@ def subclass_violations(tree, file):
                 yield f"{file}: only {SKORCH_SUBCLASS} may subclass {full}"
 
 
+def is_private(name):
+    """Return whether a name has one leading underscore, and is more than that."""
+    return name.startswith("_") and not name.startswith("__") and name.strip("_") != ""
+
+
+def defined_attributes(tree):
+    """Return the private attributes that a file defines: of classes, of ``self``, or by name."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            for part in node.body:
+                targets = getattr(part, "targets", [getattr(part, "target", part)])
+                names |= {getattr(target, "id", getattr(target, "name", "")) for target in targets}
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            names.add(node.attr)
+        elif isinstance(node, ast.Dict):  # fitted attributes are assigned together
+            names |= {key.value for key in node.keys if isinstance(key, ast.Constant)}
+    return {name for name in names if isinstance(name, str) and is_private(name)}
+
+
+def is_own(node):
+    """Return whether an expression is ``self``, ``cls`` or ``super()``."""
+    node = node.func if isinstance(node, ast.Call) else node
+    return isinstance(node, ast.Name) and node.id in {"self", "cls", "super"}
+
+
+def private_violations(tree, file):
+    """Yield the private names of other packages, and of other files, except in `_compat`.
+
+    A private attribute belongs to the file that defines it. Through ``self`` it may come from a
+    base class of the package.
+    """
+    if file == PRIVATE_NAMES:
+        return
+    for name in used_names(tree, file):
+        top, *inside = name.split(".")
+        if top != "sks4" and any(map(is_private, [top, *inside])):
+            yield f"{file}: only {PRIVATE_NAMES} may use {name}"
+    here = defined_attributes(tree) | NAMED_TUPLE
+    modules = {name for name, full in imported_names(tree, file) if full.startswith("sks4")}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Attribute) or not is_private(node.attr):
+            continue
+        is_module = isinstance(node.value, ast.Name) and node.value.id in modules
+        known = here | OWN_ATTRIBUTES if is_own(node.value) or is_module else here
+        if node.attr not in known:
+            yield f"{file}: {node.attr} is private to another file or package"
+
+
+OWN_ATTRIBUTES = set().union(
+    *(defined_attributes(ast.parse((ROOT / file).read_text(encoding="utf-8"))) for file in FILES)
+)
+
+
 def violations(source, file):
     """Return one sentence for each rule that the source of `file` breaks."""
     part = part_of(file)
     if part and part not in MAY_IMPORT:
         return [f"{file}: {part} has no place in the architecture"]
     tree = ast.parse(source)
-    return [*reach_violations(tree, file), *subclass_violations(tree, file)]
+    return [
+        *reach_violations(tree, file),
+        *subclass_violations(tree, file),
+        *private_violations(tree, file),
+    ]
+
+
+def module_of(file):
+    """Return the dotted name of the module that a file holds."""
+    return ".".join(["sks4", *file.removesuffix(".py").split("/")]).removesuffix(".__init__")
+
+
+def import_cycle(sources):
+    """Return modules that import each other, the first one again at the end, or an empty list.
+
+    Every import counts, also within a function or under ``TYPE_CHECKING``.
+    """
+    modules = set(map(module_of, sources))
+    graph = {}
+    for file, source in sources.items():
+        names = [name for _, name in imported_names(ast.parse(source), file)]
+        # `from a import b` reads the module a.b if there is one, else the module a
+        found = {name if name in modules else name.rpartition(".")[0] for name in names}
+        graph[module_of(file)] = found & modules
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_no_module_imports_itself_through_others():
+    sources = {file: (ROOT / file).read_text(encoding="utf-8") for file in FILES}
+    assert import_cycle(sources) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("from sks4.data._b import g", "from sks4.data._a import f"),
+        ("from sks4.data import _b", "from ._a import f"),
+        ("import sks4.data._b", "def g():\n    from sks4.data import _a"),
+        (
+            "from sks4.data._b import g",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ._a import F",
+        ),
+        ("from sks4.data._b import g", "from sks4.data import f"),
+    ],
+)
+def test_import_cycle_is_found(first, second):
+    package = "from sks4.data._a import f"
+    sources = {"data/__init__.py": package, "data/_a.py": first, "data/_b.py": second}
+    assert {"sks4.data._a", "sks4.data._b"} <= set(import_cycle(sources))
+    assert import_cycle(sources | {"data/_b.py": "import numpy"}) == []
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -151,6 +266,10 @@ def test_every_part_is_found():
         ("nn/_layer.py", "from .. import ssm\nssm._scan.scan()", "is private to ssm"),
         ("nn/_layer.py", "import sks4.ssm._scan", "is private to ssm"),
         ("__init__.py", "from .ssm._scan import scan", "is private to ssm"),
+        ("data/_long.py", "from sks4 import _native", "data must not import sks4._native"),
+        ("training/_net.py", "from .. import _native", "training must not import sks4._native"),
+        ("_native/__init__.py", "from sks4 import ssm", "_native must not import sks4.ssm"),
+        ("ssm/_scan.py", "from sks4._native import _core", "sks4._native._core is private"),
         ("deep/_new.py", "", "deep has no place in the architecture"),
         (
             "estimators/_base.py",
@@ -158,6 +277,16 @@ def test_every_part_is_found():
             "only _compat.py may subclass skorch.NeuralNetClassifier",
         ),
         ("nn/_model.py", "import skorch\nclass A(skorch.NeuralNet): ...", "may subclass"),
+        (
+            "data/_rows.py",
+            "from sklearn.utils.validation import _num_samples",
+            "only _compat.py may use sklearn.utils.validation._num_samples",
+        ),
+        ("data/_rows.py", "import sklearn.utils as u\nu._tags.f()", "sklearn.utils._tags.f"),
+        ("nn/_layer.py", "import torch\ntorch._C.f()", "only _compat.py may use torch._C"),
+        ("nn/_layer.py", "def f(p):\n    return p._version", "_version is private to another"),
+        ("training/_net.py", "self._get_params_for", "_get_params_for is private to another"),
+        ("data/_rows.py", "self.rows._adopt()", "_adopt is private to another"),
     ],
 )
 def test_violation_is_found(file, source, message):
@@ -173,7 +302,12 @@ def test_violation_is_found(file, source, message):
         ("estimators/_base.py", "from ..training import S4Net\nclass A(S4Net): ..."),
         ("_compat.py", "from skorch import NeuralNet\nclass A(NeuralNet): ..."),
         ("training/_net.py", "from sks4._compat import SkorchNet\nclass A(SkorchNet): ..."),
+        ("_compat.py", "from sklearn.utils.validation import _num_samples"),
+        ("estimators/_regression.py", "self._adopt(trained, {})"),
+        ("data/_rows.py", "class A:\n    _x = 1\n\ndef f(a):\n    return a._x"),
+        ("data/_rows.py", "state._replace(x=1)"),
         ("plotting.py", "from .estimators import S4Classifier\nfrom . import ssm"),
+        ("ssm/_recurrence.py", "from sks4 import _native\n_native.forward()"),
         ("ssm/_scan.py", "import torch\nfrom sklearn import model_selection"),
         ("__init__.py", "from . import plotting\nfrom .persistence import load, save"),
     ],

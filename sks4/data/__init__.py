@@ -1,9 +1,25 @@
 """Data: arrays and frames in, scaled and padded torch batches out."""
 
+from sks4.data._advice import (
+    advice_on_length,
+    check_one_target_each,
+    check_requested_rows,
+    check_same_names,
+    other_form_message,
+)
 from sks4.data._batching import BucketBatchSampler, SequenceDataset
 from sks4.data._calendar import Calendar, check_calendar
 from sks4.data._codecs import Codec, SymbolCodec, ValueCodec
 from sks4.data._containers import as_panel
+from sks4.data._inputs import (
+    as_sample,
+    as_sequences,
+    as_targets,
+    as_weights,
+    check_numbers,
+    column_names,
+    plain_data,
+)
 from sks4.data._long import from_long, to_long
 from sks4.data._next_step import (
     NextSymbolDataset,
@@ -51,17 +67,29 @@ __all__ = [
     "Timeline",
     "ValueCodec",
     "WindowDataset",
+    "advice_on_length",
     "as_panel",
+    "as_sample",
+    "as_sequences",
+    "as_targets",
+    "as_weights",
     "check_calendar",
     "check_covariates",
     "check_each_observed",
+    "check_numbers",
+    "check_one_target_each",
+    "check_requested_rows",
+    "check_same_names",
     "check_series",
+    "column_names",
     "fill_forward",
     "find_period",
     "from_long",
     "level_and_spread",
     "nan_median",
+    "other_form_message",
     "periods_of_step",
+    "plain_data",
     "shift_symbols",
     "shift_values",
     "time_index",

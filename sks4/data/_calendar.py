@@ -126,13 +126,13 @@ class Holidays:
     ----------
     country, subdivision : str or None
         Codes of ISO 3166.
-    dates : tuple of Timestamp
-        The days, if no country is given.
+    dates : tuple of str
+        The days, such as "2026-12-25", if no country is given.
     """
 
     country: str | None = None
     subdivision: str | None = None
-    dates: tuple[pd.Timestamp, ...] = ()
+    dates: tuple[str, ...] = ()
 
     def count(self, index: pd.DatetimeIndex | pd.PeriodIndex) -> np.ndarray:
         """Return the number of holidays in each period, or on the day of each date."""
@@ -149,9 +149,9 @@ class Holidays:
 
     def _days(self, first: int, last: int) -> np.ndarray:
         """Return the holidays of some years, sorted."""
-        days = self.dates
+        days: Sequence[Any] = self.dates
         if self.country is not None:
-            days = tuple(_of_country(self.country, self.subdivision, range(first, last + 1)))
+            days = _of_country(self.country, self.subdivision, range(first, last + 1))
         return np.sort(np.array(days, dtype="datetime64[s]"))
 
 
@@ -181,7 +181,7 @@ def _holidays(holidays: str | Sequence[Any]) -> Holidays:
             "holidays must be None, the code of a country such as 'DE' or 'DE-BY', or a sequence "
             f"of dates such as ['2026-12-25'], got {holidays!r}."
         )
-    return Holidays(dates=tuple(date.tz_localize(None).normalize() for date in dates))
+    return Holidays(dates=tuple(date.strftime("%Y-%m-%d") for date in dates))
 
 
 def _of_country(country: str, subdivision: str | None, years: range) -> list[Any]:

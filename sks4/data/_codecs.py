@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sks4._validation import unmasked
+from sks4.data._inputs import as_targets, channels_first, check_numbers
 from sks4.data._next_step import (
     NextSymbolDataset,
     NextValueDataset,
@@ -140,7 +140,8 @@ class ValueCodec(Codec):
 
     def prompt(self, prompt: Any, n_samples: int) -> np.ndarray:
         """Return a prompt in the unit of the model, (n_samples, length, n_channels)."""
-        values = np.asarray(unmasked(prompt), dtype=np.float64)
+        given = check_numbers(as_targets(channels_first(prompt), "prompt"), "prompt")
+        values = np.asarray(given, dtype=np.float64)
         if values.ndim == 1 and self.size == 1:
             values = values[np.newaxis]
         if values.shape[-2:-1] != (self.size,) or values.shape[:-2] not in ((), (n_samples,)):

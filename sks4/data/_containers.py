@@ -1,16 +1,26 @@
 """Every form in which a user may hold sequences, brought into one `Panel` without a copy."""
 
+import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from numbers import Real
+from collections.abc import Iterable, Sequence
+from itertools import pairwise, permutations
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.utils.validation import check_array
 
 from sks4._validation import check_choice, unmasked
+from sks4.data._advice import refuse_one_axis
+from sks4.data._inputs import (
+    FROM_LONG,
+    as_sequences,
+    has_sequences_in_cells,
+    holds_sequences,
+    may_be_numeric,
+    refuse_dates,
+    string_names,
+)
 from sks4.data._panel import Panel, build_panel
 from sks4.exceptions import DataShapeWarning
 
@@ -18,16 +28,17 @@ from sks4.exceptions import DataShapeWarning
 # ratio swapped axes are the likelier explanation.
 _SUSPICIOUS_RATIO = 8
 
-# Kinds of objects, in the words of pandas, that no sequence of numbers has in a column.
-_NOT_NUMERIC = {
-    *("string", "bytes", "mixed-integer", "categorical"),
-    *("datetime64", "datetime", "date", "time", "timedelta64", "timedelta", "period"),
-}
+# A frame with few named columns and many rows is more likely a recording than a set of sequences.
+_FEW_COLUMNS, _MANY_ROWS = 6, 10
+
+# In wider frames, id and time are looked for in the first two columns only.
+_MANY_COLUMNS = 20
+
+# Ids and times of a long table fill at least this part of the grid that they span: 1 over it.
+_SPARSEST_GRID = 2
 
 # Kinds of labels whose order says nothing about time.
 _NO_ORDER = {"string", "bytes", "mixed", "mixed-integer"}
-
-_ARRAY_TYPES = (np.ndarray, torch.Tensor, pd.DataFrame, pd.Series)
 
 
 def as_panel(X: Any, *, layout: str = "nct") -> Panel:
@@ -47,7 +58,11 @@ def as_panel(X: Any, *, layout: str = "nct") -> Panel:
           `layout`, or ``(n_timepoints_i,)``: sequences of different lengths;
         - list of DataFrames (rows are time, columns are channels) or of Series;
         - DataFrame with an array or Series in each cell (columns are channels);
-        - DataFrame with two-level columns (channel, time).
+        - DataFrame with two-level columns (channel, time);
+        - DataFrame with two levels of row labels (instance, time).
+
+        Frames may be of any library that narwhals knows, such as polars and pyarrow, arrays of
+        any library that numpy can read, such as torch.
     layout : {"nct", "ntc"}, default="nct"
         Whether channels come before time, or time before channels, in 3-D arrays and in lists
         of 2-D arrays. Frames are not affected: their rows are always time.
@@ -80,54 +95,16 @@ def as_panel(X: Any, *, layout: str = "nct") -> Panel:
     (2, [5, 3])
     """
     check_choice("layout", layout, ("nct", "ntc"))
-    check_form(X)
-    if isinstance(X, pd.Series):
-        X = X.to_numpy()
+    given, X = X, as_sequences(X)
+    refuse_one_axis(X, given)
     if isinstance(X, pd.DataFrame):
         panel = _panel_from_frame(X)
-    elif _holds_arrays(X):
+    elif isinstance(X, (list, tuple)) and holds_sequences(X):
         panel = _panel_from_sequences(X, layout)
     else:
         panel = _panel_from_array(X, layout)
     _warn_if_swapped(panel)
     return panel
-
-
-def check_form(X: Any) -> None:
-    """Raise TypeError if X is no array, list or frame, and ValueError if it is an empty list."""
-    if isinstance(X, (list, tuple)) and not X:
-        raise ValueError(
-            f"X must hold at least one sequence, got an empty {type(X).__name__} with 0 sample(s)."
-        )
-    is_scalar = X is None or getattr(X, "shape", None) == ()
-    is_array = hasattr(X, "__array__") or hasattr(X, "shape")
-    is_list = hasattr(X, "__len__") and hasattr(X, "__getitem__")
-    if is_array and not is_scalar:  # a sparse one is refused later, in scikit-learn's words
-        return
-    if is_list and not (is_scalar or isinstance(X, (str, bytes, Mapping))):
-        return
-    advice = ""
-    if isinstance(X, (str, bytes)):
-        advice = " Pass several texts as a list; a single one is [X]."
-    elif isinstance(X, Mapping):
-        advice = " Pass its sequences as list(X.values())."
-    elif isinstance(X, (Iterator, Set)):
-        advice = " Pass its items as list(X)."
-    got = repr(X) if is_scalar or isinstance(X, Real) else f"an object of type {type(X).__name__}"
-    raise TypeError(
-        "X must be an array (n_samples, n_timepoints) or (n_samples, n_channels, n_timepoints), a "
-        f"list of arrays or of DataFrames, or a DataFrame, got {got}.{advice}"
-    )
-
-
-def _holds_arrays(X: Any) -> bool:
-    """Tell whether X is a list, tuple or 1-D object array with an array or frame in it."""
-    if isinstance(X, np.ndarray):
-        if X.dtype != object or X.ndim != 1:
-            return False
-    elif not isinstance(X, (list, tuple)):
-        return False
-    return any(isinstance(item, _ARRAY_TYPES) for item in X)
 
 
 def _warn_if_swapped(panel: Panel) -> None:
@@ -147,12 +124,13 @@ def _warn_if_swapped(panel: Panel) -> None:
 
 def _panel_from_array(X: Any, layout: str) -> Panel:
     """Build a panel from a 2-D or 3-D array-like of numbers."""
-    if isinstance(X, torch.Tensor):
-        X = X.detach().cpu().numpy()
-    elif isinstance(X, (list, tuple)):
+    if isinstance(X, (list, tuple)):
         X = _from_nested_list(X)
+    X = unmasked(X)
+    if isinstance(X, np.ndarray) and X.dtype == object:
+        X = _as_numeric(X, "X")
     # Infinite and missing values are told apart per sample later, in bounded memory.
-    array = check_array(unmasked(X), allow_nd=True, ensure_all_finite=False, input_name="X")
+    array = check_array(X, allow_nd=True, ensure_all_finite=False, input_name="X")
     array = _as_numeric(array, "X")  # times are numeric for check_array
     if array.ndim == 2:
         return build_panel(array[:, np.newaxis], "2d")  # (n_samples, 1, n_timepoints)
@@ -181,9 +159,9 @@ def _from_nested_list(X: Sequence[Any]) -> np.ndarray:
 def _panel_from_sequences(X: Iterable[Any], layout: str, names: np.ndarray | None = None) -> Panel:
     """Build a panel from separate sequences, whose lengths may differ."""
     items = list(X)
-    if isinstance(items[0], pd.DataFrame):
-        names = _string_names(items[0].columns)
+    if any(isinstance(item, pd.DataFrame) for item in items):
         _check_same_columns(items)
+        names = string_names(items[0].columns)
     sequences = [_as_sequence(item, f"X[{i}]", layout) for i, item in enumerate(items)]
     for i, sequence in enumerate(sequences):
         if len(sequence) != len(sequences[0]):
@@ -199,8 +177,11 @@ def _panel_from_sequences(X: Iterable[Any], layout: str, names: np.ndarray | Non
 def _as_sequence(item: Any, where: str, layout: str) -> np.ndarray:
     """Return one sequence as a numeric view of shape (n_channels, n_timepoints)."""
     is_frame = isinstance(item, pd.DataFrame)
-    if isinstance(item, torch.Tensor):
-        item = item.detach().cpu()
+    if not isinstance(item, (np.ndarray, pd.DataFrame, pd.Series)):
+        raise TypeError(
+            f"Every sequence must be an array, a list of numbers, a Series or a DataFrame, got "
+            f"{where} of type {type(item).__name__}."
+        )
     array = _as_numeric(np.asarray(unmasked(item)), where)
     if array.ndim == 1:
         array = array[np.newaxis]  # (1, n_timepoints)
@@ -222,10 +203,12 @@ def _as_numeric(array: np.ndarray, where: str) -> np.ndarray:
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported, got dtype {array.dtype} for {where}.")
     if array.dtype.kind == "O":
+        refuse_dates(array, where)
         try:
             return np.where(pd.isna(array), np.nan, array).astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{where} must hold numbers only: {error}") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{where} must hold numbers only: {error}") from error
     raise ValueError(f"{where} must hold numbers only, got dtype {array.dtype}.")
 
 
@@ -245,15 +228,18 @@ def _panel_from_frame(frame: pd.DataFrame) -> Panel:
     """Build a panel from a frame with a row for each sequence."""
     if frame.columns.nlevels == 2:
         return _panel_from_two_levels(frame)
-    if frame.size and any(_is_nested(cell) for cell in frame.iloc[0]):
+    if frame.columns.nlevels > 2:
+        raise ValueError(
+            "The columns of X must have one level of names, or two, (channel, time), got "
+            f"{frame.columns.nlevels} levels. Drop the others with X.droplevel(..., axis=1)."
+        )
+    if has_sequences_in_cells(frame):
         rows = [_stack_cells(row, f"X.iloc[{i}]") for i, row in enumerate(_cells(frame))]
-        return _panel_from_sequences(rows, "nct", _string_names(frame.columns))
-    _refuse_long_frame(frame)
-    # Without columns there is no dtype, which check_array needs before it can count columns.
-    table = frame if frame.shape[1] else frame.to_numpy(np.float64)
-    array = check_array(table, ensure_all_finite=False, input_name="X")
-    names = _string_names(frame.columns)
-    _warn_if_long(array, names)
+        return _panel_from_sequences(rows, "nct", string_names(frame.columns))
+    _refuse_columns_without_numbers(frame)
+    array = check_array(_numeric_table(frame), ensure_all_finite=False, input_name="X")
+    names = string_names(frame.columns)
+    _warn_if_long(frame, names)
     return build_panel(array[:, np.newaxis], "2d", names)  # (n_samples, 1, n_timepoints)
 
 
@@ -277,19 +263,15 @@ def _panel_from_two_levels(frame: pd.DataFrame) -> Panel:
         )
     if not expected.equals(frame.columns):
         frame = frame[expected]
-    array = check_array(frame, ensure_all_finite=False, input_name="X")
+    _refuse_columns_without_numbers(frame)
+    array = check_array(_numeric_table(frame), ensure_all_finite=False, input_name="X")
     array = array.reshape(len(frame), len(channels), len(times))
-    return build_panel(array, "3d", _string_names(channels))
+    return build_panel(array, "3d", string_names(channels))
 
 
 def _cells(frame: pd.DataFrame) -> Iterable[tuple[Any, ...]]:
     """Iterate over the rows of a frame as tuples."""
     return frame.itertuples(index=False, name=None)
-
-
-def _is_nested(cell: Any) -> bool:
-    """Tell whether a cell of a frame holds a whole sequence."""
-    return isinstance(cell, (*_ARRAY_TYPES, list, tuple))
 
 
 def _stack_cells(cells: Sequence[Any], where: str) -> np.ndarray:
@@ -304,69 +286,95 @@ def _stack_cells(cells: Sequence[Any], where: str) -> np.ndarray:
     return np.stack([_as_numeric(array, where) for array in arrays])
 
 
-def _refuse_long_frame(frame: pd.DataFrame) -> None:
+def _numeric_table(frame: pd.DataFrame) -> Any:
+    """Return a frame of numbers as scikit-learn takes it: objects, or no columns, as an array."""
+    # Without columns there is no dtype, which check_array needs before it can count columns.
+    if frame.shape[1] and object not in frame.dtypes.tolist():
+        return frame
+    return _as_numeric(frame.to_numpy(np.dtype(object)), "X")
+
+
+def _refuse_columns_without_numbers(frame: pd.DataFrame) -> None:
     """Raise if a column is not numeric: such a table is most often a long one."""
-    columns = [name for name, column in frame.items() if not _may_be_numeric(column)]
+    columns = [name for name, column in frame.items() if not may_be_numeric(column)]
     if columns:
         raise ValueError(
             f"A DataFrame with one row per sequence must be numeric, got the columns {columns}. "
-            "If X is a long table (one row per sequence and time), convert it with "
-            "X, y, ids = sks4.from_long(X, id=..., time=..., values=...)."
+            f"If X is a long table (one row per sequence and time), convert it with {FROM_LONG}."
         )
 
 
-def _looks_long(array: np.ndarray) -> bool:
-    """Tell whether rows begin with an id, the same in a run of rows, and a time that increases."""
-    if array.shape[1] < 3:
+def _warn_if_long(frame: pd.DataFrame, names: np.ndarray | None) -> None:
+    """Warn where a frame with named columns looks as if its rows were time points."""
+    if names is None or _are_numbered(names):
+        return
+    n_rows, n_columns = frame.shape
+    if (key := _find_key(frame)) is not None:
+        seen = f"X looks like a long table: {key[0]!r} repeats while {key[1]!r} increases, as an "
+        seen += "id and a time do"
+    elif n_columns <= _FEW_COLUMNS and n_rows >= _MANY_ROWS * n_columns:
+        seen = f"X has {n_rows} rows and no more than {n_columns} columns, as a long table has"
+    else:
+        return
+    warnings.warn(
+        f"{seen}. Each row is taken as one sequence of length {n_columns}. If it is one time "
+        f"point, convert X with {FROM_LONG}, or pass a list of frames, one for each sequence.",
+        DataShapeWarning,
+        stacklevel=4,
+    )
+
+
+def _are_numbered(names: np.ndarray) -> bool:
+    """Tell whether the names of columns count time points, as in "t0", "t1", "t2"."""
+    numbers = [re.search(r"\d+$", name) for name in names]
+    if not all(numbers):
         return False
-    ids, times = array[:, 0], array[:, 1]
-    is_same = ids[1:] == ids[:-1]
-    n_runs = len(array) - int(is_same.sum())
-    if not 2 <= n_runs <= len(array) / 2 or len(np.unique(ids)) != n_runs:
+    counts = [int(found.group()) for found in numbers if found]
+    return all(a < b for a, b in pairwise(counts))
+
+
+def _find_key(frame: pd.DataFrame) -> tuple[str, str] | None:
+    """Return the names of two columns that tell rows apart as an id and a time do, if any."""
+    n_candidates = 2 if frame.shape[1] > _MANY_COLUMNS else frame.shape[1]
+    columns = frame.iloc[:, :n_candidates].dropna(axis=1)
+    counts = columns.nunique().to_dict()
+    for id, time in permutations(counts, 2):
+        repeats = 2 <= counts[id] <= len(frame) / 2 and counts[time] >= 2
+        if repeats and _is_key(frame[id], frame[time], counts[id] * counts[time]):
+            return id, time
+    return None
+
+
+def _is_key(ids: pd.Series, times: pd.Series, grid_size: int) -> bool:
+    """Tell whether no row has id and time of another, and both look as in a long table.
+
+    That is, most times occur for most ids, or rows of one id follow each other in order of time.
+    """
+    if grid_size < len(ids):
         return False
-    return bool((times[1:] > times[:-1])[is_same].all())
-
-
-def _warn_if_long(array: np.ndarray, names: np.ndarray | None) -> None:
-    """Warn where the numbers of a frame with named columns look like those of a long table."""
-    if names is not None and _looks_long(array):
-        warnings.warn(
-            f"X looks like a long table: {names[0]!r} repeats while {names[1]!r} increases, as an "
-            f"id and a time do. Each row is taken as one sequence of length {len(names)}. If it is "
-            "one time point, convert X with "
-            "X, y, ids = sks4.from_long(X, id=..., time=..., values=...).",
-            DataShapeWarning,
-            stacklevel=4,
-        )
-
-
-def _may_be_numeric(column: pd.Series) -> bool:
-    """Tell whether a column has a numeric type, or objects that are no text, dates or times."""
-    if column.dtype != object:
-        return pd.api.types.is_numeric_dtype(column.dtype)
-    kind = pd.api.types.infer_dtype(column, skipna=True)
-    # What else cannot be converted is refused by check_array, in scikit-learn's words.
-    return kind not in _NOT_NUMERIC
+    n_runs = (ids.to_numpy()[1:] != ids.to_numpy()[:-1]).sum() + 1
+    in_order = (
+        n_runs == ids.nunique()
+        and times.groupby(ids.to_numpy(), sort=False).is_monotonic_increasing.all()
+    )
+    if not (in_order or grid_size <= _SPARSEST_GRID * len(ids)):
+        return False
+    return not pd.DataFrame({"id": ids, "time": times}).duplicated().any()
 
 
 def _check_same_columns(frames: Sequence[Any]) -> None:
     """Raise unless all items are frames with the columns of the first."""
+    kinds = [isinstance(frame, pd.DataFrame) for frame in frames]
+    if not all(kinds):
+        first, other = kinds.index(True), kinds.index(False)
+        raise TypeError(
+            "A list of sequences must hold DataFrames only, or none, got a DataFrame in "
+            f"X[{first}] and {type(frames[other]).__name__} in X[{other}]."
+        )
     expected = frames[0].columns
     for i, frame in enumerate(frames):
-        if not isinstance(frame, pd.DataFrame):
-            raise TypeError(
-                "A list of sequences must hold DataFrames only, or none, got a DataFrame in X[0] "
-                f"and {type(frame).__name__} in X[{i}]."
-            )
         if not frame.columns.equals(expected):
             raise ValueError(
                 "All DataFrames must have the same columns in the same order, got "
                 f"{list(expected)} in X[0] and {list(frame.columns)} in X[{i}]."
             )
-
-
-def _string_names(columns: pd.Index) -> np.ndarray | None:
-    """Return the names as an array of objects if all are strings, like scikit-learn."""
-    if all(isinstance(name, str) for name in columns):
-        return np.asarray(columns, dtype=object)
-    return None

@@ -1,6 +1,6 @@
 """Long tables, one row for each sequence and time, to sequences and back."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,34 +8,46 @@ import pandas as pd
 
 from sks4._validation import check_choice
 from sks4.data._containers import as_panel
+from sks4.data._inputs import (
+    as_sequences,
+    as_targets,
+    is_text_column,
+    may_be_numeric,
+    plain_data,
+    sort_instances,
+)
 
 
 def from_long(
-    df: pd.DataFrame,
+    df: Any,
     *,
-    id: str,
-    time: str,
-    values: str | Sequence[str],
-    target: str | Sequence[str] | None = None,
-) -> tuple[list[pd.DataFrame], np.ndarray | None, np.ndarray]:
-    """Split a long table into one frame for each sequence.
+    id: Hashable,
+    time: Hashable,
+    values: Hashable | Sequence[Hashable],
+    target: Hashable | Sequence[Hashable] | None = None,
+    as_arrays: bool = False,
+) -> tuple[list[pd.DataFrame] | list[np.ndarray], np.ndarray | None, np.ndarray]:
+    """Split a long table into one frame, or one array, for each sequence.
 
     Parameters
     ----------
-    df : DataFrame
+    df : DataFrame of pandas, polars, pyarrow or another library that narwhals knows
         One row for each sequence and time, in any order.
-    id, time : str
+    id, time : str or another column name
         The columns that say which sequence a row belongs to, and when it was observed.
-    values : str or list of str
-        The columns that become the channels.
-    target : str, list of str or None, default=None
+    values : str, another column name, or a list of them
+        The columns that become the channels; numbers only.
+    target : str, another column name, a list of them, or None, default=None
         The column or columns with the target, constant within each sequence.
+    as_arrays : bool, default=False
+        Whether the sequences are arrays, for pipelines with functions of arrays: without the names
+        of the channels and the times.
 
     Returns
     -------
-    X : list of DataFrame
-        One frame for each sequence, in order of first appearance: rows sorted by time, which is
-        the index, and `values` as columns.
+    X : list of DataFrame, or list of ndarray of shape (n_channels, n_timepoints_i)
+        The sequences in order of first appearance. Frames have rows sorted by time, which is the
+        index, and `values` as columns. Arrays are in float64, sorted by time as well.
     y : ndarray of shape (n_sequences,) or (n_sequences, n_targets), or None
         The target of each sequence; None if `target` is None.
     ids : ndarray of shape (n_sequences,)
@@ -44,8 +56,11 @@ def from_long(
     Raises
     ------
     ValueError
-        If a column does not exist, `id` or `time` has missing values, a sequence has one time
-        twice, or a target changes within a sequence.
+        If a column does not exist or a name occurs twice, `id` or `time` has missing values, a
+        sequence has one time twice, times that are text are not in order, a column of values
+        is not numeric, or a target changes within a sequence.
+    TypeError
+        If `df` is no frame.
 
     Examples
     --------
@@ -56,20 +71,65 @@ def from_long(
     >>> X[0]["x"].tolist(), ids.tolist()
     ([4.0, 5.0], ['a', 'b'])
     """
-    channels = [values] if isinstance(values, str) else list(values)
-    targets = [target] if isinstance(target, str) else list(target or ())
+    table = _check_table(df)
+    channels, targets = (_listed(names, table.columns) for names in (values, target))
     for column in [id, time, *channels, *targets]:
-        check_choice("The name of a column", column, df.columns)
-    if df.empty:
+        check_choice("The name of a column", column, table.columns)
+    if not channels or len(set(channels)) < len(channels):
+        raise ValueError(f"values must name one column or more, each once, got {values!r}.")
+    if table.empty:
         raise ValueError("df must have at least one row, got none.")
-    codes, ids = _encode(df, id, sort=False)
-    time_codes, _ = _encode(df, time, sort=True)
-    order = np.lexsort((time_codes, codes))
-    _refuse_repeated_times(df, id, time, codes[order], time_codes[order], order)
-    stops = np.cumsum(np.bincount(codes))
-    table = df[channels].set_index(pd.Index(df[time], name=time)).iloc[order]
-    X = [table.iloc[a:b] for a, b in zip([0, *stops[:-1]], stops, strict=True)]
-    return X, _constant_targets(df, target, codes), np.asarray(ids)
+    _refuse_text(table, channels)
+    order, stops, ids = sort_instances(table[id], table[time], "Column", id, time)
+    rows = table[channels].set_index(pd.Index(table[time], name=time)).iloc[order]
+    bounds = list(zip([0, *stops[:-1]], stops, strict=True))
+    y = None if target is None else _constant_targets(table, target, targets, order, stops)
+    if as_arrays:
+        return _as_arrays(rows, bounds), y, np.asarray(ids)
+    return [rows.iloc[a:b] for a, b in bounds], y, np.asarray(ids)
+
+
+def _check_table(df: Any) -> pd.DataFrame:
+    """Return a long table of any library as a frame of pandas whose names are distinct."""
+    table = plain_data(df)
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(
+            "df must be a DataFrame with a row for each sequence and time, got an object of type "
+            f"{type(df).__name__}."
+        )
+    twice = table.columns[table.columns.duplicated()].tolist()
+    if twice:
+        raise ValueError(
+            f"df must have every column name once, got {twice[0]!r} twice. Rename or drop one."
+        )
+    return table
+
+
+def _listed(names: Any, columns: pd.Index) -> list[Any]:
+    """Return one name or several as a list; a tuple may be one name, of columns of two levels."""
+    if names is None:
+        return []
+    is_one = isinstance(names, Hashable) and (not isinstance(names, tuple) or names in columns)
+    return [names] if is_one else list(names)
+
+
+def _refuse_text(table: pd.DataFrame, channels: list[Any]) -> None:
+    """Raise ValueError if columns of values hold text or categories."""
+    wrong = [name for name in channels if is_text_column(table[name])]
+    if wrong:
+        raise ValueError(
+            f"values must be numeric columns, got {wrong} with text or categories. Leave them "
+            "out, or encode them as numbers first, for example with pd.factorize."
+        )
+
+
+def _as_arrays(rows: pd.DataFrame, bounds: list[tuple[int, int]]) -> list[np.ndarray]:
+    """Return parts of a frame of numbers as arrays of shape (n_channels, n_timepoints)."""
+    wrong = [name for name in rows.columns if not may_be_numeric(rows[name])]
+    if wrong:
+        raise ValueError(f"values must be numeric columns with as_arrays=True, got {wrong}.")
+    array = np.ascontiguousarray(rows.to_numpy(np.float64, na_value=np.nan).T)
+    return [array[:, a:b] for a, b in bounds]
 
 
 def to_long(
@@ -112,7 +172,7 @@ def to_long(
         alike.
     """
     frames = _as_frames(X, layout)
-    ids = np.arange(len(frames)) if ids is None else np.asarray(ids)
+    ids = np.arange(len(frames)) if ids is None else as_targets(ids, "ids")
     targets = _target_columns(y, target)
     _check_lengths(len(frames), ids, targets)
     lengths = [len(frame) for frame in frames]
@@ -128,60 +188,31 @@ def to_long(
     return table
 
 
-def _encode(df: pd.DataFrame, column: str, *, sort: bool) -> tuple[np.ndarray, Any]:
-    """Give each distinct entry of a column a number, and refuse missing ones."""
-    codes, unique = pd.factorize(df[column], sort=sort)
-    if (codes < 0).any():
-        raise ValueError(
-            f"Column {column!r} must have no missing values, got {(codes < 0).sum()}. Drop or "
-            "fill these rows."
-        )
-    return codes, unique
-
-
-def _refuse_repeated_times(
-    df: pd.DataFrame,
-    id: str,
-    time: str,
-    codes: np.ndarray,
-    time_codes: np.ndarray,
-    order: np.ndarray,
-) -> None:
-    """Raise if two rows, next to each other when sorted, have the same sequence and time."""
-    repeated = (np.diff(codes) == 0) & (np.diff(time_codes) == 0)
-    if repeated.any():
-        row = df.iloc[[order[repeated.argmax()]]]
-        (when,), (which,) = row[time].tolist(), row[id].tolist()  # Python's numbers, not numpy's
-        raise ValueError(
-            f"Each sequence must have a time only once, got {time}={when!r} several times "
-            f"for {id}={which!r}. Drop or aggregate these rows."
-        )
-
-
 def _constant_targets(
-    df: pd.DataFrame, target: str | Sequence[str] | None, codes: np.ndarray
-) -> np.ndarray | None:
+    table: pd.DataFrame, target: Any, names: list[Any], order: np.ndarray, stops: np.ndarray
+) -> np.ndarray:
     """Return the target of each sequence, refusing one that changes within a sequence."""
-    if target is None:
-        return None
-    _, first = np.unique(codes, return_index=True)
-    for name in [target] if isinstance(target, str) else target:
-        labels, _ = pd.factorize(df[name])  # numbers, so that missing targets compare as equal
-        differs = labels != labels[first[codes]]
+    lengths = np.diff(stops, prepend=0)
+    first = order[stops - lengths]
+    for name in names:
+        labels, _ = pd.factorize(table[name])  # numbers, so that missing targets compare as equal
+        differs = labels[order] != np.repeat(labels[first], lengths)
         if differs.any():
+            sequence = int(np.searchsorted(stops, differs.argmax(), side="right"))
             raise ValueError(
                 f"The target must be constant within each sequence, got different values of "
-                f"{name!r} in sequence number {codes[differs.argmax()]} (in order of first "
-                "appearance, from 0)."
+                f"{name!r} in sequence number {sequence} (in order of first appearance, from 0)."
             )
-    return df[target if isinstance(target, str) else list(target)].to_numpy()[first]
+    is_one = names == [target]
+    return table[names[0] if is_one else names].to_numpy()[first]
 
 
 def _as_frames(X: Any, layout: str) -> list[pd.DataFrame]:
     """Return the sequences as frames (rows are time); frames pass as they are."""
+    X = as_sequences(X)
     panel = as_panel(X, layout=layout)
-    if isinstance(X, (list, tuple, np.ndarray)) and isinstance(X[0], pd.DataFrame):
-        return list(X)
+    if isinstance(X, list) and isinstance(X[0], pd.DataFrame):
+        return X
     names: Sequence[str] | np.ndarray = [f"channel_{k}" for k in range(panel.n_channels)]
     if panel.form != "2d" and panel.feature_names is not None:
         names = panel.feature_names
@@ -192,7 +223,7 @@ def _target_columns(y: Any, target: str) -> dict[str, np.ndarray]:
     """Return the targets as named columns, none if `y` is None."""
     if y is None:
         return {}
-    y = np.asarray(y)
+    y = as_targets(y)
     if y.ndim == 1:
         return {target: y}
     return {f"{target}_{k}": y[:, k] for k in range(y.shape[1])}

@@ -10,6 +10,8 @@ import pandas as pd
 from sklearn.utils.validation import check_array
 
 from sks4._validation import unmasked
+from sks4.data._inputs import plain_data, plain_rows, refuse_large_integers
+from sks4.data._labels import index_from_state, index_state
 from sks4.data._timeline import Timeline
 
 # What numpy or float() would turn into numbers without a word.
@@ -163,9 +165,18 @@ class TargetForm:
     name: Any
     has_labels: bool
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the form as plain values, which any format of files can hold."""
+        return vars(self) | {"names": index_state(self.names)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the form."""
+        vars(self).update(state | {"names": index_from_state(state["names"])})
+
     @classmethod
     def of(cls, data: Any, values: np.ndarray) -> "TargetForm":
         """Return the form of some data, whose checked values have one axis or two."""
+        data = plain_data(data)
         if isinstance(data, pd.DataFrame):
             return cls(values.shape[1], data.columns, None, True)
         if values.ndim == 2:
@@ -253,6 +264,7 @@ def check_series(data: Any, name: str) -> np.ndarray:
         If there is no row, a value is infinite or not a number, there are more than two axes, or
         a frame has a name twice.
     """
+    data = plain_rows(data, name)
     if isinstance(data, (list, tuple)) and any(
         isinstance(item, (pd.DataFrame, pd.Series)) for item in data
     ):
@@ -266,6 +278,7 @@ def check_series(data: Any, name: str) -> np.ndarray:
 
 def check_covariates(X: Any) -> np.ndarray:
     """Return covariates as float64 of shape (n_timepoints, n_covariates), perhaps no columns."""
+    X = plain_rows(X, "X")
     if isinstance(X, pd.DataFrame) and X.shape[1] == 0:
         return np.empty(X.shape)  # a frame without columns has no dtype that could be checked
     return _checked_array(X, "X", ensure_min_features=0)
@@ -323,6 +336,7 @@ def _check_numbers(label: str, column: Any) -> None:
         got = column.dtype
     elif column.dtype.kind == "O":
         values = np.asarray(column, dtype=object).ravel()
+        refuse_large_integers(values, label)
         wrong = next((value for value in values if isinstance(value, _NO_NUMBERS)), None)
         got = None if wrong is None else f"{wrong!r} of type {type(wrong).__name__}"
     if got is not None:

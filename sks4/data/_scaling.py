@@ -9,8 +9,8 @@ from sks4.data._panel import Panel
 class Standardizer:
     """Shift and scale each channel, computed in float64 and in one pass over the data.
 
-    Only real, observed steps count: padding and missing values are left out. A constant channel
-    keeps the scale 1.
+    Only real, observed steps count: padding and missing values are left out. A constant
+    channel has the geometric mean of the other scales, or 1 if all are constant.
 
     Parameters
     ----------
@@ -46,7 +46,10 @@ class Standardizer:
                 squares += block_squares + delta**2 * count * share
             mean += delta * share
             count += block_count
-        self.mean_, self.scale_ = mean, _scale(count, mean, squares)
+        deviation = _deviation(count, mean, squares)
+        varies = deviation > 0
+        unit = np.exp(np.log(deviation[varies]).mean()) if varies.any() else 1.0
+        self.mean_, self.scale_ = mean, np.where(varies, deviation, unit)
         if self.mode is None:
             self.fill_ = mean
         return self
@@ -136,7 +139,8 @@ class LevelAndScale:
         self.least_[self.least_ == 0] = 1.0
         traits = self._traits(level, spread)
         self.mean_, self.scale_ = traits.mean(axis=0), traits.std(axis=0)
-        self.scale_[self.scale_ <= 1e-9 * np.abs(self.mean_)] = 1.0
+        magnitude = np.where(self.mean_ == 0, 1.0, np.abs(self.mean_))
+        self.scale_ = np.where(self.scale_ <= 1e-9 * magnitude, magnitude, self.scale_)
         return self
 
     def transform(self, values: np.ndarray) -> np.ndarray:
@@ -284,7 +288,6 @@ def fill_forward(values: np.ndarray, absent: np.ndarray, initial: np.ndarray) ->
     return np.where(last < 0, initial[..., np.newaxis], filled)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # what overflows is refused by _scale
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return count, mean and sum of squared deviations of what is not NaN, along the last axis.
 
@@ -295,12 +298,15 @@ def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     count = observed.sum(axis=-1)
     first = np.take_along_axis(values, observed.argmax(axis=-1)[..., np.newaxis], axis=-1)
     first = np.nan_to_num(first.astype(np.float64))  # 0 where nothing was observed
-    deviations = np.subtract(values, first, dtype=np.float64)
-    deviations[~observed] = 0
-    shift = deviations.sum(axis=-1) / np.maximum(count, 1)
-    deviations -= shift[..., np.newaxis]
-    deviations[~observed] = 0
-    squares = np.einsum("...t,...t->...", deviations, deviations)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by _scale
+        deviations = np.subtract(values, first, dtype=np.float64)
+        deviations[~observed] = 0
+        shift = deviations.sum(axis=-1) / np.maximum(count, 1)
+        deviations -= shift[..., np.newaxis]
+        deviations[~observed] = 0
+        squares = np.einsum("...t,...t->...", deviations, deviations)
+        if (is_zero := squares == 0).any():  # of a constant, or lost: refused by _scale
+            squares = np.where(is_zero & deviations.any(axis=-1), np.nan, squares)
     return count, first[..., 0] + shift, squares
 
 
@@ -310,18 +316,25 @@ def _level_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.sqrt(squares / np.maximum(count, 1))
 
 
-def _scale(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """Return the standard deviation, or 1 where it is nothing but rounding of the mean."""
+def _deviation(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Return the standard deviation, 0 where it is nothing but rounding of the mean."""
     _check_finite(squares)
     deviation = np.sqrt(squares / np.maximum(count, 1))
     rounding = 8 * np.finfo(np.float64).eps * np.abs(mean)  # a few units in the last place
-    return np.where(deviation <= rounding, 1.0, deviation)
+    return np.where(deviation <= rounding, 0.0, deviation)
+
+
+def _scale(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Return the standard deviation, or 1 for a constant."""
+    deviation = _deviation(count, mean, squares)
+    return np.where(deviation == 0, 1.0, deviation)
 
 
 def _check_finite(squares: np.ndarray) -> None:
     """Raise ValueError if a sum of squares has overflowed."""
     if not np.isfinite(squares).all():
         raise ValueError(
-            "X must be within 1e150 in magnitude to be standardized, else its variance is beyond "
-            "float64. Scale X before, or pass standardize=None."
+            "X must be within 1e150 in magnitude, and vary by more than 1e-150, to be "
+            "standardized: its variance is beyond float64. Scale X before, or pass "
+            "standardize=None."
         )

@@ -1,20 +1,25 @@
 """Sequences of symbols: integers, characters, bytes or words, as numbers from zero."""
 
+import numbers
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_array
 
 from sks4._validation import unmasked
-from sks4.data._containers import as_panel, check_form
+from sks4.data._containers import as_panel
+from sks4.data._inputs import (
+    as_sequences,
+    exact_array,
+    exact_values,
+    has_sequences_in_cells,
+    holds_sequences,
+    plain_data,
+)
 from sks4.data._panel import Panel
-
-_ARRAYS = (np.ndarray, torch.Tensor, pd.DataFrame, pd.Series)
-_CELLS = (*_ARRAYS, list, tuple)
 
 # dtype kinds that can be sorted together
 _KINDS = {"b": "integers", "i": "integers", "u": "integers", "U": "text", "S": "bytes"}
@@ -55,7 +60,7 @@ class SymbolEncoder:
         Raises
         ------
         ValueError
-            If values are fractions, or of several kinds, or there is none.
+            If values are fractions, of several kinds, or beyond 64 bits, or there is none.
         """
         found: list[np.ndarray] = []
 
@@ -74,7 +79,7 @@ class SymbolEncoder:
             raise ValueError(
                 f"The symbols must be of one kind, got {' and '.join(sorted(kinds)) or 'none'}."
             )
-        self.symbols_ = np.unique(np.concatenate(found))
+        self.symbols_ = np.unique(_concatenate(found))
         return self
 
     def transform(self, X: Any) -> Panel:
@@ -111,6 +116,7 @@ class SymbolEncoder:
         ValueError
             If a symbol was not there in `fit`, is missing, or lengths differ.
         """
+        prompt = plain_data(prompt)
         if isinstance(prompt, (str, bytes)):
             prompt = _characters(prompt)
         elif isinstance(prompt, (list, tuple)) and any(isinstance(p, (str, bytes)) for p in prompt):
@@ -125,12 +131,13 @@ class SymbolEncoder:
         symbols, (values, missing) = self.symbols_, _as_symbols(array)
         if _KINDS[values.dtype.kind] != _KINDS[symbols.dtype.kind] and values.size:
             self._refuse(values.flat[0], input_name)
+        given, values, unknown = values, *_in_type_of(symbols, values)
         numbers = np.searchsorted(symbols, values).clip(max=len(symbols) - 1)
-        unknown = symbols[numbers] != values
+        unknown |= symbols[numbers] != values
         if missing is not None:
             unknown &= ~missing
         if unknown.any():
-            self._refuse(values[unknown][0], input_name)
+            self._refuse(given[unknown][0], input_name)
         if missing is None:
             return numbers.astype(np.min_scalar_type(len(symbols)))  # as small as the data was
         return np.where(missing, np.nan, numbers)
@@ -148,38 +155,30 @@ def _map_arrays(X: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
     """Apply a function to each array of values in X, and return them in the same form."""
     if issparse(X):
         check_array(X)  # refuses it, in scikit-learn's words
-    check_form(X)
-    X = unmasked(X)
+    X = unmasked(as_sequences(X))
     if isinstance(X, pd.DataFrame):
-        if X.size and any(isinstance(cell, _CELLS) for cell in X.iloc[0]):
+        if has_sequences_in_cells(X):
             return X.map(lambda cell: function(np.asarray(unmasked(cell))))
         return _map_frame(X, function)
-    if isinstance(X, torch.Tensor):
-        return function(X.detach().cpu().numpy())
-    if isinstance(X, pd.Series):
-        X = X.to_list()
     if isinstance(X, np.ndarray) and (X.ndim != 1 or X.dtype.kind not in "OUS"):
         return function(X)
-    if isinstance(X, (list, tuple, np.ndarray)):
-        if any(isinstance(item, (str, bytes)) for item in X):
-            return [function(_characters(item)) for item in X]
-        if any(isinstance(item, _ARRAYS) for item in X):
-            return [_map_item(item, function) for item in X]
-        return function(_rectangular(X))
-    return function(np.asarray(X))
+    items = list(X)
+    if any(isinstance(item, (str, bytes)) for item in items):
+        return [function(_characters(item)) for item in items]
+    if holds_sequences(items):
+        return [_map_item(item, function) for item in items]
+    return function(_rectangular(X))
 
 
 def _map_item(item: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
     """Apply a function to the values of one sequence."""
     if isinstance(item, pd.DataFrame):
         return _map_frame(item, function)
-    if isinstance(item, torch.Tensor):
-        item = item.detach().cpu()
-    return function(np.asarray(unmasked(item)))
+    return function(exact_values(unmasked(item)))
 
 
 def _map_frame(frame: pd.DataFrame, function: Callable[[np.ndarray], np.ndarray]) -> pd.DataFrame:
-    values = function(frame.to_numpy())
+    values = function(exact_values(frame))
     return pd.DataFrame(values, index=frame.index, columns=frame.columns)
 
 
@@ -198,17 +197,12 @@ def _characters(item: Any) -> np.ndarray:
 def _rectangular(X: Any) -> np.ndarray:
     """Return nested lists as an array, of objects if they mix text with anything else."""
     try:
-        array = np.asarray(X)
+        return exact_array(X)
     except ValueError as error:
         raise ValueError(
             "Nested lists must have equal lengths. Pass sequences of different lengths as a list "
             "of arrays or of texts."
         ) from error
-    if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
-        objects = np.asarray(X, dtype=object)  # numpy makes text of the numbers beside text
-        if pd.api.types.infer_dtype(objects.ravel(), skipna=False) not in ("string", "bytes"):
-            return objects
-    return array
 
 
 def _as_symbols(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -229,18 +223,21 @@ def _as_symbols(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
             f"Symbols must be integers, text or bytes, got the value {fraction}. For real values, "
             "pass distribution='gaussian' or 'mixture'."
         )
+    if not (np.abs(values) < 2**63).all():
+        return _integers([int(value) for value in values.ravel()]).reshape(values.shape), missing
     return values.astype(np.int64), missing if missing.any() else None
 
 
 def _from_objects(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Return values of objects, which must be of one kind."""
     missing = pd.isna(array)
-    present = array[~missing].tolist()
+    present = [v.item() if isinstance(v, np.generic) else v for v in array[~missing].tolist()]
     kinds = {type(value) for value in present}
     if len(kinds) > 1 and any(issubclass(kind, (str, bytes)) for kind in kinds):
         names = " and ".join(sorted(kind.__name__ for kind in kinds))
         raise ValueError(f"The symbols must be of one kind, got {names}.")
-    symbols = np.asarray(present) if present else np.zeros(0, np.int64)
+    are_integers = all(_is_integer(value) for value in present)
+    symbols = _integers(present) if are_integers else np.asarray(present)
     if symbols.dtype == object or symbols.ndim != 1:
         names = " and ".join(sorted(kind.__name__ for kind in kinds))
         raise TypeError(f"Symbols must be integers, text or bytes, got objects of type {names}.")
@@ -248,3 +245,41 @@ def _from_objects(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     filled = np.zeros(array.shape, values.dtype)
     filled[~missing] = values
     return filled, missing if missing.any() else None
+
+
+def _is_integer(value: Any) -> bool:
+    """Tell whether a value is an integer, perhaps as a float."""
+    return isinstance(value, numbers.Integral) or (isinstance(value, float) and value.is_integer())
+
+
+def _integers(values: list[Any]) -> np.ndarray:
+    """Return integers of Python, perhaps as floats, in the type of 64 bits that holds them all."""
+    if values and all(isinstance(value, bool) for value in values):
+        return np.array(values)
+    integers = [int(value) for value in values]
+    low, high = min(integers, default=0), max(integers, default=0)
+    for dtype in (np.int64, np.uint64):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return np.array(integers, dtype)
+    also = f" together with {low}" if 2**63 <= high < 2**64 and low >= -(2**63) else ""
+    wrong = high if high >= 2**63 else low
+    raise ValueError(
+        f"Symbols that are integers must all fit into one type of 64 bits, got {wrong}{also}. "
+        "Number them from 0, or pass text."
+    )
+
+
+def _concatenate(arrays: list[np.ndarray]) -> np.ndarray:
+    """Concatenate symbols of one kind without changing a value."""
+    if np.result_type(*arrays).kind == "f":  # signed beside unsigned ones of 64 bits
+        return _integers([value for array in arrays for value in array.tolist()])
+    return np.concatenate(arrays)
+
+
+def _in_type_of(symbols: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return values that compare with symbols exactly, and which of them are beyond their type."""
+    if symbols.dtype.kind not in "iu" or np.result_type(symbols, values).kind != "f":
+        return values, np.zeros(values.shape, bool)
+    limits = np.iinfo(symbols.dtype)
+    beyond = (values < limits.min) | (values > limits.max)
+    return np.where(beyond, 0, values).astype(symbols.dtype), beyond

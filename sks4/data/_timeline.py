@@ -6,6 +6,9 @@ import numpy as np
 import pandas as pd
 from pandas.tseries.offsets import BaseOffset, Day, LastWeekOfMonth, Tick, Week
 
+from sks4.data._inputs import plain_index
+from sks4.data._labels import index_from_state, index_state, offset_from_state, offset_state
+
 # A label this many years after the last known one is a mistake, and not a request.
 _FARTHEST = pd.Timedelta(days=366 * 250)
 
@@ -54,6 +57,20 @@ class Timeline:
         self._step = _step(index, name)
         self._last = index[-1:]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the rows as plain values, which any format of files can hold."""
+        state: dict[str, Any] = {"n_rows": self.n_rows, "_index": index_state(self._index)}
+        if self._index is not None:
+            state |= {"_last": index_state(self._last), "_step": offset_state(self._step)}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the rows."""
+        self.n_rows, self._index = state["n_rows"], index_from_state(state["_index"])
+        if self._index is not None:
+            self._last = index_from_state(state["_last"])
+            self._step = offset_from_state(state["_step"])
+
     def __len__(self) -> int:
         """Return the number of rows."""
         return self.n_rows
@@ -90,7 +107,10 @@ class Timeline:
         """Return the labels of the rows that follow the last one, numbers if there are none."""
         if self._index is None:
             return pd.RangeIndex(self.n_rows, self.n_rows + n_rows)
-        return self._from(self._last, n_rows + 1)[1:]
+        try:
+            return self._from(self._last, n_rows + 1)[1:]
+        except pd.errors.OutOfBoundsDatetime as error:
+            raise _beyond(f"{n_rows} rows after {self._last[0]}") from error
 
     def elsewhere(self, index: pd.Index | None, n_rows: int, name: str = "X") -> "Timeline":
         """Return the timeline of rows of any time, at the same steps.
@@ -138,7 +158,10 @@ class Timeline:
         """
         index = self.comparable(index, name)
         _check_complete(index, name)
-        positions = self._lookup(index)
+        try:
+            positions = self._lookup(index)
+        except pd.errors.OutOfBoundsDatetime as error:
+            raise _beyond(index[-1]) from error
         if (positions < 0).any():
             label = index[int((positions < 0).argmax())]
             raise ValueError(
@@ -258,7 +281,7 @@ class Timeline:
 
 def time_index(data: Any) -> pd.Index | None:
     """Return the labels of the rows of some data, None if they have none."""
-    return data.index if isinstance(data, (pd.DataFrame, pd.Series)) else None
+    return plain_index(data.index) if isinstance(data, (pd.DataFrame, pd.Series)) else None
 
 
 # ------------------------------------------------------------------ checks
@@ -306,6 +329,14 @@ def _check_order(index: pd.Index, name: str) -> None:
         )
 
 
+def _beyond(label: Any) -> ValueError:
+    """Return the error about a date that the index of fit cannot hold."""
+    return ValueError(
+        f"Rows must be within the range of the dates in fit, got {label}. Fit with an index of "
+        "another unit to go further, for example index.as_unit('s')."
+    )
+
+
 def _raise_irregular(index: pd.Index, row: int, name: str) -> NoReturn:
     advice = ""
     if isinstance(index, pd.DatetimeIndex):
@@ -351,12 +382,13 @@ def _candidates(index: pd.DatetimeIndex) -> list[BaseOffset | None]:
     """Return the frequencies that dates may have."""
     if len(index) == 1:
         return [Day()]
-    steps = np.diff(index.asi8)
-    return [
-        pd.DatetimeIndex(index, freq="infer").freq if len(index) > 2 else None,
-        pd.tseries.frequencies.to_offset(index[1] - index[0]) if len(set(steps)) == 1 else None,
-        LastWeekOfMonth(weekday=index[0].weekday()),  # pandas infers the fourth instead
-    ]
+    candidates = [pd.DatetimeIndex(index, freq="infer").freq if len(index) > 2 else None]
+    if len(np.unique(np.diff(index.asi8))) == 1:
+        candidates.append(pd.tseries.frequencies.to_offset(index[1] - index[0]))
+    if index[-1] - index[0] >= pd.Timedelta(days=28) * (len(index) - 1):
+        # pandas infers the fourth weekday of a month instead
+        candidates.append(LastWeekOfMonth(weekday=index[0].weekday()))
+    return candidates
 
 
 def _duration(freq: BaseOffset, tz: Any) -> pd.Timedelta | None:

@@ -193,11 +193,13 @@ class SeriesEncoder:
         if self.covariate_scaler_ is not None:
             known = self.covariate_scaler_.transform(covariates)
         known = fill_forward(known.T, np.isnan(known.T), np.zeros(known.shape[1])).T
-        return EncodedSeries(
+        encoded = EncodedSeries(
             _as_tensor(filled, dtype, "The targets"),
             torch.from_numpy(~absent),
             _as_tensor(known, dtype, "The covariates"),
         )
+        _check_magnitude(values, "The targets")
+        return encoded
 
     def restore(self, outputs: np.ndarray) -> np.ndarray:
         """Bring outputs back into the unit of the targets.
@@ -250,12 +252,8 @@ class ColumnScaler:
         ValueError
             If a value is above 1e150 in magnitude.
         """
+        _check_magnitude(columns, name)
         observed = ~np.isnan(columns)
-        if (np.abs(columns, where=observed, out=np.zeros_like(columns)) > _LARGEST).any():
-            raise ValueError(
-                f"{name} must be within 1e150 in magnitude to be standardized. Scale them before, "
-                "or pass standardize=None."
-            )
         counts = np.maximum(observed.sum(axis=0), 1)
         first = np.take_along_axis(columns, observed.argmax(axis=0)[np.newaxis], axis=0)[0]
         first = np.nan_to_num(first)
@@ -278,6 +276,15 @@ class ColumnScaler:
     def inverse_transform(self, columns: np.ndarray) -> np.ndarray:
         """Undo `transform`."""
         return columns * self.scale_ + self.mean_
+
+
+def _check_magnitude(columns: np.ndarray, name: str) -> None:
+    """Raise ValueError if the square of a value is beyond float64."""
+    if (np.abs(columns, where=~np.isnan(columns), out=np.zeros_like(columns)) > _LARGEST).any():
+        raise ValueError(
+            f"{name} must be within 1e150 in magnitude, since their squares are computed. Scale "
+            "them before."
+        )
 
 
 def _counted(values: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
@@ -449,8 +456,8 @@ class WindowDataset(Dataset[Batch]):
         if self._covariates is not None:
             inputs["covariates"] = self._covariates[before]
         known = self._is_known[rows][:, None]  # (batch, 1, n_targets)
-        # what fills rows before the first value is this value, which is not known yet
-        inputs["context"] = torch.where(known, inputs["context"], 0)
+        if not known.all():  # what fills rows before the first value is this value, from later on
+            inputs["context"] = torch.where(known, inputs["context"], 0)
         weight = self._weight[ahead] * known
         return inputs, {"y": self._y[ahead], "weight": weight}
 

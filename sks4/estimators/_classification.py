@@ -12,6 +12,8 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from sks4._compat import Interval, StrOptions
+from sks4._validation import check_weights
+from sks4.data import as_targets, as_weights
 from sks4.estimators._auto import resolve_readout
 from sks4.estimators._readout import fit_readout
 from sks4.estimators._streaming import ClassifierStream
@@ -61,12 +63,12 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
     pooling : {"mean", "last", "max"}, default="mean"
         How the features of all steps become those of the sequence.
     dropout : float, default=0.1
-        Probability that a feature is left out of a training step, from 0 up to but not 1.
+        Probability with which a feature is dropped in a training step, in [0, 1).
     norm : {"layer", "batch"} or None, default="layer"
         Normalization within the blocks: over the features of a step, or of each feature over the
         real steps of the batch (in prediction: running statistics).
     prenorm : bool, default=True
-        Whether blocks normalize their input, except for the first one, or else their output.
+        Whether blocks normalize their input, except for the first one; otherwise their output.
     max_epochs : int or "auto", default="auto"
         Number of passes over the training data. "auto": enough for about 1,000 optimizer steps,
         fewer on data of many million time points.
@@ -86,11 +88,10 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         Largest norm of the gradient of all parameters; None for no limit.
     validation_fraction : float, default=0.1
         Share of the training data to set aside if training stops early and no validation data is
-        given, in the same shares of all classes.
+        given; of each class for the classifier.
     early_stopping : bool or "auto", default="auto"
-        Whether training watches the loss on validation data, stops when it no longer improves, and
-        ends with the best weights. "auto": if validation data is given, or from 5,000 sequences
-        on; with fewer, a tenth of the data is worth more.
+        Whether training monitors the loss on validation data, stops when it no longer improves, and
+        keeps the best weights. "auto": if validation data is given, or from 5,000 sequences on.
     patience : int, default=20
         Epochs without improvement after which training stops early.
     max_time : float or None, default=None
@@ -98,18 +99,18 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
     standardize : {"auto", "global", "series", "split"} or None, default="auto"
         Scale each channel to mean 0 and standard deviation 1: over all training data, or each
         sequence by itself; with "split", level and scale of the sequence are then inputs of their
-        own. "auto": "series" where level and scale differ but say next to nothing about the
-        targets, as the loudness of a recording (below 5 % of their variance in any channel);
-        "split" where they do, and differ so much that one unit hides what some sequences look
-        like; else "global". None: values stay as they are.
+        own. "auto": "series" where level and scale differ but explain almost nothing of the
+        targets, such as the loudness of a recording (below 5 % of their variance in any channel);
+        "split" where they explain more, and differ so much that one unit hides the shape of some
+        sequences; otherwise "global". None: values are not scaled.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to NaN before the end of a sequence: filled by the last value before it, and
         with "mask" also marked in an additional channel; or an error.
     layout : {"nct", "ntc"}, default="nct"
-        Order of the axes in arrays: samples, channels, time, or samples, time, channels. That
-        of fit holds in prediction, too.
+        Order of the axes in arrays: samples, channels, time, or samples, time, channels. It is
+        fixed in fit.
     device : str, default="auto"
-        Where to compute, in the words of torch, such as "cpu" or "cuda:1". "auto": the GPU if
+        Device to compute on, as named by torch, such as "cpu" or "cuda:1". "auto": the GPU if
         there is one.
     dtype : {"float32", "float64"}, default="float32"
         Type in which the model computes.
@@ -118,7 +119,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
     random_state : int, RandomState instance or None, default=None
         Seed of the initial weights, dropout, batches, the validation split and random filters. With
         an int, two fits are identical on a CPU at equal numbers of threads. None: another one in
-        each fit. Global generators are neither used nor changed, unless passed.
+        each fit. The global random state is left untouched.
     verbose : {0, 1, 2}, default=0
         1: a progress bar, if stderr is a terminal. 2: a line for each epoch.
     net_callbacks : list or None, default=None
@@ -127,13 +128,13 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
     net_params : dict or None, default=None
         Anything else that skorch's net takes, such as ``{"optimizer__betas": (0.9, 0.95)}``.
     warm_start : bool, default=False
-        Whether fit goes on from the weights, the optimizer and the scaling of the last fit.
+        Whether fit resumes from the weights, the optimizer and the scaling of the last fit.
     class_weight : dict, "balanced" or None, default=None
-        What each class counts in the loss: numbers by label, or "balanced" for the inverse of its
-        frequency. None: all the same.
+        Weight of each class in the loss: numbers by label, or "balanced" for the inverse of its
+        frequency. None: all equal.
     label_smoothing : float, default=0.0
-        Share of the target probability that goes evenly to all classes, from 0 up to but not 1,
-        in the loss and in the probabilities of the ridge regression.
+        Share of the target probability that is spread evenly over all classes, in [0, 1), in the
+        loss and in the probabilities of the ridge regression.
     mixup : float, default=0.0
         Train on averages of two sequences of a batch and of their classes, with a share drawn from
         the beta distribution with this parameter, twice; 0 for the sequences themselves.
@@ -142,7 +143,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         `pooling` says; or "ridge", a ridge regression after the training, on a summary of the
         features of all blocks and of a bank of random filters (maximum, and shares of steps above
         eight limits), with penalty and probabilities by leaving out each sequence in turn. "auto":
-        "ridge" for fewer than 1,000 sequences, with `pooling="mean"`. `partial_fit` goes back to
+        "ridge" for fewer than 1,000 sequences, with `pooling="mean"`. `partial_fit` uses
         the trained one.
 
     Attributes
@@ -176,16 +177,16 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
     sampling_rate_ : float or None
         Sampling rate of the training data in Hz, if given.
     n_timepoints_in_ : int or None
-        Width of 2-D training data, which prediction asks for too; None for the other forms, where
-        the number of time points is free.
+        Width of 2-D training data, which prediction requires as well; None for the other forms,
+        in which the number of time points is free.
     n_features_in_ : int
-        Number of columns of 2-D training data, else of channels.
+        Number of columns of 2-D training data; otherwise of channels.
     feature_names_in_ : ndarray of shape (n_features,)
         Their names, if all are strings.
 
     See Also
     --------
-    S4Regressor : The same for numbers in the place of classes.
+    S4Regressor : The same for numbers instead of classes.
 
     References
     ----------
@@ -313,7 +314,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         classes : array-like of shape (n_classes,) or None, default=None
             All labels that will ever occur. Required in the first call.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            What each sample counts in the loss.
+            Weight of each sample in the loss, in any unit.
 
         Returns
         -------
@@ -335,8 +336,9 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         resumed = self._trained_to_resume()
         if resumed is None and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
-        known = np.unique(classes) if resumed is None else self.classes_
-        if classes is not None and not np.array_equal(np.unique(classes), known):
+        given = self.classes_ if classes is None else np.unique(as_targets(classes, "classes"))
+        known = given if resumed is None else self.classes_
+        if not np.array_equal(given, known):
             raise ValueError(f"classes must be those of the first call, {known}, got {classes}.")
         task = self._task(ClassEncoder(known, self.class_weight), fits_readout=False)
         return self._partial_fit(task, resumed, X, y, sample_weight)
@@ -356,8 +358,9 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         ndarray of shape (n_samples,)
             Class labels.
         """
-        scores = self._scores(X, sampling_rate)
-        return self.classes_[scores.argmax(axis=1)]
+        check_is_fitted(self)
+        classes = self.classes_  # of this fit, also if another thread fits again
+        return classes[self._scores(X, sampling_rate).argmax(axis=1)]
 
     def predict_proba(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
         """Return the probability of each class.
@@ -394,7 +397,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         return log_softmax(self._scores(X, sampling_rate), axis=1)
 
     def decision_function(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
-        """Return the scores of the classes, before they become probabilities.
+        """Return the scores of the classes, from which the probabilities follow.
 
         Parameters
         ----------
@@ -406,10 +409,10 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes), float64
-            With two classes, the log-odds of the second one. Else one score for each class.
+            With two classes, the log-odds of the second one; otherwise one score for each class.
         """
         scores = self._scores(X, sampling_rate)
-        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def score(
         self, X: Any, y: Any, *, sample_weight: Any = None, sampling_rate: float | None = None
@@ -430,10 +433,11 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         Returns
         -------
         float
-            Share of the sequences that get their own label, from 0 to 1.
+            Share of the sequences that are classified correctly, in [0, 1].
         """
         predicted = self.predict(X, sampling_rate=sampling_rate)
-        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+        weights = check_weights(as_weights(sample_weight), len(predicted))
+        return float(accuracy_score(as_targets(y), predicted, sample_weight=weights))
 
     def stream(self, n_streams: int = 1, sampling_rate: float | None = None) -> ClassifierStream:
         """Return an object that reads sequences sample by sample, in constant memory.

@@ -11,7 +11,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from sks4._compat import Interval, StrOptions
 from sks4._validation import check_integer, check_positive, check_weights
-from sks4.data import Codec, Panel, SequenceEncoder, SymbolCodec, SymbolEncoder, ValueCodec
+from sks4.data import (
+    Codec,
+    Panel,
+    SequenceEncoder,
+    SymbolCodec,
+    SymbolEncoder,
+    ValueCodec,
+    as_targets,
+    as_weights,
+    check_same_names,
+    column_names,
+)
 from sks4.estimators._auto import (
     resolve_batch_size,
     resolve_dt_range,
@@ -104,26 +115,70 @@ class S4Generator(DensityMixin, SequenceEstimator):
         times as large.
     bandlimit : float or None, default=None
         With ``ssm="s4d"``: modes with a frequency above this share of half the sampling rate give
-        no output; with 1, those that would alias.
+        no output; with 1, those that would alias. For predictions at lower sampling rates.
     dropout : float, default=0.1
-        Probability that a feature is left out of a training step, from 0 up to but not 1.
+        Probability with which a feature is dropped in a training step, in [0, 1).
     norm : {"layer", "batch"} or None, default="layer"
         Normalization within the blocks. Batch statistics of training look ahead in time; a
         likelihood uses running ones.
     prenorm : bool, default=True
-        Whether blocks normalize their input, or else their output.
-    max_epochs, batch_size, lr, ssm_lr, weight_decay, lr_schedule, gradient_clip
-        As of :class:`S4Classifier`.
-    validation_fraction, early_stopping, patience, max_time
-        As of :class:`S4Classifier`.
+        Whether blocks normalize their input, except for the first one; otherwise their output.
+    max_epochs : int or "auto", default="auto"
+        Number of passes over the training data. "auto": enough for about 1,000 optimizer steps,
+        fewer on data of many million time points.
+    batch_size : int or "auto", default="auto"
+        Sequences in a training batch. "auto": 8 to 64 by the number of sequences, fewer where
+        they are so long that a batch would have more than 65,536 steps.
+    lr : float, default=0.01
+        Learning rate at the peak of the schedule.
+    ssm_lr : float, default=0.001
+        Learning rate of the state matrices and their steps.
+    weight_decay : float, default=0.05
+        Weight decay of AdamW, for the matrices outside of the state spaces.
+    lr_schedule : {"cosine"} or None, default="cosine"
+        Factor of the learning rates: a short rise, then half a cosine down to zero over the whole
+        run, or over `max_time` where that is shorter. None: constant.
+    gradient_clip : float or None, default=1.0
+        Largest norm of the gradient of all parameters; None for no limit.
+    validation_fraction : float, default=0.1
+        Share of the training data to set aside if training stops early and no validation data is
+        given.
+    early_stopping : bool or "auto", default="auto"
+        Whether training monitors the loss on validation data, stops when it no longer improves, and
+        keeps the best weights. "auto": if validation data is given, or from 5,000 sequences on.
+    patience : int, default=20
+        Epochs without improvement after which training stops early.
+    max_time : float or None, default=None
+        Seconds after which training ends, as planned by the schedule; None for no limit.
     standardize : {"global"} or None, default="global"
         Scale each channel of real values to mean 0 and standard deviation 1 over all training
         data. Likelihoods are those of the values as they are.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to NaN before the end of a sequence. It counts in no likelihood; the steps
         after it see the last value before, and with "mask" also that it is missing; or an error.
-    layout, device, dtype, compile, random_state, verbose, net_callbacks, net_params, warm_start
-        As of :class:`S4Classifier`.
+    layout : {"nct", "ntc"}, default="nct"
+        Order of the axes in arrays: samples, channels, time, or samples, time, channels. It is
+        fixed in fit.
+    device : str, default="auto"
+        Device to compute on, as named by torch, such as "cpu" or "cuda:1". "auto": the GPU if
+        there is one.
+    dtype : {"float32", "float64"}, default="float32"
+        Type in which the model computes.
+    compile : bool, default=False
+        Whether to compile the model with ``torch.compile``.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial weights, dropout, batches, the validation split and random filters. With
+        an int, two fits are identical on a CPU at equal numbers of threads. None: another one in
+        each fit. The global random state is left untouched.
+    verbose : {0, 1, 2}, default=0
+        1: a progress bar, if stderr is a terminal. 2: a line for each epoch.
+    net_callbacks : list or None, default=None
+        Callbacks of skorch, as instances, classes or pairs of a name and one of them. Each fit
+        works on clones.
+    net_params : dict or None, default=None
+        Anything else that skorch's net takes, such as ``{"optimizer__betas": (0.9, 0.95)}``.
+    warm_start : bool, default=False
+        Whether fit resumes from the weights, the optimizer and the scaling of the last fit.
 
     Attributes
     ----------
@@ -135,19 +190,29 @@ class S4Generator(DensityMixin, SequenceEstimator):
         The trained net of skorch; ``net_.module_`` is the model.
     history_ : History
         What skorch recorded of each epoch; losses are nats for each value, in scaled units.
-    n_epochs_, best_epoch_, n_parameters_, dt_range_, batch_size_, max_epochs_
-        As of :class:`S4Classifier`.
+    n_epochs_ : int
+        Number of epochs trained.
+    best_epoch_ : int
+        Epoch of the weights that are kept, from 1; the last one without early stopping.
+    n_parameters_ : int
+        Number of parameters of the model.
+    dt_range_ : tuple of float
+        Range of the initial steps.
+    batch_size_ : int
+        Sequences in a batch.
+    max_epochs_ : int
+        Epochs planned by the last call of fit.
     n_timepoints_in_ : int or None
-        Width of 2-D training data, which scoring asks for too; None for the other forms, where the
-        number of time points is free.
+        Width of 2-D training data, which scoring requires as well; None for the other forms, in
+        which the number of time points is free.
     n_features_in_ : int
-        Number of columns of 2-D training data, else of channels.
+        Number of columns of 2-D training data; otherwise of channels.
     feature_names_in_ : ndarray of shape (n_features,)
         Their names, if all are strings.
 
     See Also
     --------
-    S4Classifier : What the parameters that they share do.
+    S4Classifier : Classification of sequences.
 
     References
     ----------
@@ -194,7 +259,7 @@ class S4Generator(DensityMixin, SequenceEstimator):
         X_val : like X, or None, default=None
             Validation data. Without, a part of X may be set aside; see `early_stopping`.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            What each sequence counts in the loss.
+            Weight of each sequence in the loss, in any unit.
 
         Returns
         -------
@@ -220,7 +285,7 @@ class S4Generator(DensityMixin, SequenceEstimator):
         self._check_parameters()
         resumed = self._trained_to_resume() if self.warm_start else None
         reader, panel = self._read(X, None, resumed)
-        weights = check_weights(sample_weight, len(panel))
+        weights = check_weights(as_weights(sample_weight), len(panel))
         valid = None
         if X_val is not None:
             valid = reader.read(X_val)
@@ -265,7 +330,7 @@ class S4Generator(DensityMixin, SequenceEstimator):
         symbols : array-like of shape (n_symbols,) or None, default=None
             All symbols that will ever occur, in the first call; None: those of X.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            What each sequence counts in the loss.
+            Weight of each sequence in the loss, in any unit.
 
         Returns
         -------
@@ -283,7 +348,7 @@ class S4Generator(DensityMixin, SequenceEstimator):
         if symbols is not None:
             self._check_symbols(symbols, is_first=resumed is None)
         reader, panel = self._read(X, symbols, resumed)
-        weights = check_weights(sample_weight, len(panel))
+        weights = check_weights(as_weights(sample_weight), len(panel))
         seeds, rng = random_numbers(self.random_state, resumed)
         codec, chosen = self._learn(reader, panel, resumed)
         batches = self._training_batches(codec, panel, weights, chosen["batch_size_"], rng)
@@ -402,6 +467,7 @@ class S4Generator(DensityMixin, SequenceEstimator):
                 raise ValueError(
                     f"top_k must be None for real values, got {top_k}. Use temperature instead."
                 )
+        check_same_names("prompt", predictor.reader.channel_names, column_names(prompt))
         given = codec.nothing(n_samples) if prompt is None else codec.prompt(prompt, n_samples)
         if given.shape[1] >= length:
             raise ValueError(
@@ -420,7 +486,8 @@ class S4Generator(DensityMixin, SequenceEstimator):
             raise ValueError(
                 f"symbols must be None with distribution={self.distribution!r}, got {symbols}."
             )
-        if not is_first and not np.array_equal(np.unique(symbols), self.symbols_):
+        given = np.unique(as_targets(symbols, "symbols"))
+        if not is_first and not np.array_equal(given, self.symbols_):
             raise ValueError(
                 f"symbols must be those of the first call, {self.symbols_}, got {symbols}."
             )
@@ -433,7 +500,7 @@ class S4Generator(DensityMixin, SequenceEstimator):
         else:
             known = None
             if self.distribution == "categorical":
-                all_symbols = X if symbols is None else np.asarray(symbols)[np.newaxis]
+                all_symbols = X if symbols is None else as_targets(symbols, "symbols")[None]
                 known = SymbolEncoder(self.layout).fit(all_symbols)
             new = SequenceReader(type(self).__name__, self.layout, known)
             reader, panel = new.fit_read(X)

@@ -7,8 +7,9 @@ chosen by leaving out each sequence in turn, which costs nothing more.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -43,7 +44,8 @@ penalty. Chosen on halves of the training sets, see docs/benchmarks.rst."""
 _GOLDEN = (5**0.5 - 1) / 2
 
 
-class Readout(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Readout:
     """A last layer found by regression, and what it reads beside the blocks.
 
     Attributes
@@ -60,9 +62,31 @@ class Readout(NamedTuple):
     pool: Summary
     linear: nn.Linear
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the weights as arrays, which any format of files can hold."""
+        return {
+            name: {key: value.numpy(force=True) for key, value in part.state_dict().items()}
+            for name, part in vars(self).items()
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the parts, on the CPU."""
+        weights = {
+            name: {key: torch.tensor(array) for key, array in arrays.items()}
+            for name, arrays in state.items()
+        }
+        mix = weights["bank"]["mix"]
+        bank = FilterBank(*mix.shape, generator=torch.Generator(), dtype=mix.dtype)
+        bank.load_state_dict(weights["bank"])
+        pool = Summary(weights["pool"]["start"], weights["pool"]["unit"])  # of these shapes
+        pool.load_state_dict(weights["pool"])
+        vars(self).update(bank=bank, pool=pool, linear=_linear(**weights["linear"]))
+
     def model(self, backbone: S4Backbone) -> SummaryModel:
-        """Return the model on a trained backbone."""
-        return SummaryModel(AllFeatures(backbone, self.bank), self.pool, self.linear)
+        """Return the model on a trained backbone, where that is."""
+        device = backbone.projection.weight.device
+        features = AllFeatures(backbone, self.bank.to(device))
+        return SummaryModel(features, self.pool.to(device), self.linear.to(device))
 
     @property
     def n_parameters(self) -> int:
@@ -148,7 +172,8 @@ def _some_steps(x: Tensor, lengths: Tensor | None, *, n_steps: int) -> Tensor:
 
     Multiples of the golden ratio, modulo 1, are spread evenly without a period of their own.
     """
-    shares = torch.arange(1, n_steps + 1, device=x.device) * _GOLDEN % 1
+    steps = torch.arange(1, n_steps + 1, dtype=torch.float64, device=x.device)
+    shares = steps * _GOLDEN % 1
     if lengths is None:
         lengths = torch.full((len(x),), x.shape[1], device=x.device)
     positions = (shares * lengths[:, None]).long().clamp_(max=lengths[:, None] - 1)

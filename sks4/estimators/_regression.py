@@ -1,21 +1,20 @@
 """Regression on whole sequences."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from sks4._compat import Interval, StrOptions
+from sks4._validation import check_weights
+from sks4.data import as_weights, check_same_names, column_names
 from sks4.estimators._streaming import RegressorStream
 from sks4.estimators._supervised import SupervisedEstimator, Task, check_target_given
-from sks4.estimators._targets import ValueEncoder
-from sks4.training import AbsoluteError, Huber, Quantile, SquaredError
+from sks4.estimators._targets import ValueEncoder, as_float64, r_squared
+from sks4.training import REGRESSION_LOSSES, regression_loss
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -54,12 +53,12 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
     pooling : {"mean", "last", "max"}, default="mean"
         How the features of all steps become those of the sequence.
     dropout : float, default=0.1
-        Probability that a feature is left out of a training step, from 0 up to but not 1.
+        Probability with which a feature is dropped in a training step, in [0, 1).
     norm : {"layer", "batch"} or None, default="layer"
         Normalization within the blocks: over the features of a step, or of each feature over the
         real steps of the batch (in prediction: running statistics).
     prenorm : bool, default=True
-        Whether blocks normalize their input, except for the first one, or else their output.
+        Whether blocks normalize their input, except for the first one; otherwise their output.
     max_epochs : int or "auto", default="auto"
         Number of passes over the training data. "auto": enough for about 1,000 optimizer steps,
         fewer on data of many million time points.
@@ -79,11 +78,10 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         Largest norm of the gradient of all parameters; None for no limit.
     validation_fraction : float, default=0.1
         Share of the training data to set aside if training stops early and no validation data is
-        given.
+        given; of each class for the classifier.
     early_stopping : bool or "auto", default="auto"
-        Whether training watches the loss on validation data, stops when it no longer improves, and
-        ends with the best weights. "auto": if validation data is given, or from 5,000 sequences
-        on; with fewer, a tenth of the data is worth more.
+        Whether training monitors the loss on validation data, stops when it no longer improves, and
+        keeps the best weights. "auto": if validation data is given, or from 5,000 sequences on.
     patience : int, default=20
         Epochs without improvement after which training stops early.
     max_time : float or None, default=None
@@ -91,27 +89,27 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
     standardize : {"auto", "global", "series", "split"} or None, default="auto"
         Scale each channel to mean 0 and standard deviation 1: over all training data, or each
         sequence by itself; with "split", level and scale of the sequence are then inputs of their
-        own. "auto": "series" where level and scale differ but say next to nothing about the
-        targets, as the loudness of a recording (below 5 % of their variance in any channel);
-        "split" where they do, and differ so much that one unit hides what some sequences look
-        like; else "global". None: values stay as they are.
+        own. "auto": "series" where level and scale differ but explain almost nothing of the
+        targets, such as the loudness of a recording (below 5 % of their variance in any channel);
+        "split" where they explain more, and differ so much that one unit hides the shape of some
+        sequences; otherwise "global". None: values are not scaled.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to NaN before the end of a sequence: filled by the last value before it, and
         with "mask" also marked in an additional channel; or an error.
     layout : {"nct", "ntc"}, default="nct"
-        Order of the axes in arrays: samples, channels, time, or samples, time, channels. That
-        of fit holds in prediction, too.
+        Order of the axes in arrays: samples, channels, time, or samples, time, channels. It is
+        fixed in fit.
     device : str, default="auto"
-        Where to compute, in the words of torch, such as "cpu" or "cuda:1". "auto": the GPU if
+        Device to compute on, as named by torch, such as "cpu" or "cuda:1". "auto": the GPU if
         there is one.
     dtype : {"float32", "float64"}, default="float32"
         Type in which the model computes.
     compile : bool, default=False
         Whether to compile the model with ``torch.compile``.
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial weights, dropout, batches and the validation split. With an int, two
-        fits are identical on a CPU at equal numbers of threads. None: another one in each fit.
-        Global generators are neither used nor changed, unless passed.
+        Seed of the initial weights, dropout, batches, the validation split and random filters. With
+        an int, two fits are identical on a CPU at equal numbers of threads. None: another one in
+        each fit. The global random state is left untouched.
     verbose : {0, 1, 2}, default=0
         1: a progress bar, if stderr is a terminal. 2: a line for each epoch.
     net_callbacks : list or None, default=None
@@ -120,7 +118,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
     net_params : dict or None, default=None
         Anything else that skorch's net takes, such as ``{"optimizer__betas": (0.9, 0.95)}``.
     warm_start : bool, default=False
-        Whether fit goes on from the weights, the optimizer and the scaling of the last fit.
+        Whether fit resumes from the weights, the optimizer and the scaling of the last fit.
     loss : {"squared_error", "absolute_error", "huber", "quantile"}, default="squared_error"
         Loss, over targets scaled to standard deviation 1: "huber" is the squared error up to one
         standard deviation and linear beyond; "quantile" is the pinball loss.
@@ -158,16 +156,16 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
     sampling_rate_ : float or None
         Sampling rate of the training data in Hz, if given.
     n_timepoints_in_ : int or None
-        Width of 2-D training data, which prediction asks for too; None for the other forms, where
-        the number of time points is free.
+        Width of 2-D training data, which prediction requires as well; None for the other forms,
+        in which the number of time points is free.
     n_features_in_ : int
-        Number of columns of 2-D training data, else of channels.
+        Number of columns of 2-D training data; otherwise of channels.
     feature_names_in_ : ndarray of shape (n_features,)
         Their names, if all are strings.
 
     See Also
     --------
-    S4Classifier : The same for classes in the place of numbers.
+    S4Classifier : The same for classes instead of numbers.
 
     References
     ----------
@@ -195,7 +193,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
     _parameter_constraints: ClassVar[dict[str, list]] = (
         SupervisedEstimator._parameter_constraints
         | {
-            "loss": [StrOptions({"squared_error", "absolute_error", "huber", "quantile"})],
+            "loss": [StrOptions({*REGRESSION_LOSSES, "quantile"})],
             "quantile": [Interval(Real, 0, 1, closed="neither")],
         }
     )
@@ -259,7 +257,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         resumed = self._trained_to_resume() if self.warm_start else None
         targets = ValueEncoder.of(y) if resumed is None else self._targets_
         return self._fit(
-            Task(targets=targets, criterion=self._criterion()),
+            Task(targets=targets, criterion=regression_loss(self.loss, self.quantile)),
             resumed,
             X,
             y,
@@ -281,7 +279,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            What each sample counts in the loss.
+            Weight of each sample in the loss, in any unit.
 
         Returns
         -------
@@ -297,7 +295,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         self._check_parameters()
         resumed = self._trained_to_resume()
         targets = ValueEncoder.of(y) if resumed is None else self._targets_
-        task = Task(targets=targets, criterion=self._criterion())
+        task = Task(targets=targets, criterion=regression_loss(self.loss, self.quantile))
         return self._partial_fit(task, resumed, X, y, sample_weight)
 
     def predict(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
@@ -340,7 +338,9 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             1 minus the squared error over that of the mean of y, averaged over the targets.
         """
         predicted = self.predict(X, sampling_rate=sampling_rate)
-        return float(r2_score(y, predicted, sample_weight=sample_weight))
+        check_same_names("y", self._targets_.names, column_names(y))
+        weights = check_weights(as_weights(sample_weight), len(predicted))
+        return r_squared(as_float64(y, "y"), predicted, weights)
 
     def stream(self, n_streams: int = 1, sampling_rate: float | None = None) -> RegressorStream:
         """Return an object that reads sequences sample by sample, in constant memory.
@@ -379,15 +379,6 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         return RegressorStream(
             self._predictor_, n_streams, sampling_rate=sampling_rate, targets=self._targets_
         )
-
-    def _criterion(self) -> torch.nn.Module:
-        losses: dict[str, Callable[[], torch.nn.Module]] = {
-            "squared_error": SquaredError,
-            "absolute_error": AbsoluteError,
-            "huber": Huber,
-            "quantile": lambda: Quantile(self.quantile),
-        }
-        return losses[self.loss]()
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's description of the estimator."""

@@ -9,7 +9,15 @@ import pandas as pd
 import torch
 
 from sks4._compat import Interval, StrOptions
-from sks4.data import BucketBatchSampler, Panel, SymbolEncoder, as_panel
+from sks4.data import (
+    BucketBatchSampler,
+    Panel,
+    SymbolEncoder,
+    advice_on_length,
+    as_panel,
+    as_sequences,
+    other_form_message,
+)
 from sks4.estimators._auto import EVALUATION_TOKENS, MAX_TOKENS
 from sks4.estimators._base import S4Estimator
 from sks4.estimators._features import Features, read_features
@@ -41,6 +49,7 @@ class SequenceReader:
 
     def fit_read(self, X: Any) -> tuple[Self, Panel]:
         """Return a reader with the form of X, and its sequences."""
+        X = as_sequences(X)
         features = self._read_columns(X, None)
         panel = self._panel(X)
         if features is None:
@@ -56,9 +65,10 @@ class SequenceReader:
             If X is no set of sequences, or has another form, other channels or other names.
         """
         assert self.features is not None
+        X = as_sequences(X)
         columns = self._read_columns(X, self.features)
         panel = self._panel(X)
-        self._check_same_form(panel)
+        self._check_same_form(panel, X)
         if columns is None:
             self._read_channels(panel, self.features)
         return panel
@@ -83,29 +93,23 @@ class SequenceReader:
     def _read_columns(self, X: Any, known: Features | None) -> Features | None:
         """Check the columns of a table before its values: wrong names may explain missing ones."""
         if isinstance(X, pd.DataFrame) and X.columns.nlevels == 1:
-            return read_features(self.estimator_name, X, known)
+            with advice_on_length(X, self.n_timepoints, self.layout):
+                return read_features(self.estimator_name, X, known)
         return None
 
     def _read_channels(self, panel: Panel, known: Features | None) -> Features:
         header: Any = np.empty((1, panel.n_features))
         if panel.feature_names is not None:
             header = pd.DataFrame(header, columns=panel.feature_names)
-        return read_features(self.estimator_name, header, known)
+        with advice_on_length(header, self.n_timepoints, self.layout):
+            return read_features(self.estimator_name, header, known)
 
-    def _check_same_form(self, panel: Panel) -> None:
+    def _check_same_form(self, panel: Panel, X: Any) -> None:
         """Raise if X has other axes than in fit, or other channels."""
         assert self.features is not None
         if (panel.n_timepoints is None) != (self.n_timepoints is None):
-            forms = {
-                True: "one row for each sequence",
-                False: "channels and time for each sequence",
-            }
-            fitted = forms[self.n_timepoints is not None]
-            given = forms[panel.n_timepoints is not None]
-            raise ValueError(
-                f"X must have the form it had in fit, {fitted}, got {given}. A 2-D array X becomes "
-                "3-D by X[:, np.newaxis]; fitted in that form, sequences of any length are taken."
-            )
+            n_channels = self.features.n_features
+            raise ValueError(other_form_message(X, self.n_timepoints, n_channels, self.layout))
         if panel.n_timepoints is None and panel.n_channels != self.features.n_features:
             raise ValueError(
                 f"X has {panel.n_channels} channels, but {self.estimator_name} is expecting "

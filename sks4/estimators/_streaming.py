@@ -8,8 +8,8 @@ import pandas as pd
 import torch
 from scipy.special import log_softmax, softmax
 
-from sks4._validation import check_integer, unmasked
-from sks4.data import StreamEncoder
+from sks4._validation import check_integer
+from sks4.data import StreamEncoder, as_sample, as_targets, check_numbers
 from sks4.estimators._features import read_features
 from sks4.estimators._predictor import SequencePredictor
 from sks4.estimators._targets import ValueEncoder
@@ -93,7 +93,7 @@ class SequenceStream:
         return self._encoder.n_pushed - self._encoder.lengths
 
     def push(self, sample: Any) -> Self:
-        """Read the next sample, or several.
+        """Read the next sample, or several. A call that raises changes nothing.
 
         Parameters
         ----------
@@ -113,15 +113,26 @@ class SequenceStream:
         ------
         ValueError
             If the shape or the names do not fit, or a value is infinite, or is missing and must
-            not be. The stream is then as before.
+            not be.
         TypeError
             If the values are not real numbers.
         """
+        sample = as_sample(sample)
         self._check_names(sample)
         values = check_sample(sample, self.n_streams, self._encoder.n_channels, self.layout)
-        start = self._encoder.n_pushed
         if values.shape[2] == 0:
             return self
+        before = self._encoder.copy(), self._stepper.state, dict(self._features_before)
+        try:
+            self._read(values)
+        except BaseException:  # also an interrupt, which would leave some layers ahead of others
+            self._encoder, self._stepper.state, self._features_before = before
+            raise
+        return self
+
+    def _read(self, values: np.ndarray) -> None:
+        """Go on by values (n_streams, n_channels, n_timepoints)."""
+        start = self._encoder.n_pushed
         u = torch.from_numpy(self._encoder.encode(values)).to(self._device)
         lengths = self._encoder.lengths
         if self._features_before or lengths.min() < self._encoder.n_pushed:
@@ -129,7 +140,6 @@ class SequenceStream:
             u = u[:, u.shape[1] - (self._encoder.n_pushed - start) :]
         if u.shape[1]:
             self._stepper.push(u)
-        return self
 
     def _push_up_to_the_ends(self, u: torch.Tensor, start: int, lengths: np.ndarray) -> int:
         """Keep the features of streams at their last value; return how far all have come."""
@@ -209,13 +219,10 @@ def _stacked(frames: Any) -> np.ndarray:
 
 def _real_numbers(sample: Any) -> np.ndarray:
     """Return a sample in float64, NaN where it is missing."""
-    if isinstance(sample, torch.Tensor):
-        sample = sample.detach().cpu()
-    array = np.asarray(unmasked(sample))
+    array = as_targets(sample, "A sample")
     if array.dtype.kind not in "biufO":
         raise TypeError(f"A sample must hold real numbers, got dtype {array.dtype}.")
-    if array.dtype == object:
-        array = np.where(pd.isna(array), np.nan, array)
+    check_numbers(array, "A sample")
     return array.astype(np.float64, copy=False)
 
 

@@ -9,11 +9,16 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_consistent_length
 
 from sks4._compat import Interval, StrOptions
 from sks4._validation import check_positive, check_weights
-from sks4.data import Panel, SequenceDataset, SequenceEncoder
+from sks4.data import (
+    Panel,
+    SequenceDataset,
+    SequenceEncoder,
+    as_weights,
+    check_one_target_each,
+)
 from sks4.estimators._auto import (
     resolve_batch_size,
     resolve_dt_range,
@@ -244,10 +249,10 @@ class SupervisedEstimator(SequenceEstimator):
             raise ValueError("X_val and y_val must be given together, got only one of them.")
         old = None if resumed is None else self._predictor_
         form, panel = self._read(old, X, sampling_rate)
-        samples = _labeled(panel, y, sample_weight, task.targets)
+        samples = _labeled(X, panel, y, sample_weight, task.targets)
         valid = None
         if X_val is not None:
-            valid = _labeled(form.reader.read(X_val), y_val, None, task.targets)
+            valid = _labeled(X_val, form.reader.read(X_val), y_val, None, task.targets)
         seeds, rng = random_numbers(self.random_state, resumed)
         samples, valid, stops_early = self._hold_out(samples, valid, task.targets, rng)
         setting = self._learn(form, task.targets, samples, old)
@@ -282,7 +287,7 @@ class SupervisedEstimator(SequenceEstimator):
         """Train for one epoch; the first call fixes the scaling and what is "auto"."""
         old = None if resumed is None else self._predictor_
         form, panel = self._read(old, X, None)
-        samples = _labeled(panel, y, sample_weight, task.targets)
+        samples = _labeled(X, panel, y, sample_weight, task.targets)
         seeds, rng = random_numbers(self.random_state, resumed)
         setting = self._learn(form, task.targets, samples, old)
         run = Run(criterion=task.criterion, options=task.net_options)
@@ -441,8 +446,11 @@ def check_target_given(estimator: Any, y: Any) -> None:
         )
 
 
-def _labeled(panel: Panel, y: Any, sample_weight: Any, targets: TargetEncoder) -> LabeledSequences:
+def _labeled(
+    X: Any, panel: Panel, y: Any, sample_weight: Any, targets: TargetEncoder
+) -> LabeledSequences:
     """Return sequences with their targets, both checked."""
     read = targets.read(y)
-    check_consistent_length(panel.rows, read)
-    return LabeledSequences(panel, read, check_weights(sample_weight, len(panel)))
+    check_one_target_each(X, panel, read)
+    weights = check_weights(as_weights(sample_weight), len(panel))
+    return LabeledSequences(panel, read, weights)

@@ -1,16 +1,19 @@
 """Targets of sequences as the loss takes them: indices of classes, or standardized values."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
+import pandas as pd
+from sklearn.metrics import r2_score
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from sks4._validation import unmasked
+from sks4.data import as_targets, check_numbers, check_same_names, column_names
 
 # Larger targets leave no room in float64 for their sums.
 _LARGEST_TARGET = 1e300
@@ -126,18 +129,21 @@ class ValueEncoder:
     ----------
     n_targets : int or None
         Number of columns of y; None if y has one axis.
+    names : ndarray of shape (n_targets,) or None
+        Names of the columns of y in fit, if it had some and all are strings.
     scaler : StandardScaler or None
         Scaling of the targets; None before the training targets are known.
     """
 
     n_targets: int | None
+    names: np.ndarray | None = None
     scaler: StandardScaler | None = None
 
     @classmethod
     def of(cls, y: Any) -> Self:
         """Return the encoder of targets with the axes of `y`."""
         values = _check_values(y)
-        return cls(values.shape[1] if values.ndim == 2 else None)
+        return cls(values.shape[1] if values.ndim == 2 else None, column_names(y))
 
     @property
     def n_outputs(self) -> int:
@@ -150,7 +156,7 @@ class ValueEncoder:
         Raises
         ------
         ValueError
-            If `y` is not finite, too large, or has other axes than in fit.
+            If `y` is not finite, too large, or has other axes or names than in fit.
         """
         values = _check_values(y)
         n_targets = values.shape[1] if values.ndim == 2 else None
@@ -160,6 +166,7 @@ class ValueEncoder:
                 for n in (self.n_targets, n_targets)
             ]
             raise ValueError(f"y must have shape {shapes[0]} as in fit, got {shapes[1]}.")
+        check_same_names("y", self.names, column_names(y))
         return values.reshape(len(values), -1)
 
     def learn(self, targets: np.ndarray, weights: np.ndarray) -> Self:
@@ -229,7 +236,7 @@ def check_class_weight(class_weight: Any) -> None:
                 f"class_weight must hold numbers, got {weight!r} for class {label!r}. Pass "
                 "{label: weight}, 'balanced' or None."
             )
-        if not (np.isfinite(weight) and weight >= 0):
+        if not 0 <= weight <= sys.float_info.max:  # also for large integers, and NaN
             raise ValueError(
                 f"class_weight must hold finite weights of at least 0, got {weight} for class "
                 f"{label!r}."
@@ -240,15 +247,65 @@ def check_class_weight(class_weight: Any) -> None:
 
 def _check_labels(y: Any) -> np.ndarray:
     """Return one label for each sample."""
-    labels = column_or_1d(unmasked(y), warn=True)
+    labels = column_or_1d(as_targets(y), warn=True)
     assert_all_finite(labels, input_name="y")
+    if pd.isna(labels).any():
+        raise ValueError("Input y contains NaT. Every sample must have a label.")
+    _refuse_other_objects(labels)
     check_classification_targets(labels)
     return labels
 
 
+def _refuse_other_objects(labels: np.ndarray) -> None:
+    """Raise TypeError if labels are of a type that numpy cannot sort or scikit-learn not read."""
+    if labels.dtype.kind not in "OV":
+        return
+    wrong = next((label for label in labels.tolist() if not isinstance(label, (str, bytes))), None)
+    if wrong is not None:
+        raise TypeError(
+            "y must hold labels that are text, numbers of at most 64 bits, or dates without a time "
+            f"zone in a type of numpy, got {wrong!r} of type {type(wrong).__name__}. Convert them, "
+            "for example to text by [str(label) for label in y]."
+        )
+
+
+def as_float64(y: Any, name: str) -> np.ndarray:
+    """Return finite numbers in float64, in the axes in which they come.
+
+    Raises
+    ------
+    TypeError
+        If there is a date, text, or another object that is no number.
+    ValueError
+        If one is missing, infinite, or beyond the range of float64.
+    """
+    values = check_numbers(as_targets(y, name), name)
+    return check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
+
+
+def r_squared(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> float:
+    """Return the coefficient of determination, in a unit in which no square is out of range.
+
+    Parameters
+    ----------
+    truth, predicted : ndarray of shape (n_samples,) or (n_samples, n_targets), float64
+        Targets and their predictions.
+    weights : ndarray of shape (n_samples,), float64
+        Weights of the samples in the mean.
+
+    Returns
+    -------
+    float
+        Averaged over the targets.
+    """
+    _, exponent = np.frexp(np.abs(truth).max(axis=0))
+    truth, predicted = np.ldexp(truth, -exponent), np.ldexp(predicted, -exponent)
+    return float(r2_score(truth, predicted, sample_weight=weights))
+
+
 def _check_values(y: Any) -> np.ndarray:
     """Return finite targets in float64, one- or two-dimensional."""
-    values = check_array(unmasked(y), ensure_2d=False, dtype=np.float64, input_name="y")
+    values = as_float64(y, "y")
     largest = np.abs(values).max()
     if largest > _LARGEST_TARGET:
         raise ValueError(

@@ -17,7 +17,7 @@ from ._random import RandomModule, eagerly
 CHANNELS = ("independent", "mixed")
 POOLINGS = ("all", "last", "mean", "max")
 
-# Where a window is constant, its scale is this, in units of the whole series.
+# Keeps windows that hardly vary from being amplified, in units of the whole series.
 _SMALLEST_SCALE = 1e-4
 
 # Values this many times as far from the last ones as the middle 80 percent are wide are not read.
@@ -30,12 +30,13 @@ _ROWS_OF_SCALE = 128
 class S4ForecastModel(RandomModule):
     """Forecast the whole horizon at once, from a window of the past.
 
-    A window is freed from its own level, the last value, and its own scale. Spikes, and values from
-    before a shift of the level, count as missing. Two paths continue it,
-    and the forecast is their mean: an S4 backbone over patches, read by a linear head, and one
-    linear map for all series. In training each window goes through one of the two, drawn at random.
-    So each path learns to forecast by itself, and their mean is that of two models, with errors
-    that partly cancel. Both begin as the naive forecast, the last value.
+    A window is normalized by its own level, the last value, and its own scale; a constant one has
+    no scale, and its forecast is the constant. With `standardize`, spikes, and values from before a
+    shift of the level, count as missing. Two paths continue the normalized window, and the forecast
+    is their mean: an S4 backbone over patches, read by a linear head, and one linear map for all
+    series. In training each window goes through one of the two, drawn at random. So each path
+    learns to forecast by itself, and their mean is that of two models, with errors that partly
+    cancel. Both begin as the naive forecast, the last value.
 
     Where covariates are known ahead, a small network of them is subtracted before and added after:
     a regression whose errors are forecast.

@@ -82,7 +82,7 @@ class Pooling(Reduction):
         if self.pooling == "last":
             if lengths is None:
                 return x[:, -1]
-            return x[torch.arange(len(x), device=x.device), lengths - 1]
+            return x[torch.arange(len(x), device=x.device), lengths.long() - 1]
         if lengths is None:
             return x.mean(1) if self.pooling == "mean" else x.amax(1)
         real = real_steps(x, lengths)[..., None]

@@ -8,16 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from sks4 import ssm as ops
+from sks4._compat import n_changes_of
 from sks4._validation import check_choice, check_integer, check_positive
 
+from ._cache import OperatorCache
 from ._initial import normal, uniform
-from ._lengths import check_lengths, real_steps
+from ._lengths import check_lengths
+from ._systems import Systems
 
-ALGORITHMS = ("auto", "scan", "convolution")
-_SHORT = 128  # samples up to which the convolution is faster, see benchmarks/bench_layer.py
-_MAX_KEPT = (
-    16  # operators of so many chunk lengths, rates and dtypes; more means a caller that varies them
-)
+ALGORITHMS = ("auto", "recurrence", "scan", "convolution")
+
+_SHORT = 128
+"""Samples up to which the convolution is faster than the scan, see benchmarks/bench_layer.py."""
 
 
 class S4Layer(nn.Module):
@@ -48,12 +50,15 @@ class S4Layer(nn.Module):
         Modes whose frequency is above this share of half the present sampling rate give no output;
         1 leaves out those that would alias. Only for the zero-order hold: modes of the bilinear
         rule never alias.
-    algorithm : {"auto", "scan", "convolution"}, default="auto"
-        How a whole sequence is computed; the result is the same to rounding. The convolution
-        (generating function or Vandermonde kernel, and FFT) neither takes nor gives a state: where
-        one is passed or wanted, the scan runs. ``"auto"`` is the convolution for sequences of at
-        most 128 samples while the operators change from call to call, and the scan for all others,
-        which was the faster in ``benchmarks/bench_layer.py``.
+    algorithm : {"auto", "recurrence", "scan", "convolution"}, default="auto"
+        How a whole sequence is computed; the result is the same to rounding. The recurrence is
+        compiled code for CPUs (see :func:`sks4.show_versions` for whether it is installed); where
+        it cannot work, the scan runs. The convolution (generating function or Vandermonde kernel,
+        and FFT) neither takes nor gives a state: where one is passed or wanted, the scan runs.
+        ``"auto"`` is the fastest in ``benchmarks/bench_layer.py``: the recurrence where it can
+        work, except for large batches of few features, and while training s4 on large batches;
+        otherwise the convolution for sequences of at most 128 samples while the operators change
+        from call to call, and the scan for all others.
     generator : torch.Generator or None, default=None
         Source of the initial weights; None for torch's global one.
     dtype : torch.dtype or None, default=None
@@ -116,8 +121,7 @@ class S4Layer(nn.Module):
         shape = (2 if bidirectional else 1, d_model, d_state // 2, 2)
         self.C = nn.Parameter(normal(shape, std=math.sqrt(0.5), **draw))
         self.D = nn.Parameter(normal((d_model,), **draw))
-        self._kept: dict[Any, Any] = {}
-        self._kept_for: tuple[Any, ...] = ()
+        self._cache = OperatorCache()
 
     def forward(
         self,
@@ -218,9 +222,7 @@ class S4Layer(nn.Module):
         """
         return self._keep(
             ("step", rate),
-            lambda: ops.step_operator(
-                self._discretize(rate), self._output_vectors(rate)[0], self._feedthroughs()[0]
-            ),
+            lambda: self._systems().step_operators(rate, self._dtype)[0],
         )
 
     def kernel(self, length: int, rate: float = 1.0) -> Tensor:
@@ -238,7 +240,7 @@ class S4Layer(nn.Module):
         Tensor of shape (d_model, length)
             Kernel; ``(2, d_model, length)`` if bidirectional, the second one runs back in time.
         """
-        kernels = self._kernels(length, check_positive("rate", rate))
+        kernels = self._systems().kernels(length, check_positive("rate", rate))
         return kernels if self.bidirectional else kernels[0]
 
     def ssm_parameters(self) -> list[nn.Parameter]:
@@ -251,10 +253,6 @@ class S4Layer(nn.Module):
             f"{self.d_model}, d_state={self.d_state}, ssm={self.ssm!r}, init={self.init!r}, "
             f"bidirectional={self.bidirectional}"
         )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the kept operators out of pickles and copies."""
-        return self.__dict__ | {"_kept": {}, "_kept_for": ()}
 
     # -- how a sequence is computed
 
@@ -279,26 +277,70 @@ class S4Layer(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Compute all directions of a valid input in the layer's own dtype."""
         return_state = return_state and not self.bidirectional
-        if state is None and not return_state and self._convolves(u.shape[1]):
-            kernels = self._keep(
-                ("kernel", u.shape[1], rate), lambda: self._kernels(u.shape[1], rate)
-            )
-            outputs = [ops.fft_conv(u.mT, kernels[0]).mT + self.D * u]
-            if self.bidirectional:
-                back = ops.fft_conv(_reversed(u, lengths).mT, kernels[1]).mT
-                outputs.append(_reversed(back, lengths))
-            return sum(outputs[1:], outputs[0]), None
+        if self._recurs(u, state, lengths):
+            outputs, last = self._recur(u, state, lengths, rate)
+        elif state is None and not return_state and self._convolves(u.shape[1]):
+            outputs, last = self._convolve(u, lengths, rate), None
+        else:
+            outputs, last = self._scan(u, state, lengths, rate, return_state)
+        return sum(outputs[1:], outputs[0]), last if return_state else None
+
+    def _recurs(self, u: Tensor, state: Tensor | None, lengths: Tensor | None) -> bool:
+        """Return whether compiled code computes a sequence."""
+        if self.algorithm not in ("auto", "recurrence"):
+            return False
+        if not ops.can_run(u, state, lengths, *self.parameters()):
+            return False
+        if self.algorithm == "recurrence":
+            return True
+        trains = torch.is_grad_enabled() and self.D.requires_grad
+        return ops.recurrence_pays(u, self.d_state, self.P.shape[1], trains=trains)
+
+    def _recur(
+        self, u: Tensor, state: Tensor | None, lengths: Tensor | None, rate: float
+    ) -> tuple[list[Tensor], Tensor]:
+        """Return the output of each direction, and the state after the first."""
+        operators = self._keep(
+            ("recurrence", rate), lambda: self._systems().step_operators(rate, torch.float64)
+        )
+        y, last = ops.recurrence(u, operators[0], state, lengths)
+        back = [ops.recurrence(u, o, None, lengths, reverse=True)[0] for o in operators[1:]]
+        return [y, *back], last
+
+    def _convolve(self, u: Tensor, lengths: Tensor | None, rate: float) -> list[Tensor]:
+        """Return the output of each direction."""
+        length = u.shape[1]
+        kernels = self._keep(
+            ("kernel", length, rate), lambda: self._systems().kernels(length, rate)
+        )
+        outputs = [ops.fft_conv(u.mT, kernels[0]).mT + self.D * u]
+        if self.bidirectional:
+            back = ops.fft_conv(ops.reverse_sequences(u, lengths).mT, kernels[1]).mT
+            outputs.append(ops.reverse_sequences(back, lengths))
+        return outputs
+
+    def _scan(
+        self,
+        u: Tensor,
+        state: Tensor | None,
+        lengths: Tensor | None,
+        rate: float,
+        return_state: bool,
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """Return the output of each direction, and the state after the first if it is wanted."""
         keeps = self._keeps_operators()
         b = ops.fit_chunk(u.shape[1]) if keeps else ops.economic_chunk(*u.shape[:2])
         operators = self._keep(
             ("scan", b, rate),  # kept once, for passes with and without a final state
-            lambda: self._chunk_operators(b, rate, with_powers=keeps or return_state),
+            lambda: self._systems().chunk_operators(b, rate, with_powers=keeps or return_state),
         )
         y, last = ops.scan(u, operators[0], state=state, lengths=lengths, return_state=return_state)
+        outputs = [y]
         if self.bidirectional:
-            back, _ = ops.scan(_reversed(u, lengths), operators[1], return_state=False)
-            y = y + _reversed(back, lengths)
-        return y, last
+            reversed_u = ops.reverse_sequences(u, lengths)
+            back, _ = ops.scan(reversed_u, operators[1], return_state=False)
+            outputs.append(ops.reverse_sequences(back, lengths))
+        return outputs, last
 
     def _convolves(self, length: int) -> bool:
         """Return whether a sequence is convolved, if no state is involved."""
@@ -315,81 +357,13 @@ class S4Layer(nn.Module):
         """Dtype of the computation: single precision unless the parameters are double."""
         return torch.promote_types(self.D.dtype, torch.float32)
 
-    def _system(self, rate: float) -> tuple[Tensor, ...]:
-        """Return ``Re Lambda, Im Lambda, P, B, dt`` in double precision, complex parts last."""
-        decay, frequency, P, B, dt = map(
-            ops.wide, (self.log_decay, self.frequency, self.P, self.B, self.log_dt)
-        )
-        return -decay.exp(), frequency, P, B, rate * dt.exp()[:, None]
-
-    def _discretize(self, rate: float) -> ops.DiscreteDPLR:
-        """Return the discrete system in real form, in double precision."""
-        re, im, P, B, dt = self._system(rate)
-        if self.discretization == "bilinear":
-            return ops.discretize_dplr((re, im), _real_vector(P), _real_vector(B), dt)
-        a_bar, b_bar = ops.discretize_diagonal((re, im), (B[..., 0], B[..., 1]), dt)
-        none = _real_vector(P)
-        return ops.DiscreteDPLR(a_bar, none, none, _real_vector(torch.stack(b_bar, -1)))
-
-    def _outputs_in_band(self, rate: float) -> Tensor:
-        """Return `C` by parts, ``(directions, H, N/2, 2)``, zero for modes outside of the band."""
-        if self.bandlimit is None:
-            return self.C
-        # radians a sample, of which pi is half the sampling rate
-        speed = (rate * self.log_dt.exp()[:, None] * self.frequency).abs()
-        return self.C * (speed <= self.bandlimit * math.pi)[..., None]
-
-    def _output_vectors(self, rate: float) -> list[Tensor]:
-        """Return the output vector of each direction in real form, ``(H, N)``."""
-        sign = self.C.new_tensor([1.0, -1.0])
-        return [_real_vector((C * sign).to(self._dtype)) for C in self._outputs_in_band(rate)]
-
-    def _feedthroughs(self) -> list[Tensor]:
-        """Return `D` for the first direction, and zero for the other."""
-        D = self.D.to(self._dtype)
-        return [D, torch.zeros_like(D)]
-
-    def _chunk_operators(
-        self, b: int, rate: float, *, with_powers: bool
-    ) -> list[ops.ChunkOperator]:
-        """Return the operator over `b` samples of each direction."""
-        system, dtype = self._discretize(rate), self._dtype
-        B_bar = system.B_bar.to(dtype)
-        outputs = zip(self._output_vectors(rate), self._feedthroughs(), strict=False)
-        if self.ssm == "s4" and self.P.shape[1] == 1:
-            q, r = system.q[:, 0].to(dtype), system.r[:, 0].to(dtype)
-            return [
-                ops.dplr_operator(system.a_bar, q, r, B_bar, C, D, b, with_powers=with_powers)
-                for C, D in outputs
-            ]
-        if self.ssm == "s4":
-            E = system.increment(dtype)
-            return [
-                ops.dense_operator(E, B_bar, C, D, b, with_powers=with_powers) for C, D in outputs
-            ]
-        e = system.a_bar[0] - 1, system.a_bar[1]
-        return [
-            ops.diagonal_operator(e, B_bar, C, D, b, with_powers=with_powers) for C, D in outputs
-        ]
-
-    def _kernels(self, length: int, rate: float) -> Tensor:
-        """Return the kernels of all directions, ``(directions, d_model, length)``."""
-        re, im, P, B, dt = self._system(rate)
-        Lambda, P, B, step = torch.complex(re, im), _complex(P), _complex(B), dt[:, 0]
-        step = step.to(self._dtype)
-        if self.ssm == "s4":
-            return torch.stack(
-                [
-                    ops.dplr_kernel(Lambda, P, B, _complex(C), step, length)
-                    for C in self._outputs_in_band(rate)
-                ]
-            )
-        rule = self.discretization
-        return torch.stack(
-            [
-                ops.diagonal_kernel(Lambda, B, _complex(C), step, length, discretization=rule)
-                for C in self._outputs_in_band(rate)
-            ]
+    def _systems(self) -> Systems:
+        """Return the parameters as they are now."""
+        return Systems(
+            *(self.log_dt, self.log_decay, self.frequency, self.P, self.B, self.C, self.D),
+            low_rank=self.ssm == "s4",
+            discretization=self.discretization,
+            bandlimit=self.bandlimit,
         )
 
     def _keeps_operators(self) -> bool:
@@ -405,14 +379,14 @@ class S4Layer(nn.Module):
         """Return ``build()``, kept in evaluation until a parameter changes."""
         if not self._keeps_operators():
             return build()
-        now = tuple((p.data_ptr(), p._version, p.dtype) for p in self.parameters())
-        if now != self._kept_for or len(self._kept) >= _MAX_KEPT:
-            self._kept, self._kept_for = {}, now
-        if key not in self._kept:
+        now = tuple((p.data_ptr(), n_changes_of(p), p.dtype) for p in self.parameters())
+
+        def build_plain() -> Any:
             # as plain tensors, which may later meet an input that requires gradients
             with torch.inference_mode(False), torch.no_grad():
-                self._kept[key] = build()
-        return self._kept[key]
+                return build()
+
+        return self._cache.get(key, now, build_plain)
 
     # -- checks
 
@@ -438,30 +412,11 @@ class S4Layer(nn.Module):
             check_lengths(lengths, u)
 
 
-def _reversed(u: Tensor, lengths: Tensor | None) -> Tensor:
-    """Reverse each sequence of ``u (batch, length, H)`` within its own length."""
-    if lengths is None:
-        return u.flip(1)
-    steps = torch.arange(u.shape[1], device=u.device)
-    index = torch.where(real_steps(u, lengths), lengths[:, None] - 1 - steps, steps)
-    return u.gather(1, index[..., None].expand_as(u))
-
-
 def _copies(x: Tensor, d_model: int, dtype: torch.dtype | None) -> Tensor:
     """Return one copy of `x` a feature, in `dtype` or the default one."""
     return x.to(torch.get_default_dtype() if dtype is None else dtype).repeat(
         d_model, *[1] * x.dim()
     )
-
-
-def _real_vector(parts: Tensor) -> Tensor:
-    """Return the real form ``(..., N)`` of a complex vector given by parts ``(..., N/2, 2)``."""
-    return math.sqrt(2) * parts.mT.flatten(-2)
-
-
-def _complex(parts: Tensor) -> Tensor:
-    """Return ``(..., N/2)`` complex128 from parts ``(..., N/2, 2)``."""
-    return torch.view_as_complex(ops.wide(parts).contiguous())
 
 
 def _check_rule(ssm: str, discretization: str) -> str:

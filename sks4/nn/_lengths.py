@@ -1,25 +1,5 @@
-"""Batches of sequences of different lengths: their lengths, and which steps are real."""
+"""Batches of sequences of different lengths, as in :mod:`sks4.ssm`."""
 
-import torch
-from torch import Tensor
+from sks4.ssm import check_lengths, real_steps
 
-
-def check_lengths(lengths: Tensor, u: Tensor) -> None:
-    """Raise if `lengths` do not fit the padded batch ``u (batch, length, ...)``."""
-    if lengths.shape != u.shape[:1] or lengths.is_floating_point():
-        raise ValueError(
-            f"lengths must be integers of shape ({u.shape[0]},), got {lengths.dtype} of shape "
-            f"{tuple(lengths.shape)}."
-        )
-    if torch.compiler.is_compiling():  # reading values would break the graph
-        return
-    if len(lengths) and not 1 <= int(lengths.min()) <= int(lengths.max()) <= u.shape[1]:
-        raise ValueError(
-            f"lengths must be between 1 and {u.shape[1]}, got values from {int(lengths.min())} to "
-            f"{int(lengths.max())}."
-        )
-
-
-def real_steps(u: Tensor, lengths: Tensor) -> Tensor:
-    """Return which steps of ``u (batch, length, ...)`` are real, ``(batch, length)``."""
-    return torch.arange(u.shape[1], device=u.device) < lengths[:, None]
+__all__ = ["check_lengths", "real_steps"]

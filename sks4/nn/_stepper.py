@@ -72,7 +72,8 @@ class _Systems:
     @property
     def state(self) -> Tensor:
         """A copy of the state in the real form of the layers, ``(batch, H, N)``."""
-        return torch.view_as_real(self.z).mT.flatten(-2).clone()
+        halves = torch.view_as_real(self.z).mT
+        return halves.clone(memory_format=torch.contiguous_format).flatten(-2)
 
     @state.setter
     def state(self, state: Tensor) -> None:
@@ -344,10 +345,11 @@ class ModelStepper:
         if not self._n_pending:
             return pool.result(before).clone()
         states = self._states
-        self._step(self._patch.flatten(1))
-        complete = pool.result(PoolState(self._pooled, self._n_steps))
-        self._states, (self._pooled, self._n_steps) = states, before
-        return complete
+        try:
+            self._step(self._patch.flatten(1))
+            return pool.result(PoolState(self._pooled, self._n_steps))
+        finally:
+            self._states, (self._pooled, self._n_steps) = states, before
 
     @torch.inference_mode()
     def read(self, features: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from ._discretization import (
 from ._dplr import DIAGONAL_INITS, diagonal, dplr, initial_system, real_form
 from ._hippo import MEASURES, check_state_size, hippo
 from ._kernels import diagonal_kernel, dplr_kernel
+from ._lengths import check_lengths, real_steps, reverse_sequences
 from ._operators import (
     CHUNK_LENGTH,
     ChunkOperator,
@@ -28,6 +29,7 @@ from ._operators import (
     fit_chunk,
     wide,
 )
+from ._recurrence import can_run, recurrence, recurrence_pays
 from ._scan import check_state, chunked_scan, scan
 from ._step import StepOperator, step, step_operator
 
@@ -39,6 +41,8 @@ __all__ = [
     "ChunkOperator",
     "DiscreteDPLR",
     "StepOperator",
+    "can_run",
+    "check_lengths",
     "check_state",
     "check_state_size",
     "chunked_scan",
@@ -59,6 +63,10 @@ __all__ = [
     "hippo",
     "initial_system",
     "real_form",
+    "real_steps",
+    "recurrence",
+    "recurrence_pays",
+    "reverse_sequences",
     "scan",
     "step",
     "step_operator",

@@ -6,8 +6,8 @@ For whole sequences, sequences in pieces, and sample by sample.
 import torch
 from torch import Tensor
 
-from ._chunks import Scan
 from ._operators import CHUNK_LENGTH, ChunkOperator, dense_operator, fit_chunk
+from ._scan_function import Scan
 
 
 def scan(
@@ -47,6 +47,7 @@ def scan(
         return Scan.apply(u, x, operator.matrix, None)[0], None
     if lengths is None:
         lengths = torch.full((batch,), length, device=u.device)
+    lengths = lengths.long()  # small integers are no indices, and bytes are masks
     y, entering = Scan.apply(u, x, operator.matrix, lengths // b)
     return y, _finish(u, entering, operator, lengths).transpose(0, 1)
 
@@ -60,7 +61,7 @@ def _finish(u: Tensor, x: Tensor, operator: ChunkOperator, lengths: Tensor) -> T
     """
     b = operator.chunk_length
     rest = lengths % b
-    if not bool(rest.any()):
+    if not rest.is_meta and not bool(rest.any()):
         return x
     if not operator.powers:
         raise ValueError(

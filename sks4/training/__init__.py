@@ -14,11 +14,13 @@ from sks4.training._likelihoods import (
     LogisticMixtureLikelihood,
 )
 from sks4.training._losses import (
+    REGRESSION_LOSSES,
     AbsoluteError,
     CrossEntropy,
     Huber,
     Quantile,
     SquaredError,
+    regression_loss,
     weighted_mean,
 )
 from sks4.training._mixup import Mixup
@@ -26,6 +28,7 @@ from sks4.training._net import S4Net
 from sks4.training._schedule import Budget, LearningRateSchedule, warmup_cosine
 
 __all__ = [
+    "REGRESSION_LOSSES",
     "AbsoluteError",
     "BatchSampler",
     "Batches",
@@ -45,6 +48,7 @@ __all__ = [
     "SquaredError",
     "WeightAverage",
     "display_callbacks",
+    "regression_loss",
     "warmup_cosine",
     "weighted_mean",
 ]

@@ -143,3 +143,16 @@ class Quantile(nn.Module):
         _check_same_shape(output, target)
         error = target - output
         return torch.maximum(level * error, (level - 1) * error)
+
+
+REGRESSION_LOSSES: dict[str, type[nn.Module]] = {
+    "squared_error": SquaredError,
+    "absolute_error": AbsoluteError,
+    "huber": Huber,
+}
+"""Losses of one output for each target, by the name that estimators give them."""
+
+
+def regression_loss(name: str, quantiles: float | Sequence[float] = 0.5) -> nn.Module:
+    """Return the loss of a name in `REGRESSION_LOSSES`, or the pinball loss for "quantile"."""
+    return Quantile(quantiles) if name == "quantile" else REGRESSION_LOSSES[name]()

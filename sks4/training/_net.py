@@ -451,12 +451,15 @@ class S4Net(SkorchNet):
             ) from err
 
     def _cause_of(self, error: BaseException) -> BaseException:
-        """Return the divergence that has led to an error in the module, else the error itself."""
-        if isinstance(error, Exception) and not isinstance(error, TrainingDivergedError):
-            try:
-                self._check_weights()
-            except TrainingDivergedError as diverged:
-                return diverged
+        """Return the divergence that has led to an error, else the error itself."""
+        if not isinstance(error, Exception) or isinstance(error, TrainingDivergedError):
+            return error
+        if "overflow" in str(error):  # torch's word for a rate that is too large for the weights
+            return TrainingDivergedError(f"A step of the optimizer overflows. {_ADVICE}")
+        try:
+            self._check_weights()
+        except TrainingDivergedError as diverged:
+            return diverged
         return error
 
     # ------------------------------------------------------------------ prediction and storage
@@ -480,6 +483,7 @@ class S4Net(SkorchNet):
         ndarray of shape (n_rows, ...)
             The outputs in the order of the data set, whatever the order of the batches.
         """
+        self.check_is_fitted()
         batches = list(batch_sampler)
         self._check_each_row_once(batches, len(dataset))  # type: ignore[arg-type]
         outputs: np.ndarray | None = None

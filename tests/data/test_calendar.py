@@ -22,7 +22,7 @@ def index(request):
 
 
 @pytest.mark.parametrize("name", CYCLES)
-def test_each_feature_is_smooth_and_tells_the_times_of_a_cycle_apart(index, name):
+def test_features_are_shares_and_the_same_at_the_same_time_of_the_cycle(index, name):
     features = check_calendar([name], None).transform(index)
     assert features.min() >= 0
     assert_allclose(features.sum(axis=1), 1)  # splines are shares
@@ -32,7 +32,22 @@ def test_each_feature_is_smooth_and_tells_the_times_of_a_cycle_apart(index, name
         else getattr(index, name)
     )
     table = pd.DataFrame(features).groupby(np.asarray(field)).nunique()
-    assert (table == 1).all(axis=None)  # the same at the same time of the cycle
+    assert (table == 1).all(axis=None)
+
+
+@pytest.mark.parametrize("name", CYCLES)
+def test_times_of_a_cycle_are_apart_and_its_end_is_near_its_beginning(name):
+    freq = {"minute": "min", "hour": "h"}.get(name, "D")
+    index = pd.date_range("2020-01-01", "2020-12-31", freq=freq)  # a leap year with 53 weeks
+    fields = index.isocalendar().week if name == "week" else getattr(index, name)
+    features = pd.DataFrame(check_calendar([name], None).transform(index))
+    times = features.groupby(np.asarray(fields)).first().to_numpy()  # in order of the cycle
+    assert len(times) == CYCLES[name][1]
+    steps = np.linalg.norm(times - np.roll(times, 1, axis=0), axis=1)
+    assert steps.min() > 0
+    assert 0.5 * steps[1:].min() < steps[0] < 1.5 * steps[1:].max()  # from the end to the start
+    apart = np.linalg.norm(times[:, np.newaxis] - times, axis=2)[np.triu_indices(len(times), 1)]
+    assert apart.min() > 0.5 * steps.min()
 
 
 def test_last_week_of_a_year_is_near_the_first():

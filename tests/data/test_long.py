@@ -1,7 +1,11 @@
 """Long tables to sequences and back."""
 
+import datetime as dt
+
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -140,3 +144,91 @@ def test_repeated_time_is_named_as_a_plain_number():
     table = pd.DataFrame({"id": [7, 7], "t": [1, 1], "x": [0.0, 1.0]})
     with pytest.raises(ValueError, match=r"got t=1 several times for id=7\."):
         from_long(table, id="id", time="t", values="x")
+
+
+# --- other libraries, other names, arrays --------------------------------------------------------
+
+TABLE = {"who": ["b", "a", "b"], "when": [1, 0, 0], "x": [3, 4, 5], "y": [1.5, None, 2.5]}
+
+
+@pytest.mark.parametrize("convert", [pd.DataFrame, pl.DataFrame, pa.table, pl.LazyFrame])
+def test_from_long_takes_frames_of_other_libraries(convert):
+    X, y, ids = from_long(convert(TABLE), id="who", time="when", values=["x", "y"], target="who")
+    assert ids.tolist() == y.tolist() == ["b", "a"]
+    assert X[0].columns.tolist() == ["x", "y"]
+    assert X[0]["x"].tolist() == [5, 3]
+    assert X[0].index.tolist() == [0, 1]
+    assert np.isnan(X[1]["y"].iloc[0])
+
+
+def test_from_long_sorts_dates_of_polars():
+    days = [dt.date(2024, 10, 1), dt.date(2024, 9, 1)]
+    X, _, _ = from_long(
+        pl.DataFrame({"i": [0, 0], "t": days, "x": [2.0, 1.0]}), id="i", time="t", values="x"
+    )
+    assert X[0]["x"].tolist() == [1.0, 2.0]
+    assert X[0].index[0] == pd.Timestamp("2024-09-01")
+
+
+@pytest.mark.parametrize(
+    ("names", "values", "channels"),
+    [
+        ([0, 1, 2, 3], 2, [2]),
+        ([0, 1, 2, 3], [2, 3], [2, 3]),
+        ([0, 1, 2, 3], np.array([3, 2]), [3, 2]),
+        (["who", "when", 2, "y"], (2, "y"), [2, "y"]),
+        (pd.MultiIndex.from_tuples([("k", 0), ("k", 1), ("v", 0), ("v", 1)]), ("v", 1), [("v", 1)]),
+    ],
+)
+def test_from_long_takes_names_of_any_kind(names, values, channels):
+    table = pd.DataFrame(TABLE).set_axis(names, axis=1)
+    first, second, *_ = table.columns
+    X, _, _ = from_long(table, id=first, time=second, values=values)
+    assert X[0].columns.tolist() == channels
+
+
+@pytest.mark.parametrize("convert", [pd.DataFrame, pl.DataFrame])
+def test_from_long_makes_arrays(convert):
+    options = {"id": "who", "time": "when", "values": ["x", "y"]}
+    frames, _, _ = from_long(convert(TABLE), **options)
+    arrays, _, _ = from_long(convert(TABLE), **options, as_arrays=True)
+    for array, frame in zip(arrays, frames, strict=True):
+        assert array.dtype == np.float64
+        np.testing.assert_array_equal(array, frame.to_numpy(dtype=float).T)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "error", "message"),
+    [
+        (
+            {"x": list("uvw")},
+            {},
+            ValueError,
+            r"numeric columns, got \['x'\] with text or categories",
+        ),
+        ({"x": pd.Categorical([1, 2, 1])}, {}, ValueError, r"got \['x'\] with text or categories"),
+        ({"x": ["u", 1, 2]}, {}, ValueError, r"got \['x'\] with text or categories"),
+        ({"x": pd.to_datetime(["2024"] * 3)}, {"as_arrays": True}, ValueError, r"numeric.*\['x'\]"),
+        ({"when": ["9", "9", "10"]}, {}, ValueError, "must hold numbers or dates to be sorted by"),
+        ({}, {"values": []}, ValueError, "must name one column or more"),
+        ({}, {"values": ["x", "x"]}, ValueError, "each once"),
+        ({}, {"values": "z"}, ValueError, "The name of a column must be one of"),
+    ],
+)
+def test_from_long_refuses_columns(change, options, error, message):
+    table = pd.DataFrame(TABLE).assign(**change)
+    with pytest.raises(error, match=message):
+        from_long(table, **{"id": "who", "time": "when", "values": "x"} | options)
+
+
+def test_from_long_refuses_what_is_no_table():
+    with pytest.raises(TypeError, match=r"df must be a DataFrame .* got an object of type list"):
+        from_long([[1, 2, 3]], id=0, time=1, values=2)
+    twice = pd.DataFrame(TABLE).set_axis(["who", "when", "x", "x"], axis=1)
+    with pytest.raises(ValueError, match="every column name once, got 'x' twice"):
+        from_long(twice, id="who", time="when", values="x")
+
+
+def test_times_that_are_text_in_order_are_kept():
+    table = pd.DataFrame({"id": [0, 0, 1], "t": ["2024-01", "2024-02", "2024-01"], "x": 0.0})
+    assert len(from_long(table, id="id", time="t", values="x")[0]) == 2

@@ -239,3 +239,19 @@ def test_extending_does_not_depend_on_the_rows_before(monkeypatch):
         assert_array_equal(timeline.positions(timeline.following(2)), [start, start + 1])
         timeline = timeline.extended(2)
     assert max(n or 0 for n in generated) < 10
+
+
+@pytest.mark.parametrize("unit", ["ns", "s"])
+def test_many_irregular_dates_are_refused_and_no_calendar_is_tried_without_end(unit):
+    seconds = pd.date_range("2024-01-01", periods=20_000, freq="s").as_unit(unit)
+    with pytest.raises(ValueError, match="must have equal steps, got 2024-01-01 02:46:39 and then"):
+        Timeline(seconds.delete(10_000), 19_999)
+
+
+@pytest.mark.parametrize("freq", ["D", "B", "h"])
+def test_dates_beyond_the_range_of_their_unit_say_so(freq):
+    timeline = Timeline(pd.date_range("2262-01-01", periods=5, freq=freq).as_unit("ns"), 5)
+    with pytest.raises(ValueError, match=r"within the range of the dates in fit.*as_unit"):
+        timeline.following(10_000)
+    with pytest.raises(ValueError, match=r"within the range|must continue that of fit"):
+        timeline.positions(pd.DatetimeIndex(["9000-01-01"]).as_unit("s"))

@@ -9,6 +9,7 @@ import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import is_classifier
 
 import sks4
 from sks4 import S4Classifier, S4Generator, S4Regressor
@@ -102,13 +103,21 @@ def test_read_only_memory_map_is_read(make_estimator, tmp_path):
 @pytest.mark.parametrize("length", [1, 2, 5])
 def test_sequences_shorter_than_a_patch_are_valid(make_estimator, length):
     X = FORMS["3-D"][:, :, :length]
-    assert make_estimator(patch_size=4).fit(X, TARGETS).predict(X).shape == (6,)
+    estimator = make_estimator(patch_size=4).fit(X, TARGETS)
+    output = estimator.predict_proba if is_classifier(estimator) else estimator.predict
+    with_longer = [*X, FORMS["3-D"][0]]
+    assert_allclose(output(with_longer)[:6], output(X), rtol=1e-9)
+    assert len(np.unique(output(X).round(9), axis=0)) == 6  # each sequence is read
 
 
-def test_constant_channel_trains(make_estimator):
-    X = FORMS["3-D"].copy()
-    X[:, 1] = 3.0
-    assert np.isfinite(make_estimator().fit(X, TARGETS).score(X, TARGETS))
+def test_level_of_a_constant_channel_has_no_effect(make_estimator):
+    X, predicted = FORMS["3-D"].copy(), []
+    for level in (0.0, 3.0, -1e6):
+        X[:, 1] = level
+        estimator = make_estimator().fit(X, TARGETS)
+        output = estimator.predict_proba if is_classifier(estimator) else estimator.predict
+        predicted.append(output(X))
+    assert_allclose(predicted[1:], predicted[:1] * 2, rtol=1e-9)
 
 
 # --- property-based ------------------------------------------------------------------------------
@@ -247,7 +256,12 @@ def test_missing_values_are_filled_or_marked(make_estimator, missing, n_inputs):
     X = holes(FORMS["3-D"])
     estimator = make_estimator(missing=missing).fit(X, TARGETS)
     assert estimator.net_.module_.backbone.n_inputs == n_inputs
-    assert np.isfinite(estimator.score(X, TARGETS))
+    output = estimator.predict_proba if is_classifier(estimator) else estimator.predict
+    X[..., 0] = FORMS["3-D"][..., 0]  # there is a value before every missing one
+    filled = np.array([pd.DataFrame(x.T).ffill().to_numpy().T for x in X])
+    assert np.isnan(X).any()
+    same = np.allclose(output(X), output(filled), rtol=1e-9)
+    assert same is (missing == "ffill")
 
 
 def test_missing_values_are_refused_when_asked(make_estimator):
@@ -308,7 +322,11 @@ def test_long_sequences_are_read_in_patches_unless_a_rate_is_given(make_estimato
     assert make_estimator(max_epochs=1).fit(X, y).patch_size_ == 2
     told = make_estimator(max_epochs=1).fit(X, y, sampling_rate=100)
     assert told.patch_size_ == 1
-    assert told.predict(X[..., ::2], sampling_rate=50).shape == (6,)
+    single = make_estimator(max_epochs=1, patch_size=1).fit(X, y, sampling_rate=100)
+    slower = X[..., ::2]
+    assert_array_equal(
+        told.predict(slower, sampling_rate=50), single.predict(slower, sampling_rate=50)
+    )
 
 
 @pytest.mark.parametrize("rate", [0, -1, np.inf, np.nan])

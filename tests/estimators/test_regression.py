@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import r2_score
 
 from sks4 import S4Regressor
@@ -45,7 +45,8 @@ def test_several_targets_are_learned(make_regressor, ramps):
 @pytest.mark.parametrize("shape", [(40,), (40, 1)])
 def test_prediction_has_the_axes_of_the_targets(make_regressor, ramps, shape):
     X, y = ramps
-    assert make_regressor().fit(X, y.reshape(shape)).predict(X).shape == shape
+    expected = make_regressor().fit(X, y).predict(X).reshape(shape)
+    assert_array_equal(make_regressor().fit(X, y.reshape(shape)).predict(X), expected, strict=True)
 
 
 @pytest.mark.parametrize("kind", [pd.Series, list, np.float32])

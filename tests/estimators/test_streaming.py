@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 
 from sks4 import S4Classifier, S4Regressor
+from sks4.nn import ModelStepper
 
 N, C, T = 12, 2, 25
 # what the interface promises in float32
@@ -150,7 +151,7 @@ def test_stream_of_a_regressor_predicts_in_the_unit_of_the_targets(n_targets):
 def test_stream_of_probabilities_has_their_logarithm():
     stream = CLASSIFIER.stream().push(data()[0][0])
     assert_allclose(stream.predict_log_proba(), np.log(stream.predict_proba()))
-    assert stream.predict_proba().shape == (1, 3)
+    assert_allclose(stream.predict_proba(), CLASSIFIER.predict_proba(data()[0][:1]), **TOLERANCE)
 
 
 def test_stream_of_a_model_fitted_on_a_table_has_one_channel_and_any_length():
@@ -338,8 +339,9 @@ def test_stream_takes_samples_with_the_names_of_fit_and_samples_without():
 def test_stream_takes_any_name_where_names_in_fit_were_time_points():
     X, y = data()
     frame = pd.DataFrame(X[:, 0], columns=[f"t{k}" for k in range(T)])
-    stream = S4Classifier(**SMALL).fit(frame, y).stream()
-    assert stream.push(pd.DataFrame({"u": X[0, 0]})).predict().shape == (1,)
+    estimator = S4Classifier(**SMALL).fit(frame, y)
+    stream = estimator.stream().push(pd.DataFrame({"u": X[0, 0]}))
+    assert_allclose(stream.predict_proba(), estimator.predict_proba(frame[:1]), **TOLERANCE)
 
 
 def test_stream_reads_masked_values_as_missing():
@@ -347,3 +349,45 @@ def test_stream_reads_masked_values_as_missing():
     masked = np.ma.array(X, mask=np.random.default_rng(0).random(X.shape) < 0.3)
     expected = CLASSIFIER.stream(n_streams=N).push(masked.filled(np.nan)).predict_proba()
     assert_array_equal(CLASSIFIER.stream(n_streams=N).push(masked).predict_proba(), expected)
+
+
+@pytest.mark.parametrize("n_pushed", [1, 5, 80])
+@pytest.mark.parametrize("part", ["_pool", "features"])
+@pytest.mark.parametrize("readout", ["trained", "ridge"])
+def test_interrupted_push_changes_nothing(monkeypatch, readout, part, n_pushed):
+    X = np.random.default_rng(0).normal(size=(12, 2, 90))
+    fitted = S4Classifier(**SMALL, readout=readout).fit(X, np.arange(12) % 2)
+    stream = fitted.stream(2).push(X[:2, :, :7])
+    expected, piece = stream.copy(), X[2:4, :, :n_pushed].copy()
+    piece[0, :, n_pushed // 2 :] = np.nan  # one stream waits, so its features are kept
+
+    def interrupted(self, *args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelStepper, part, interrupted)
+        if part == "features" and n_pushed == 1:  # no stream ends within the piece
+            stream.push(piece[:, :, :0])
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                stream.push(piece)
+    assert_array_equal(stream.lengths, expected.lengths)
+    assert_array_equal(stream.predict_proba(), expected.predict_proba())
+    assert_array_equal(stream.push(piece).predict_proba(), expected.push(piece).predict_proba())
+
+
+def test_interrupted_prediction_of_an_open_patch_changes_nothing(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(12, 2, 90))
+    regressor = S4Regressor(**SMALL, patch_size=4).fit(X, np.arange(12.0))
+    stream = regressor.stream().push(X[0, :, :10])
+    expected = stream.copy()
+
+    def interrupted(self, *args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelStepper, "_pool", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            stream.predict()
+    assert_array_equal(stream.predict(), expected.predict())
+    assert_array_equal(stream.push(X[1]).predict(), expected.push(X[1]).predict())

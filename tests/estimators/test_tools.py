@@ -13,16 +13,20 @@ import sklearn
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import loguniform
+from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import StackingClassifier, StackingRegressor, VotingClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - enables the search
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
     HalvingGridSearchCV,
+    ParameterSampler,
     RandomizedSearchCV,
+    check_cv,
     cross_val_predict,
     cross_val_score,
     cross_validate,
@@ -46,12 +50,26 @@ def halve(X):
 # --- selection and validation --------------------------------------------------------------------
 
 
-def test_cross_validation_works(make_estimator, data):
+def pick(X, rows):
+    """Return some samples in the form of X."""
+    return [X[i] for i in rows] if isinstance(X, list) else X[rows]
+
+
+def folds(estimator, X, y, cv=2):
+    """Return the rows of training and test of each fold, as the tools make them."""
+    return list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
+
+
+def test_cross_validation_equals_fits_of_the_folds(make_estimator, data):
     X, y = data
-    assert cross_val_score(make_estimator(), X, y, cv=3).shape == (3,)
-    scores = cross_validate(make_estimator(), X, y, cv=2, return_train_score=True)
-    assert np.isfinite(scores["train_score"]).all()
-    assert cross_val_predict(make_estimator(), X, y, cv=2).shape == (24,)
+    result = cross_validate(make_estimator(), X, y, cv=2, return_train_score=True)
+    assert_array_equal(cross_val_score(make_estimator(), X, y, cv=2), result["test_score"])
+    predicted = cross_val_predict(make_estimator(), X, y, cv=2)
+    for i, (train, test) in enumerate(folds(make_estimator(), X, y)):
+        fitted = make_estimator().fit(pick(X, train), y[train])
+        assert_array_equal(predicted[test], fitted.predict(pick(X, test)))
+        assert result["train_score"][i] == fitted.score(pick(X, train), y[train])
+        assert result["test_score"][i] == fitted.score(pick(X, test), y[test])
 
 
 def test_learning_curve_works(make_classifier, data):
@@ -60,9 +78,15 @@ def test_learning_curve_works(make_classifier, data):
     assert sizes.tolist() == [6, 12]
 
 
-def test_split_works(make_estimator, data):
-    X_train, X_test, y_train, y_test = train_test_split(*data, random_state=0)
-    assert np.isfinite(make_estimator().fit(X_train, y_train).score(X_test, y_test))
+def test_split_equals_picking_the_rows(make_estimator, data):
+    X, y = data
+    X_train, X_test, y_train, y_test, train, test = train_test_split(
+        X, y, np.arange(24), random_state=0
+    )
+    fitted = make_estimator().fit(pick(X, train), y[train])
+    other = make_estimator().fit(X_train, y_train)
+    assert_array_equal(other.predict(X_test), fitted.predict(pick(X, test)))
+    assert other.score(X_test, y_test) == fitted.score(pick(X, test), y[test])
 
 
 def test_grid_search_in_a_pipeline_with_groups(make_classifier, ragged_waves):
@@ -70,8 +94,16 @@ def test_grid_search_in_a_pipeline_with_groups(make_classifier, ragged_waves):
     pipeline = Pipeline([("halve", FunctionTransformer(halve)), ("model", make_classifier())])
     grid = {"model__d_model": [2, 4], "model__lr": [0.01, 0.03]}
     search = GridSearchCV(pipeline, grid, cv=GroupKFold(3)).fit(X, y, groups=np.arange(24) // 4)
-    assert len(search.cv_results_["params"]) == 4
-    assert search.predict(X).shape == (24,)
+    splits = list(GroupKFold(3).split(X, y, np.arange(24) // 4))
+    by_hand = []
+    for params in search.cv_results_["params"]:
+        fits = [clone(pipeline).set_params(**params).fit(pick(X, a), y[a]) for a, _ in splits]
+        scores = [fit.score(pick(X, b), y[b]) for fit, (_, b) in zip(fits, splits, strict=True)]
+        by_hand.append(np.mean(scores))
+    assert_allclose(search.cv_results_["mean_test_score"], by_hand)
+    assert search.best_params_ == search.cv_results_["params"][np.argmax(by_hand)]
+    best = clone(pipeline).set_params(**search.best_params_).fit(X, y)
+    assert_array_equal(search.predict_proba(X), best.predict_proba(X))
 
 
 def test_grid_search_in_parallel_equals_serial(make_classifier, waves):
@@ -91,11 +123,21 @@ def test_grid_search_in_parallel_equals_serial(make_classifier, waves):
     assert_array_equal(*results)
 
 
-def test_randomized_search_works(make_estimator, data):
-    search = RandomizedSearchCV(
-        make_estimator(), {"lr": loguniform(1e-3, 1e-1)}, n_iter=2, cv=2, random_state=0
-    )
-    assert search.fit(*data).best_params_["lr"] > 0
+def test_randomized_search_chooses_the_best_of_what_it_draws(make_estimator, data):
+    draws = {"lr": loguniform(1e-3, 1e-1)}
+    options = {"n_iter": 2, "random_state": 0}
+    scoring = "neg_log_loss" if is_classifier(make_estimator()) else "r2"  # without ties
+    search = RandomizedSearchCV(make_estimator(), draws, cv=2, scoring=scoring, **options)
+    search.fit(*data)
+    drawn = list(ParameterSampler(draws, **options))
+    scores = [
+        cross_val_score(make_estimator(**params), *data, cv=2, scoring=scoring).mean()
+        for params in drawn
+    ]
+    assert_allclose(search.cv_results_["mean_test_score"], scores)
+    assert search.best_params_ == drawn[np.argmax(scores)]
+    best = make_estimator(**search.best_params_).fit(*data)
+    assert_array_equal(search.predict(data[0]), best.predict(data[0]))
 
 
 def test_halving_search_with_epochs_as_resource(make_classifier, data):
@@ -125,23 +167,47 @@ def test_interrupt_inside_a_search_ends_the_search(make_classifier, waves, monke
 
 
 @pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
-def test_calibration_works(make_classifier, data, method):
-    calibrated = CalibratedClassifierCV(make_classifier(), method=method, cv=2).fit(*data)
-    assert_allclose(calibrated.predict_proba(data[0]).sum(axis=1), 1)
+def test_calibration_equals_calibrating_each_fold(make_classifier, data, method):
+    X, y = data
+    calibrated = CalibratedClassifierCV(make_classifier(), method=method, cv=2).fit(X, y)
+    expected = []
+    for train, test in folds(make_classifier(), X, y):
+        fitted = FrozenEstimator(make_classifier().fit(pick(X, train), y[train]))
+        one = CalibratedClassifierCV(fitted, method=method, ensemble=False)
+        expected.append(one.fit(pick(X, test), y[test]).predict_proba(X))
+    assert_allclose(calibrated.predict_proba(X), np.mean(expected, axis=0))
 
 
 @pytest.mark.parametrize("voting", ["soft", "hard"])
-def test_voting_works(make_classifier, data, voting):
-    estimators = [(f"seed {seed}", make_classifier(random_state=seed)) for seed in range(2)]
-    assert VotingClassifier(estimators, voting=voting).fit(*data).predict(data[0]).shape == (24,)
+def test_voting_counts_the_votes_of_all(make_classifier, data, voting):
+    X, y = data
+    members = [(f"seed {seed}", make_classifier(random_state=seed)) for seed in range(3)]
+    predicted = VotingClassifier(members, voting=voting).fit(X, y).predict(X)
+    fits = [clone(member).fit(X, y) for _, member in members]
+    if voting == "soft":
+        expected = np.mean([fit.predict_proba(X) for fit in fits], axis=0).argmax(axis=1)
+    else:
+        expected = np.sum([fit.predict(X) for fit in fits], axis=0) >= 2
+    assert_array_equal(predicted, expected)
 
 
-def test_stacking_works(make_classifier, make_regressor, data):
-    classifiers = [(f"seed {seed}", make_classifier(random_state=seed)) for seed in range(2)]
-    stacked = StackingClassifier(classifiers, LogisticRegression(), cv=2).fit(*data)
-    assert stacked.predict(data[0]).shape == (24,)
-    regressors = [(f"seed {seed}", make_regressor(random_state=seed)) for seed in range(2)]
-    assert np.isfinite(StackingRegressor(regressors, Ridge(), cv=2).fit(*data).score(*data))
+@pytest.mark.parametrize("kind", ["classifier", "regressor"])
+def test_stacking_equals_stacking_by_hand(make_classifier, make_regressor, data, kind):
+    X, y = data
+    make = make_classifier if kind == "classifier" else make_regressor
+    members = [(f"seed {seed}", make(random_state=seed)) for seed in range(2)]
+    if kind == "classifier":
+        stacked, final = StackingClassifier(members, LogisticRegression(), cv=2), "predict_proba"
+    else:
+        stacked, final = StackingRegressor(members, Ridge(), cv=2), "predict"
+    stacked.fit(X, y)
+    outputs = [cross_val_predict(member, X, y, cv=2, method=final) for _, member in members]
+    last = [output[:, 1] if kind == "classifier" else output for output in outputs]
+    by_hand = clone(stacked.final_estimator).fit(np.column_stack(last), y)
+    assert_allclose(stacked.final_estimator_.coef_, by_hand.coef_)
+    outputs = [getattr(clone(member).fit(X, y), final)(X) for _, member in members]
+    last = [output[:, 1] if kind == "classifier" else output for output in outputs]
+    assert_allclose(stacked.predict(X), by_hand.predict(np.column_stack(last)))
 
 
 # --- metadata ------------------------------------------------------------------------------------

@@ -56,9 +56,16 @@ def test_forecast_begins_as_the_last_value():
     torch.testing.assert_close(model(u), u[:, -1:].expand(-1, HORIZON, -1))
 
 
-def test_forecast_of_a_constant_window_is_finite():
-    forecast = make()(torch.full((2, CONTEXT, N_TARGETS), 7.0, dtype=torch.float64))
-    torch.testing.assert_close(forecast, torch.full_like(forecast, 7.0), rtol=0, atol=1e-2)
+def test_forecast_of_a_constant_window_is_the_constant():
+    windows = noise(4, CONTEXT, N_TARGETS)
+    windows[1:3, :, 0] = torch.tensor([7.0, 0.0])[:, None]
+    observed = torch.ones_like(windows, dtype=torch.bool)
+    observed[2, ::3] = False
+    windows[2, ::3] = 5.0  # not observed
+    forecast = make()(windows, observed=observed)
+    assert (forecast[1, :, 0] == 7).all()
+    assert (forecast[2, :, 0] == 0).all()
+    assert (forecast[0] != windows[0, -1]).all()
 
 
 @pytest.mark.parametrize("covariates", [0, 2])
@@ -121,6 +128,7 @@ def test_window_without_an_observed_value_has_a_finite_forecast_and_gradient():
     forecast.sum().backward()
     assert torch.isfinite(forecast).all()
     assert torch.isfinite(u.grad).all()
+    torch.testing.assert_close(forecast[1:], model(u[1:], observed=observed[1:]), **TOLERANCE)
 
 
 def test_covariates_act_on_no_earlier_step():

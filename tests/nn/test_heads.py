@@ -29,6 +29,14 @@ def test_pooling_reduces_the_real_steps_alone(pooling, garbage):
 
 
 @POOLINGS
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+def test_lengths_may_be_of_any_integer_type(pooling, dtype):
+    x, lengths = noise(4, 9, 3), torch.tensor([9, 4, 1, 8])
+    pool = Pooling(pooling)
+    torch.testing.assert_close(pool(x, lengths.to(dtype)), pool(x, lengths), rtol=0, atol=0)
+
+
+@POOLINGS
 def test_pooling_without_lengths_reduces_all_steps(pooling):
     x = noise(4, 9, 3)
     expected = torch.stack([REDUCTIONS[pooling](row) for row in x])
@@ -101,13 +109,13 @@ def test_summary_is_continuous():
     torch.testing.assert_close(pool(x + 1e-9), pool(x), rtol=0, atol=1e-6)
 
 
-def test_heads_have_the_shapes_of_their_tasks():
+def test_heads_map_each_sequence_or_each_step():
     x, lengths = noise(4, 9, 3).float(), torch.tensor([9, 4, 1, 8])
-    for head, shape in (
-        (PooledHead(3, 5), (4, 5)),
-        (StepHead(3, 5), (4, 9, 5)),
-    ):
-        assert head(x, lengths).shape == shape
+    pooled, by_step = PooledHead(3, 5), StepHead(3, 5)
+    for i, (row, n) in enumerate(zip(x, lengths, strict=True)):
+        torch.testing.assert_close(pooled(x, lengths)[i], pooled.linear(row[:n].mean(0)))
+        for t in range(n):
+            torch.testing.assert_close(by_step(x, lengths)[i, t], by_step.linear(row[t]))
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 import oracles
 from oracles import RULES, error_per_system
+from sks4 import _native
 from sks4.nn import S4Layer
 
 H, N = 3, 6
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-10}  # of the float64 kernels
 RATES = [0.5, 1.0, 2.0]
+COMPILED = pytest.mark.skipif(not _native.is_available(), reason="no compiled code")
+ON_BOTH_PATHS = pytest.mark.usefixtures("path")
 EVERY_RULE = pytest.mark.parametrize(("kind", "init", "rule"), RULES)
 
 
@@ -33,6 +36,7 @@ def by_convolution(u, K):
     return torch.from_numpy(oracles.convolution(u.mT.numpy(), K.numpy())).mT
 
 
+@ON_BOTH_PATHS
 @EVERY_RULE
 @pytest.mark.parametrize("rate", RATES)
 def test_layer_equals_its_steps_and_the_convolution_with_its_kernel(kind, init, rule, rate):
@@ -48,6 +52,7 @@ def test_layer_equals_its_steps_and_the_convolution_with_its_kernel(kind, init, 
     torch.testing.assert_close(stepped, state, **TOLERANCE)
 
 
+@ON_BOTH_PATHS
 @EVERY_RULE
 def test_layer_at_a_rate_is_the_layer_with_scaled_steps(kind, init, rule):
     layer, u = make(kind, init, rule), noise(2, 50, H)
@@ -57,6 +62,7 @@ def test_layer_at_a_rate_is_the_layer_with_scaled_steps(kind, init, rule):
     torch.testing.assert_close(layer.kernel(50, rate=2.0), scaled.kernel(50), **TOLERANCE)
 
 
+@ON_BOTH_PATHS
 @pytest.mark.parametrize("init", ["legs", "lin", "inv"])
 def test_zoh_layer_at_half_the_interval_gives_the_same_output_for_a_held_input(init):
     layer, u = make("s4d", init, "zoh"), noise(1, 40, H)
@@ -65,6 +71,32 @@ def test_zoh_layer_at_half_the_interval_gives_the_same_output_for_a_held_input(i
     finer, finer_state = layer(held, rate=0.5)
     torch.testing.assert_close(finer[:, 1::2], y, **TOLERANCE)
     torch.testing.assert_close(finer_state, state, **TOLERANCE)
+
+
+@COMPILED
+@pytest.mark.parametrize("bidirectional", [False, True])
+@EVERY_RULE
+def test_recurrence_algorithm_equals_the_scan(kind, init, rule, bidirectional):
+    layer = make(kind, init, rule, bidirectional=bidirectional, algorithm="scan")
+    other = make(kind, init, rule, bidirectional=bidirectional, algorithm="recurrence")
+    u, lengths = noise(2, 70, H), torch.tensor([70, 41])
+    for rate in RATES:
+        (y, state), (recurred, last) = (x(u, lengths=lengths, rate=rate) for x in (layer, other))
+        for i, length in enumerate(lengths):
+            torch.testing.assert_close(recurred[i, :length], y[i, :length], **TOLERANCE)
+        if not bidirectional:
+            torch.testing.assert_close(last, state, **TOLERANCE)
+
+
+@COMPILED
+def test_state_is_handed_over_between_algorithms():
+    layers = [make(algorithm=name) for name in ("recurrence", "scan", "recurrence")]
+    u, state, outputs = noise(2, 230, H), None, []
+    for layer, piece in zip(layers, u.split([100, 70, 60], 1), strict=True):
+        y, state = layer(piece, state)
+        outputs.append(y)
+    expected = layers[0](u)
+    torch.testing.assert_close((torch.cat(outputs, 1), state), expected, **TOLERANCE)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -88,6 +120,7 @@ def test_convolution_algorithm_scans_when_a_state_is_given_or_wanted():
         torch.testing.assert_close(layer(u, **arguments), other(u, **arguments), rtol=0, atol=0)
 
 
+@ON_BOTH_PATHS
 def test_bidirectional_layer_adds_the_second_kernel_over_the_reversed_sequence():
     layer, u = make(bidirectional=True), noise(2, 60, H)
     K = layer.kernel(60)
@@ -97,7 +130,7 @@ def test_bidirectional_layer_adds_the_second_kernel_over_the_reversed_sequence()
     torch.testing.assert_close(y, expected, **TOLERANCE)
 
 
-@pytest.mark.parametrize("algorithm", ["scan", "convolution"])
+@pytest.mark.parametrize("algorithm", ["recurrence", "scan", "convolution"])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @EVERY_RULE
 def test_layer_treats_each_sequence_as_if_it_were_alone(kind, init, rule, bidirectional, algorithm):
@@ -114,6 +147,7 @@ def test_layer_treats_each_sequence_as_if_it_were_alone(kind, init, rule, bidire
             torch.testing.assert_close(states[i : i + 1], state, **TOLERANCE)
 
 
+@ON_BOTH_PATHS
 @given(
     pieces=st.lists(st.integers(1, 150), min_size=1, max_size=5),
     rule=st.sampled_from(RULES),
@@ -130,9 +164,11 @@ def test_layer_over_pieces_of_any_size_equals_one_pass(pieces, rule, rate):
 
 @EVERY_RULE
 @pytest.mark.parametrize("training", [False, True])  # which choose different chunk lengths
-def test_layer_in_single_precision_is_close_to_double(kind, init, rule, training):
+@pytest.mark.parametrize("algorithm", ["recurrence", "scan"])
+def test_layer_in_single_precision_is_close_to_double(kind, init, rule, training, algorithm):
     torch.manual_seed(0)
-    layer = S4Layer(4, 64, kind, init, discretization=rule, algorithm="scan").requires_grad_(False)
+    layer = S4Layer(4, 64, kind, init, discretization=rule, algorithm=algorithm)
+    layer.requires_grad_(False)
     layer.log_dt.copy_(torch.tensor([0.001, 0.01, 0.03, 0.1]).log())
     layer.D.zero_()
     layer.train(training)
@@ -157,7 +193,7 @@ def test_layer_gradient_matches_finite_differences(kind, init, rule, bidirection
         (n, p.detach().clone().requires_grad_()) for n, p in zip(names, parameters, strict=True)
     ]
     u = noise(2, 5, 1).requires_grad_()
-    for algorithm in ("scan", "convolution"):
+    for algorithm in ("recurrence", "scan", "convolution"):
         layer.algorithm = algorithm
 
         def run(u, *values):
@@ -173,7 +209,7 @@ def test_layer_gradient_matches_finite_differences(kind, init, rule, bidirection
 @pytest.mark.parametrize("training", [False, True])
 @EVERY_RULE
 def test_layer_changes_none_of_its_parameters_and_buffers(kind, init, rule, training):
-    for algorithm in ("scan", "convolution"):
+    for algorithm in ("recurrence", "scan", "convolution"):
         layer = make(kind, init, rule, algorithm=algorithm).train(training)
         before = copy.deepcopy(layer.state_dict())
         u = noise(2, 40, H)
@@ -209,6 +245,7 @@ def test_layer_draws_its_steps_log_uniformly_from_the_range():
     np.testing.assert_allclose(deciles, expected, atol=0.15)  # four standard errors
 
 
+@ON_BOTH_PATHS
 def test_layer_output_depends_on_no_later_input():
     layer, u = make(), noise(1, 200, H)
     changed = u.clone()
@@ -234,7 +271,7 @@ def test_layer_output_depends_on_no_later_input():
         (
             {"algorithm": "fft"},
             ValueError,
-            "algorithm must be one of 'auto', 'scan', 'convolution'",
+            "algorithm must be one of 'auto', 'recurrence', 'scan', 'convolution'",
         ),
         ({"dt_min": 0.0}, ValueError, "dt_min must be finite and above zero, got 0.0"),
         ({"dt_max": math.inf}, ValueError, "dt_max must be finite and above zero, got inf"),
@@ -313,6 +350,7 @@ def test_layer_kernel_refuses_a_length_below_one():
 # -- the limit of the band
 
 
+@ON_BOTH_PATHS
 @pytest.mark.parametrize("rate", [1.0, 2.0])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_layer_leaves_out_the_modes_above_its_bandlimit(rate, bidirectional):
@@ -333,6 +371,7 @@ def test_layer_leaves_out_the_modes_above_its_bandlimit(rate, bidirectional):
         torch.testing.assert_close(layer.step(u[:, 0], rate=rate), other.step(u[:, 0], rate=rate))
 
 
+@ON_BOTH_PATHS
 def test_limit_without_effect_changes_nothing():
     torch.manual_seed(0)
     layer = S4Layer(3, d_state=8, ssm="s4d", dt_max=1e-2, bandlimit=1.0)

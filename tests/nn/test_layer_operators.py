@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -9,10 +11,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from oracles import SYSTEMS
-from sks4 import ssm
+from sks4 import _native, ssm
 from sks4.nn import S4Layer
+from sks4.nn._cache import OperatorCache
 
 H, N = 3, 4
+COMPILED = pytest.mark.skipif(not _native.is_available(), reason="no compiled code")
 
 
 @pytest.fixture
@@ -74,7 +78,7 @@ def test_operators_are_formed_at_every_call_while_training(builds):
     assert len(builds) == 3
 
 
-def test_layer_chooses_the_algorithm_by_length_while_training(builds):
+def test_layer_chooses_the_algorithm_by_length_while_training(builds, forbid_compiled):
     layer = make().train()
     for length in (20, 1000):
         output(layer, noise(2, length, H))
@@ -83,7 +87,7 @@ def test_layer_chooses_the_algorithm_by_length_while_training(builds):
 
 
 def test_operators_of_several_lengths_and_rates_are_kept_beside_each_other(builds):
-    layer = make()
+    layer = make(algorithm="scan")
     calls = [(10, 1.0), (50, 1.0), (50, 0.5), (300, 1.0)]
     for _ in range(2):
         for length, rate in calls:
@@ -97,7 +101,38 @@ def test_operators_in_great_number_are_not_all_kept():
         rate = 1 + i / 100
         fresh = copy.deepcopy(layer)  # has kept nothing
         assert torch.equal(output(layer, u, rate=rate), output(fresh, u, rate=rate))
-    assert len(layer._kept) <= 16
+    assert len(layer._cache) <= 16
+
+
+def test_operators_are_right_in_threads_with_different_rates():
+    layer, u = make(), noise(2, 50, H)
+    rates = [1 + i / 40 for i in range(40)]  # more than are kept
+    expected = {rate: output(copy.deepcopy(layer), u, rate=rate) for rate in rates}
+
+    def run(start):
+        for rate in (rates[start:] + rates[:start]) * 3:
+            assert torch.equal(output(layer, u, rate=rate), expected[rate])
+
+    with ThreadPoolExecutor(8) as pool:
+        for future in [pool.submit(run, 5 * i) for i in range(8)]:
+            future.result()
+
+
+def test_operators_follow_parameters_that_change_while_another_thread_builds():
+    cache, inside, changed = OperatorCache(), threading.Event(), threading.Event()
+
+    def build_slowly():
+        inside.set()
+        assert changed.wait(10)
+        return "old"
+
+    with ThreadPoolExecutor(1) as pool:
+        old = pool.submit(cache.get, "key", "version 1", build_slowly)
+        assert inside.wait(10)
+        assert cache.get("key", "version 2", lambda: "new") == "new"
+        changed.set()
+        assert old.result() == "old"
+    assert cache.get("key", "version 2", lambda: "built again") == "new"
 
 
 def optimizer_step(layer):
@@ -153,7 +188,7 @@ def test_kept_operators_are_in_no_copy_and_no_pickle():
     expected = output(layer, u)
     assert len(pickle.dumps(layer)) == empty
     for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-        assert other._kept == {}
+        assert len(other._cache) == 0
         assert torch.equal(output(other, u), expected)
     assert set(layer.state_dict()) == {name for name, _ in layer.named_parameters()}
 
@@ -197,7 +232,7 @@ def saved_bytes(layer, u):
 
 @pytest.mark.parametrize("kind", ["s4", "s4d"])
 def test_layer_keeps_the_input_and_one_state_a_chunk_for_the_backward_pass(kind):
-    layer = S4Layer(2, 64, kind)
+    layer = S4Layer(2, 64, kind, algorithm="scan")
     small, large = (noise(batch, 1024, 2).requires_grad_() for batch in (64, 96))
     per_input = (saved_bytes(layer, large) - saved_bytes(layer, small)) / (
         large.nbytes - small.nbytes
@@ -205,6 +240,17 @@ def test_layer_keeps_the_input_and_one_state_a_chunk_for_the_backward_pass(kind)
     # 32 sequences of 8 chunks, and one row more for their segment; 16 numbers keep rows apart
     rows, row = 32 * 8 + 1, 2 * (128 + 64) + 16
     assert per_input == pytest.approx(rows * row / (32 * 1024 * 2))
+
+
+@COMPILED
+@pytest.mark.parametrize("kind", ["s4", "s4d"])
+def test_recurrence_keeps_the_input_and_one_state_a_block_for_the_backward_pass(kind):
+    layer = S4Layer(2, 64, kind, algorithm="recurrence")
+    small, large = (noise(batch, 1024, 2).requires_grad_() for batch in (64, 96))
+    per_input = (saved_bytes(layer, large) - saved_bytes(layer, small)) / (
+        large.nbytes - small.nbytes
+    )
+    assert per_input == pytest.approx(1 + 64 / 128)
 
 
 class Recorder(TorchDispatchMode):

@@ -238,7 +238,10 @@ def test_parameter_groups_hold_each_parameter_once(kind, norm, prenorm):
 )
 def test_model_output_has_the_shape_of_its_head(head, shape):
     model = make(head=head, patch_size=7)
-    assert model(noise(4, 40, N_INPUTS)).shape == shape
+    u = noise(4, 40, N_INPUTS)
+    assert model(u).shape == shape
+    padded = torch.cat([u, u.new_zeros(4, 2, N_INPUTS)], 1)  # to six whole patches
+    torch.testing.assert_close(model(u), model(padded), rtol=1e-9, atol=1e-9)
 
 
 def test_layer_options_reach_every_layer():
@@ -363,10 +366,18 @@ def test_weights_are_accepted_until_one_of_them_is_not_finite(kind, ssm, norm):
     model.check_weights()
 
 
-@pytest.mark.parametrize("value", [-800.0, 800.0])
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        (torch.float32, -110.0),
+        (torch.float32, 89.0),
+        (torch.float64, -800.0),
+        (torch.float64, 800.0),
+    ],
+)
 @pytest.mark.parametrize("name", ["log_dt", "log_decay"])
-def test_weights_are_refused_when_a_step_or_a_decay_is_zero_or_infinite(name, value):
-    model = MODELS["model"]()
+def test_weights_are_refused_when_a_step_or_a_decay_is_zero_or_infinite(name, dtype, value):
+    model = MODELS["model"](dtype=dtype)
     with torch.no_grad():
         getattr(model.backbone.blocks[1].layer, name)[0] = value
     with pytest.raises(ArithmeticError, match=rf"exp\(backbone.blocks.1.layer.{name}\)"):

@@ -568,7 +568,9 @@ def test_diverged_loss_restores_the_last_best_weights(make_net, make_batches):
     with pytest.raises(TrainingDivergedError, match="got nan in epoch 3, batch 2"):
         net.fit(batches, valid=make_batches(seed=1))
     assert len(net.history) == 2
-    assert np.isfinite(predict(net, make_batches())).all()
+    expected = make_net(callbacks=[EarlyStopping()], max_epochs=2)
+    expected.fit(make_batches(), valid=make_batches(seed=1))
+    np.testing.assert_array_equal(predict(net, make_batches()), predict(expected, make_batches()))
 
 
 def test_diverged_weights_are_found_at_the_end_of_an_epoch(make_net, make_batches):
@@ -595,6 +597,13 @@ def test_diverged_weights_explain_an_error_of_the_module(make_net, make_batches)
     with pytest.raises(TrainingDivergedError, match="Training diverged in epoch 1") as info:
         net.set_params(warm_start=True).fit(make_batches())
     assert "dt must be finite" in str(info.value.__cause__)
+
+
+def test_rate_that_overflows_is_a_divergence(make_net, make_batches):
+    net = make_net(lr=1e38)
+    with pytest.raises(TrainingDivergedError, match=r"overflows\. Try a smaller lr"):
+        net.fit(make_batches())
+    assert net.module_.weight.isfinite().all()
 
 
 def test_error_of_a_module_with_good_weights_stays_what_it_is(make_net, make_batches):

@@ -8,7 +8,7 @@ import torch
 
 # Errors kept: enough for the 0.99 quantile, in at most 8 MB.
 _MAX_ROWS = 500
-_MAX_ERRORS = 2_000_000
+_MAX_ERRORS = 1_000_000
 
 # Errors of a target that make a distribution, if there are more: evenly spread over their order.
 _MAX_POOL = 5_000
@@ -24,6 +24,9 @@ _MAX_ALPHAS = 128
 
 # Coverages that adapt by themselves: those in use, and few enough to be quick.
 _COVERAGES = np.array([0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99])
+
+# Errors that are this many times as large as usual are within float32, and so are their levels.
+_FARTHEST = 1e30
 
 # Levels nearer to 0 or 1 are no better known than this one from a few hundred errors.
 _OUTERMOST = 1e-3
@@ -54,7 +57,8 @@ class _Shape(NamedTuple):
 
     def rank(self, errors: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Return the level of each error (n, n_targets) at its step (n,), NaN where unknown."""
-        scaled = errors.astype(np.float32) / self.scale[steps]  # rounded as those in the pools
+        scaled = np.clip(errors / self.scale[steps], -_FARTHEST, _FARTHEST)
+        scaled = scaled.astype(np.float32)  # rounded as those in the pools
         ranks = np.empty(errors.shape, dtype=np.float32)
         for target, pool in enumerate(self.pools):
             column = scaled[:, target]
@@ -86,7 +90,7 @@ class ErrorDistribution:
         n_rows, horizon, n_targets = errors.shape
         self._capacity = int(np.clip(_MAX_ERRORS // (horizon * n_targets), 50, _MAX_ROWS))
         rows = np.unique(np.linspace(0, n_rows - 1, self._capacity).round().astype(int))
-        self._errors = errors[rows].astype(np.float32)
+        self._errors = errors[rows]  # in float64: their unit is that of the user
         self._n_observed = 0
         self._shapes = [_shape(self._errors, 0)]
 
@@ -103,7 +107,7 @@ class ErrorDistribution:
         while len(shapes) > 1 and shapes[1].start <= n_observed - horizon:
             shapes.pop(0)  # no forecast of what is still to come was made by it
         later = copy.copy(self)
-        later._errors = np.concatenate([self._errors, errors.astype(np.float32)])[-self._capacity :]
+        later._errors = np.concatenate([self._errors, errors])[-self._capacity :]
         later._n_observed = n_observed
         later._shapes = [*shapes, _shape(later._errors, n_observed)]
         return later
@@ -164,13 +168,13 @@ class ErrorDistribution:
 def _shape(errors: np.ndarray, start: int) -> _Shape:
     """Return the scales and the sorted pools of errors (n_rows, horizon, n_targets)."""
     known = ~np.isnan(errors)
-    squares = np.where(known, errors.astype(np.float64), 0) ** 2
+    squares = np.where(known, errors, 0) ** 2
     counts = known.sum(axis=0)
     overall = np.sqrt(squares.sum(axis=(0, 1)) / np.maximum(counts.sum(axis=0), 1))
     scale = np.sqrt(squares.sum(axis=0) / np.maximum(counts, 1))
     scale = np.where(counts > 0, scale, overall)
     scale = np.where(scale > 0, scale, 1.0)  # (horizon, n_targets)
-    scaled = errors / scale
+    scaled = (errors / scale).astype(np.float32)
     pools = [
         _thinned(np.sort(scaled[..., target][known[..., target]]))
         for target in range(scaled.shape[-1])

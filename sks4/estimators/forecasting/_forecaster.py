@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from sks4._compat import Interval, StrOptions, n_samples_of
@@ -19,11 +18,13 @@ from sks4.data import (
     SeriesEncoder,
     Timeline,
     TimeRows,
+    as_weights,
     check_calendar,
     check_each_observed,
 )
 from sks4.estimators._auto import resolve_dt_range
 from sks4.estimators._base import Interruption, Run, S4Estimator, Trained, draw_seeds
+from sks4.estimators._targets import r_squared
 from sks4.estimators.forecasting import _training as training
 from sks4.estimators.forecasting._backtest import backtest_frame
 from sks4.estimators.forecasting._intervals import DEFAULT_LEVELS, Intervals, check_levels
@@ -31,7 +32,7 @@ from sks4.estimators.forecasting._predictor import Forecasts, WindowPredictor, W
 from sks4.estimators.forecasting._reader import SeriesReader
 from sks4.estimators.forecasting._stream import ForecasterStream
 from sks4.nn import S4ForecastModel
-from sks4.training import WeightAverage
+from sks4.training import REGRESSION_LOSSES, WeightAverage
 
 _AVERAGE_DECAY = 0.99
 
@@ -248,7 +249,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         "standardize": [StrOptions({"window", "global"}), None],
         "horizon": [Interval(Integral, 1, None, closed="left")],
         "context_length": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "loss": [StrOptions({*training.LOSSES, "quantile"})],
+        "loss": [StrOptions({*REGRESSION_LOSSES, "quantile"})],
         "quantiles": ["array-like", None],
         "channels": [StrOptions({"independent", "mixed"})],
         "calendar": [str, "array-like", None],
@@ -325,7 +326,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         setup = self._setup(reader, columns[:n_train], levels, resumed, rows.timeline)
         windows, n_valid = setup.windows, len(columns) - n_train
         origins = training.training_origins(
-            windows, n_train, n_valid, may_be_short=self._may_be_short
+            windows, columns, n_train, may_be_short=self._may_be_short
         )
         series = windows.encode(columns)
         max_epochs = training.resolve_n_epochs(self.max_epochs, len(origins), setup.batch_size)
@@ -350,8 +351,10 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         intervals = Intervals.start(windows.levels, windows.horizon, columns.values.shape[1])
         if n_valid:
             calibration = training.calibration_origins(n_train, len(columns))
-            intervals = intervals.calibrate(
-                *predictor.backtest(columns, calibration, windows.horizon)
+            intervals = interruption.repeat(
+                lambda: intervals.calibrate(
+                    *predictor.backtest(columns, calibration, windows.horizon)
+                )
             )
         self._adopt(trained, chosen | _attributes(reader, rows, predictor, intervals))
         interruption.raise_again()
@@ -361,8 +364,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         """Append rows to those seen, and train one epoch on the windows that end in them.
 
         The first call trains on all windows, and fixes the scaling and whatever else depends on
-        the data. The learning rates are constant, and there is no validation. A call that raises
-        changes nothing.
+        the data. The learning rates are constant, and there is no validation. Rows without a target
+        are appended without training. A call that raises changes nothing.
 
         Parameters
         ----------
@@ -391,7 +394,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             setup = self._setup(reader, columns, levels, None, seen.timeline)
             windows = setup.windows
             origins = training.training_origins(
-                windows, len(columns), 0, may_be_short=self._may_be_short
+                windows, columns, len(columns), may_be_short=self._may_be_short
             )
             intervals = Intervals.start(windows.levels, windows.horizon, columns.values.shape[1])
         else:
@@ -732,10 +735,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         truth = self._reader_.truth(X, y, self._seen_)
         predicted = self.predict(X)
         is_known = ~np.isnan(np.column_stack([truth, predicted])).any(axis=1)
-        weights = check_weights(sample_weight, len(truth))
-        return float(
-            r2_score(truth[is_known], predicted[is_known], sample_weight=weights[is_known])
-        )
+        weights = check_weights(as_weights(sample_weight), len(truth))
+        return r_squared(truth[is_known], predicted[is_known], weights[is_known])
 
     def backtest(
         self, X: Any, y: Any = None, *, horizon: int | None = None, stride: int = 1

@@ -16,8 +16,10 @@ from sks4.data import (
     TargetForm,
     Timeline,
     TimeRows,
+    as_weights,
     check_covariates,
     check_each_observed,
+    check_requested_rows,
     check_series,
     time_index,
 )
@@ -157,7 +159,7 @@ class SeriesReader:
         columns = Columns(
             values.reshape(len(values), -1).copy(),  # (n_timepoints, n_targets)
             self._with_calendar(covariates, timeline.labels() if timeline.has_labels else None),
-            check_weights(sample_weight, len(values)),
+            check_weights(as_weights(sample_weight), len(values)),
         )
         return TimeRows((columns,), timeline)
 
@@ -179,6 +181,7 @@ class SeriesReader:
             If the index has a hole, or is not that of fit and its continuation, or the features
             are not those of fit.
         """
+        check_requested_rows(X)
         X = self._rows_of_labels(X, seen.timeline)
         index, n_rows = time_index(X), n_samples_of(X)
         if n_rows == 0:
@@ -251,6 +254,8 @@ class SeriesReader:
             raise ValueError("y must be given, since fit got X and y, got None.")
         data, name = (X, "X") if y is None else (y, "y")
         truth = check_series(data, name)
+        if y is not None:
+            X = self._rows_of_labels(X, seen.timeline)
         self.form.check_same(TargetForm.of(data, truth), name)
         check_consistent_length(X, truth)
         index = _common_index(X, y)

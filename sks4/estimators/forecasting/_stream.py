@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from sks4._validation import check_integer
-from sks4.data import Columns, EncodedSeries, TargetForm
+from sks4.data import Columns, EncodedSeries, TargetForm, as_sample
 from sks4.estimators._streaming import check_sample
 from sks4.estimators.forecasting._predictor import WindowPredictor
 
@@ -84,7 +84,7 @@ class ForecasterStream:
         TypeError
             If the values are not real numbers.
         """
-        form = self._form
+        form, sample = self._form, as_sample(sample)
         if isinstance(sample, pd.DataFrame) and form.n_targets is not None:
             form.check_same(TargetForm.of(sample, sample.to_numpy()), "A sample")
         new = check_sample(sample, self.n_streams, len(self._form.names)).swapaxes(1, 2)
@@ -99,8 +99,12 @@ class ForecasterStream:
             latest = np.concatenate([before[:, np.newaxis], rows[:, :n_gone]], axis=1)[:, ::-1]
             newest = (~np.isnan(latest)).argmax(axis=1)  # (n_streams, n_targets)
             before = np.take_along_axis(latest, newest[:, np.newaxis], axis=1)[:, 0]
-        self._before, self._recent = before, rows[:, n_gone:].copy()
-        self.n_pushed += new.shape[1]
+        # one assignment, so that an interrupt comes before or after it
+        self.__dict__ |= {
+            "_before": before,
+            "_recent": rows[:, n_gone:].copy(),
+            "n_pushed": self.n_pushed + new.shape[1],
+        }
         return self
 
     def forecast(self, horizon: int | None = None) -> np.ndarray:

@@ -13,9 +13,7 @@ from sks4.estimators._auto import MAX_TOKENS
 from sks4.estimators.forecasting._base_forecasts import choose_base
 from sks4.estimators.forecasting._predictor import WindowPredictor, Windows
 from sks4.exceptions import ValidationSplitWarning
-from sks4.training import AbsoluteError, Batches, Huber, Quantile, SquaredError
-
-LOSSES = {"squared_error": SquaredError, "absolute_error": AbsoluteError, "huber": Huber}
+from sks4.training import Batches, Quantile, regression_loss
 
 # Longer contexts gained nothing on hourly data with daily and weekly cycles.
 _LONGEST_CONTEXT = 512
@@ -90,7 +88,7 @@ class Setup:
 
 def build_loss(loss: str, levels: np.ndarray | None) -> torch.nn.Module:
     """Return the loss of that name, of quantiles if there are levels."""
-    return LOSSES[loss]() if levels is None else Quantile(levels.tolist())
+    return regression_loss(loss) if levels is None else Quantile(levels.tolist())
 
 
 # ------------------------------------------------------------------ rows
@@ -190,7 +188,7 @@ def in_whole_patches(context_length: int, patch_size: int) -> int:
 
 
 def training_origins(
-    windows: Windows, n_train: int, n_valid: int, *, may_be_short: bool = False
+    windows: Windows, columns: Columns, n_train: int, *, may_be_short: bool = False
 ) -> np.ndarray:
     """Return the origins of the windows that lie in the first rows.
 
@@ -199,28 +197,46 @@ def training_origins(
     Raises
     ------
     ValueError
-        If there are none.
+        If there are none, or no target in them has a weight.
     """
     context_length, horizon = windows.context_length, windows.horizon
     first = context_length
     if may_be_short and n_train - context_length - horizon < _FEW_WINDOWS:
         first = -(-context_length // 2)
     if n_train < first + horizon:
+        n_valid = len(columns) - n_train
         aside = f" ({n_valid} more for validation)" if n_valid else ""
         raise ValueError(
             f"The series must have context_length + horizon = {context_length} + {horizon} rows at "
             f"least to train on, got n_samples={n_train}{aside}. Pass more rows, or smaller "
             "context_length and horizon."
         )
-    return np.arange(first, n_train - horizon + 1)
+    origins = np.arange(first, n_train - horizon + 1)
+    if not _has_target(columns, origins, horizon):
+        raise ValueError(
+            "The rows to train on must have an observed target with a weight above zero, got none "
+            f"after the first {first}. Pass other rows or weights."
+        )
+    return origins
 
 
 def latest_windows(windows: Windows, seen: TimeRows, n_new: int) -> tuple[Columns, np.ndarray]:
-    """Return the last rows, and the origins among them of windows that end in the new ones."""
+    """Return the last rows, and the origins among them of windows that end in the new ones.
+
+    There are none if the new rows are too few, or if no target in the windows has a weight.
+    """
     first = max(windows.context_length, len(seen) - n_new + 1 - windows.horizon)
     columns = seen.latest(len(seen) - first + windows.context_length)
-    origins = np.arange(first, len(seen) + 1 - windows.horizon)
-    return columns, origins - (len(seen) - len(columns))
+    origins = np.arange(first, len(seen) + 1 - windows.horizon) - (len(seen) - len(columns))
+    return columns, origins if _has_target(columns, origins, windows.horizon) else origins[:0]
+
+
+def _has_target(columns: Columns, origins: np.ndarray, horizon: int) -> bool:
+    """Return whether a target of the windows at consecutive origins counts."""
+    if len(origins) == 0:
+        return False
+    rows = columns[origins[0] : origins[-1] + horizon]
+    return bool((~np.isnan(rows.values) & (rows.weights > 0)[:, np.newaxis]).any())
 
 
 def calibration_origins(n_train: int, n_rows: int) -> np.ndarray:
@@ -269,19 +285,8 @@ def training_batches(
         Number of rows before each origin, in order.
     rng : numpy.random.Generator
         Draws the order of the windows.
-
-    Raises
-    ------
-    ValueError
-        If no target in them has a weight.
     """
     windows = setup.windows
-    rows = slice(origins[0], origins[-1] + windows.horizon)
-    if not weights[rows][series.observed[rows].any(1).numpy()].any():
-        raise ValueError(
-            "The rows to train on must have an observed target with a weight above zero, got none. "
-            "Pass other rows or weights."
-        )
     n_absent = max(0, windows.context_length - int(origins[0]))
     if n_absent:
         series, origins = series.after_gap(n_absent), origins + n_absent

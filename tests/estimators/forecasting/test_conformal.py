@@ -255,3 +255,13 @@ def test_rank_is_defined_where_quantiles_coincide_and_unknown_without_truth():
     assert 0.1 <= ranks[1] <= 0.9
     assert ranks[2] > 0.99
     assert np.isnan(ranks[3])
+
+
+def test_errors_beyond_all_measure_have_a_level():
+    distribution = ErrorDistribution(errors(300))
+    ranks = distribution.rank(
+        np.array([-1e120, 1e120])[:, np.newaxis, np.newaxis] * np.ones((3, 2))
+    )
+    assert (ranks[0] < -1).all()
+    assert (ranks[1] > 2).all()
+    assert np.isfinite(ranks).all()

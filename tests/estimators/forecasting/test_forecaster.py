@@ -1,6 +1,7 @@
 """What the forecaster forecasts: rows, gaps, histories, covariates, quantiles, backtests."""
 
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -54,10 +55,14 @@ def test_forecast_has_the_labels_of_the_rows_that_follow(make_forecaster, series
 
 def test_forecast_of_arrays_is_an_array_of_their_axes(make_forecaster, series):
     values = series.to_numpy()
-    assert make_forecaster().fit(values).forecast(3).shape == (3, 2)
-    assert make_forecaster().fit(values[:, :1]).forecast(3).shape == (3, 1)
-    assert make_forecaster().fit(values[:, 0]).forecast(3).shape == (3,)
-    assert make_forecaster().fit(values[:, 0].tolist()).predict(np.zeros(5)).shape == (5,)
+    for data, frame in ((values, series), (values[:, :1], series[["tide"]])):
+        expected = make_forecaster().fit(frame).forecast(5).to_numpy()
+        assert_array_equal(make_forecaster().fit(data).forecast(5), expected, strict=True)
+    expected = make_forecaster().fit(series["tide"]).forecast(5).to_numpy()
+    one = make_forecaster().fit(values[:, 0])
+    assert_array_equal(one.forecast(5), expected, strict=True)
+    listed = make_forecaster().fit(values[:, 0].tolist())
+    assert_array_equal(listed.predict(np.empty((5, 0))), expected, strict=True)
 
 
 @pytest.mark.parametrize(
@@ -152,9 +157,10 @@ def test_independent_channels_do_not_see_each_other_and_mixed_ones_do(make_forec
 
 @pytest.mark.parametrize("pooling", ["all", "last", "mean", "max"])
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber", "quantile"])
-def test_losses_and_poolings_work(make_forecaster, series, loss, pooling):
-    forecaster = make_forecaster(loss=loss, pooling=pooling, max_epochs=1).fit(series)
-    assert np.isfinite(forecaster.forecast(5)).all(axis=None)
+def test_losses_and_poolings_learn(make_forecaster, series, loss, pooling):
+    parameters = {"max_epochs": 8, "lr": 0.03, "dropout": 0.0, "lr_schedule": None}
+    forecaster = make_forecaster(loss=loss, pooling=pooling, **parameters).fit(series)
+    assert forecaster.history_[-1, "train_loss"] < 0.9 * forecaster.history_[0, "train_loss"]
 
 
 # --- missing values ------------------------------------------------------------------------------
@@ -163,13 +169,14 @@ def test_losses_and_poolings_work(make_forecaster, series, loss, pooling):
 def test_missing_values_are_no_targets(make_forecaster, series):
     gaps = series.copy()
     gaps.iloc[30:35] = np.nan
-    wrong = series.copy()
-    wrong.iloc[30:35] = 1e6
     forecaster = make_forecaster(missing="mask").fit(gaps)
     weight = sum(forecaster.history_[0, "batches", :, "train_weight"])
     n_windows = 60 - 12 - 4 + 1
     assert weight == n_windows * 4 * 2 - 5 * 4 * 2
-    assert np.isfinite(forecaster.forecast()).all(axis=None)
+    wrong = series.to_numpy(copy=True)
+    wrong[30:35] = 1e6
+    from_masked = make_forecaster(missing="mask").fit(np.ma.array(wrong, mask=gaps.isna()))
+    assert_array_equal(from_masked.forecast(), forecaster.forecast())
 
 
 @pytest.mark.parametrize(("missing", "same"), [("mask", True), ("ffill", False)])
@@ -241,7 +248,12 @@ def test_covariates_may_have_no_columns_or_gaps(make_forecaster, driven):
     assert_array_equal(empty.forecast(), make_forecaster().fit(y).forecast())
     holes = X.copy()
     holes.iloc[[0, 30, -1], 0] = np.nan
-    assert np.isfinite(make_forecaster().fit(holes[:70], y[:70]).predict(holes[70:])).all()
+    forecaster = make_forecaster().fit(holes[:70], y[:70])
+    predicted = forecaster.predict(holes[70:])
+    expected = forecaster.predict(X[70:])
+    assert_allclose(predicted[:-1], expected[:-1], rtol=1e-9)
+    assert np.isfinite(predicted[-1])
+    assert predicted[-1] != expected[-1]
 
 
 def test_index_may_come_with_covariates_or_with_targets(make_forecaster, driven):
@@ -289,6 +301,14 @@ def test_partial_fit_trains_on_the_windows_that_end_in_new_rows(make_forecaster,
     forecaster.partial_fit(series[50:])
     assert sum(forecaster.history_[1, "batches", :, "train_batch_size"]) == 10
     assert forecaster.forecast().index[0] == pd.Timestamp("2024-01-03 12:00")
+
+
+def test_partial_fit_appends_rows_without_a_target(make_forecaster, series):
+    forecaster = make_forecaster(horizon=1).fit(series[:50])
+    forecaster.partial_fit(series[50:52] * np.nan)
+    assert forecaster.n_epochs_ == 2
+    assert forecaster.partial_fit(series[52:]).n_epochs_ == 3
+    assert forecaster.forecast(1).index[0] == pd.Timestamp("2024-01-03 12:00")
 
 
 def test_validation_rows_are_the_last_ones(make_forecaster, series):
@@ -472,6 +492,164 @@ def test_unknown_levels_need_two_learned_ones(make_forecaster, series):
 def test_intervals_without_validation_rows_say_what_to_do(make_forecaster, series):
     with pytest.raises(ValueError, match="need validation data, or loss='quantile', got neither"):
         make_forecaster().fit(series).predict_interval(later(series, 3))
+
+
+# --- forecasts with their intervals --------------------------------------------------------------
+
+
+def test_forecast_with_a_coverage_is_a_frame_with_dates(make_forecaster, series):
+    parameters = {"early_stopping": True, "validation_fraction": 0.3}
+    one = make_forecaster(**parameters).fit(series["tide"].rename_axis("hour"))
+    frame = one.forecast(9, coverage=0.8)
+    assert frame.columns.tolist() == ["forecast", "lower", "upper"]
+    assert_array_equal(frame["forecast"], one.forecast(9))
+    X = one.forecast(9)
+    assert_array_equal(frame[["lower", "upper"]], one.predict_interval(X, 0.8))
+    assert frame.index.equals(X.index)
+    assert frame.index.name == "hour"
+    both = make_forecaster(**parameters).fit(series)
+    frame = both.forecast(coverage=0.8)
+    assert frame.columns.tolist() == [
+        (target, part) for target in ("tide", "load") for part in ("forecast", "lower", "upper")
+    ]
+    assert_array_equal(frame["load"]["upper"], both.predict_interval(frame, 0.8)[:, 1, 1])
+
+
+def test_forecast_with_a_coverage_follows_history_and_rows_of_arrays(make_forecaster, series):
+    values = series.to_numpy()
+    forecaster = make_forecaster(loss="quantile").fit(values)
+    frame = forecaster.forecast(3, coverage=0.9)
+    assert frame.index.tolist() == [60, 61, 62]
+    assert frame.columns.tolist()[:2] == [(0, "forecast"), (0, "lower")]
+    earlier = forecaster.forecast(3, coverage=0.9, history=values[:40])
+    assert earlier.index.tolist() == [40, 41, 42]
+    expected = forecaster.forecast(3, history=values[:40])
+    assert_array_equal(earlier.xs("forecast", axis=1, level=1), expected)
+
+
+def test_forecast_with_covariates_and_a_coverage(make_forecaster, driven):
+    X, y = driven
+    forecaster = make_forecaster(loss="quantile").fit(X[:60], y[:60])
+    frame = forecaster.forecast(X_future=X[60:66], coverage=0.5)
+    assert_array_equal(frame["forecast"], forecaster.predict(X[60:66]))
+    assert_array_equal(frame[["lower", "upper"]], forecaster.predict_interval(X[60:66], 0.5))
+
+
+@pytest.mark.parametrize("coverage", [0.0, 1.0, 95, -0.5])
+def test_coverage_of_a_forecast_must_be_a_share(make_forecaster, series, coverage):
+    with pytest.raises(ValueError, match="coverage must be"):
+        make_forecaster(loss="quantile").fit(series).forecast(coverage=coverage)
+
+
+def test_intervals_of_a_forecaster_are_nested_after_every_update(make_forecaster, series):
+    forecaster = make_forecaster(early_stopping=True, validation_fraction=0.3).fit(series[:50])
+    wild = series * np.where(np.arange(60) % 3, 1, 6)[:, np.newaxis]
+    coverages = (0.3, 0.5, 0.9, 0.95, 0.97)
+    for row in range(50, 60):
+        forecaster.update(wild[row : row + 1])
+        frames = [forecaster.forecast(coverage=coverage) for coverage in coverages]
+        for narrow, wide in pairwise(frames):
+            for target in series:
+                assert (wide[target]["lower"] <= narrow[target]["lower"]).all()
+                assert (wide[target]["upper"] >= narrow[target]["upper"]).all()
+
+
+# --- dates ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make", [list, np.asarray, pd.DatetimeIndex, lambda i: list(i.strftime("%c"))]
+)
+def test_dates_alone_are_forecast_by_date(make_forecaster, series, make):
+    forecaster = make_forecaster().fit(series)
+    ahead = forecaster.forecast(9)
+    assert_array_equal(forecaster.predict(make(ahead.index[4:])), ahead[4:])
+    assert_array_equal(forecaster.predict(make(series.index[30:])), forecaster.predict(series[30:]))
+    with pytest.raises(ValueError, match="must continue that of fit"):
+        forecaster.predict(make(ahead.index + pd.Timedelta("7min")))
+    with pytest.raises(TypeError, match="X must hold the dates"):
+        forecaster.predict([*make(ahead.index[:1]), "x"])
+
+
+def test_rows_without_a_frequency_follow(make_forecaster, weekly):
+    month_ends = pd.date_range("2018-01-31", periods=40, freq="ME")
+    values = pd.Series(np.sin(np.arange(40.0)), month_ends)
+    plain = make_forecaster().fit(values[:36].to_numpy()).update(values[36:].to_numpy())
+    forecaster = make_forecaster().fit(values[:36])
+    for row in range(36, 40):
+        forecaster.update(values[row : row + 1].set_axis(pd.DatetimeIndex([month_ends[row]])))
+    assert_array_equal(forecaster.forecast(), plain.forecast())
+    two = pd.Series([1.0, 2.0], pd.DatetimeIndex(["2021-05-31", "2021-06-30"]))
+    assert make_forecaster().fit(values[:38], X_val=values[38:].set_axis(month_ends[38:].to_list()))
+    forecaster.partial_fit(two)
+    assert forecaster.forecast(1).index[0] == pd.Timestamp("2021-07-31")
+    table = forecaster.backtest(values[:20].set_axis(pd.DatetimeIndex(month_ends[:20].to_list())))
+    assert table["origin"].iloc[0] == month_ends[11]
+
+
+def test_days_of_a_time_zone_pass_the_change_of_clocks(make_forecaster):
+    days = pd.date_range("2024-02-01 02:30", periods=57, freq="D").tz_localize("Europe/Berlin")
+    forecaster = make_forecaster(calendar=["day_of_week"]).fit(pd.Series(np.arange(57.0), days))
+    ahead = forecaster.forecast(8)
+    assert ahead.index.strftime("%d %H:%M").tolist()[:4] == [
+        "29 02:30",
+        "30 02:30",
+        "31 03:00",
+        "01 02:30",
+    ]
+    assert_array_equal(forecaster.predict(ahead.index), ahead)
+
+
+def test_holidays_are_covariates(make_forecaster):
+    pytest.importorskip("holidays")
+    days = pd.date_range("2022-01-01", "2024-06-30")
+    dates = pd.to_datetime(["2022-05-26", "2022-10-03", "2023-01-01", "2023-10-03", "2024-05-01"])
+    busy = pd.Series(np.where(days.isin(dates), 5.0, 0.0), days)
+    train = {"max_epochs": 3, "lr": 0.03, "dropout": 0.0, "batch_size": 64, "standardize": "global"}
+    forecaster = make_forecaster(holidays=list(dates), **train).fit(busy[:"2024-04-28"])
+    ahead = forecaster.forecast(7)
+    assert ahead["2024-05-01"] > ahead.drop(pd.Timestamp("2024-05-01")).max() + 0.1
+    german = make_forecaster(holidays="DE", **train | {"max_epochs": 1}).fit(busy[:"2024-04-28"])
+    assert german._seen_.n_covariates == 1
+    with pytest.raises(ValueError, match="holidays must be"):
+        make_forecaster(holidays="Atlantis").fit(busy)
+
+
+def test_names_of_index_and_columns_survive(make_forecaster, series):
+    named = series.rename_axis(index="hour", columns="series")
+    forecaster = make_forecaster(loss="quantile").fit(named)
+    for forecast in (forecaster.forecast(), forecaster.forecast(3, history=named[:40])):
+        assert (forecast.index.name, forecast.columns.name) == ("hour", "series")
+    assert forecaster.forecast(coverage=0.5).columns.names == ["series", None]
+    pairs = pd.MultiIndex.from_tuples([("sea", "tide"), ("grid", "load")])
+    forecaster.fit(series.set_axis(pairs, axis=1))
+    assert forecaster.forecast().columns.equals(pairs)
+    table = forecaster.backtest(series.set_axis(pairs, axis=1))
+    assert table["target"].unique().tolist() == pairs.to_list()
+    one = make_forecaster().fit(series["tide"].rename(("sea", "tide")))
+    assert one.forecast().name == ("sea", "tide")
+    assert one.backtest(series["tide"])["target"].unique().tolist() == [("sea", "tide")]
+
+
+def test_update_reads_no_more_rows_than_it_needs(make_forecaster, monkeypatch):
+    rng = np.random.default_rng(0)
+    series = pd.Series(rng.normal(size=3000), pd.bdate_range("2000-01-03", periods=3000))
+    parameters = {"early_stopping": True, "batch_size": 4096, "max_epochs": 1}
+    forecaster = make_forecaster(**parameters).fit(series[:2950])
+    read = []
+    transform = type(forecaster.encoder_).transform
+    monkeypatch.setattr(
+        type(forecaster.encoder_),
+        "transform",
+        lambda self, values, *a: read.append(len(values)) or transform(self, values, *a),
+    )
+    for row in range(2950, 3000):
+        forecaster.update(series[row : row + 1])
+        forecaster.forecast(6)
+    assert max(read) <= 12 + 4 + 1
+    monkeypatch.undo()
+    again = make_forecaster(**parameters).fit(series[:2950]).update(series[2950:])
+    assert_array_equal(forecaster.forecast(6), again.forecast(6))
 
 
 # --- backtest ------------------------------------------------------------------------------------

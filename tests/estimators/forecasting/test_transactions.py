@@ -76,12 +76,6 @@ class Poisons(Callback):
         next(net.module_.parameters()).data.fill_(np.nan)
 
 
-def bad(series, change):
-    """Return rows that follow those of `fitted`, with a fault."""
-    rows = series[50:].copy()
-    return change(rows)
-
-
 FAULTS = {
     "infinite": lambda rows: rows.replace(rows.iloc[-1, 0], np.inf),
     "text": lambda rows: rows.assign(b="x"),
@@ -102,7 +96,7 @@ def test_bad_rows_change_nothing(fitted, series, method, fault):
     if method == "fit" and fault in ("late", "other steps"):
         return  # a fit starts again from rows of any time
     before = snapshot(fitted)
-    rows = bad(series, FAULTS[fault])
+    rows = FAULTS[fault](series if method == "fit" else series[50:])
     with pytest.raises((ValueError, TypeError)):
         getattr(fitted, method)(rows)
     assert_same(before, snapshot(fitted))
@@ -195,6 +189,32 @@ def test_interrupt_before_the_end_of_an_epoch_changes_nothing(fitted, series, me
         getattr(fitted, method)(rows)
     fitted.net_callbacks = None
     assert_same(before, snapshot(fitted))
+
+
+@pytest.mark.parametrize("n_interrupts", [0, 1])
+def test_interrupt_of_the_calibration_keeps_what_was_learned(
+    make_forecaster, series, monkeypatch, n_interrupts
+):
+    from sks4.estimators.forecasting._predictor import WindowPredictor
+
+    parameters = {"early_stopping": True, "validation_fraction": 0.3}
+    expected = make_forecaster(**parameters).fit(series)
+    forecaster, interrupts = make_forecaster(**parameters), [KeyboardInterrupt] * n_interrupts
+    backtest = WindowPredictor.backtest
+
+    def interrupted(self, *args):
+        if interrupts:
+            raise interrupts.pop()
+        return backtest(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WindowPredictor, "backtest", interrupted)
+        if n_interrupts:
+            with pytest.raises(KeyboardInterrupt):
+                forecaster.fit(series)
+        else:
+            forecaster.fit(series)
+    assert_same(snapshot(expected), snapshot(forecaster))
 
 
 def test_second_interrupt_changes_nothing(fitted, series, monkeypatch):

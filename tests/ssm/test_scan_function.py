@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sks4 import ssm
-from sks4.ssm import _chunks, _memory
+from sks4.ssm import _memory, _scan_function
 
 N, b = 4, 4
 
@@ -39,9 +39,9 @@ def results(batch, length, H, lengths):
 def test_scan_in_segments_equals_the_scan_at_once(batch, length, lengths, monkeypatch):
     lengths = None if lengths is None else torch.tensor(lengths)
     at_once = results(batch, length, 5, lengths)
-    monkeypatch.setattr(_chunks, "_SEGMENT", 16 * batch)
-    monkeypatch.setattr(_chunks, "_WIDE", 2)
-    assert len(_chunks._segments(draw(batch, length, 5), b)) > 2
+    monkeypatch.setattr(_scan_function, "_SEGMENT", 16 * batch)
+    monkeypatch.setattr(_scan_function, "_WIDE", 2)
+    assert len(_scan_function._segments(draw(batch, length, 5), b)) > 2
     for got, expected in zip(results(batch, length, 5, lengths), at_once, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
 

@@ -1,7 +1,33 @@
-"""A scan over chunks of samples, and its backward pass.
+"""The autograd function of the chunked scan: a pass over chunks of samples, forward and backward.
 
 The states that enter the chunks come first, one chunk after the other; then all outputs are
 batched products with the chunk operator. The backward pass has the same shape, run in reverse.
+
+Samples and states of a segment share one memory, with a row for each chunk of each sequence::
+
+    row         feature 0              feature 1
+    c       [ b samples | N states ][ b samples | N states ] ... [ padding ]
+    c + 1   [ b samples | N states ][ b samples | N states ] ... [ padding ]
+                              ^
+                              what chunk c adds to the state is computed to here, where
+                              the state that enters chunk c + 1 will stand
+
+so that a slice ``(rows, b + N)`` of one feature is a matrix which one product with the chunk
+operator turns into outputs.
+
+=============  =====================================================================
+``H, N``       number of features, and of state variables of each
+``b``          samples of a chunk
+``c``          number of a chunk in its sequence
+``g, h``       number of features that are computed together, and which they are
+``u, y``       input and output ``(batch, length, H)``
+``x``          state ``(H, batch, N)``
+``U, X, Y``    samples, entering states and outputs of the chunks, by feature
+``S``          what each chunk adds to the state
+``T``          transition ``A_bar^b`` of a chunk, for row vectors
+``G``          gradients of outputs and of what is added to the states
+``g...``       before a name: the gradient of a loss with respect to it
+=============  =====================================================================
 """
 
 import itertools
