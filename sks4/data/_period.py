@@ -100,7 +100,7 @@ def find_period(values: np.ndarray) -> int | None:
         return None
     distances = _distances(values[-_MOST_ROWS:], longest + 1)
     lags = np.arange(2, longest + 1)
-    shares = np.array([_share(distances, lag) for lag in lags])
+    shares = np.array([_share(distances, lag) for lag in lags.tolist()])
     is_least = (distances[2:-1] <= distances[1:-2]) & (distances[2:-1] <= distances[3:])
     shares = np.where(is_least, shares, np.inf)
     enough = np.minimum(_LARGEST_SHARE, 1 - _N_STANDARD_ERRORS / np.sqrt(len(values) - lags))
@@ -134,4 +134,4 @@ def _distances(values: np.ndarray, longest: int) -> np.ndarray:
 def _share(distances: np.ndarray, lag: int) -> float:
     """Return the distance at a lag over the mean of those at lags from half of it on."""
     others = distances[-(-lag // 2) : lag].mean()
-    return distances[lag] / others if 0 < others < math.inf else math.inf
+    return float(distances[lag] / others) if 0 < others < math.inf else math.inf

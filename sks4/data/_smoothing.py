@@ -94,7 +94,7 @@ class Smoother:
     season: np.ndarray
     period: int
 
-    def __getitem__(self, rows: np.ndarray | int) -> "Smoother":
+    def __getitem__(self, rows: np.ndarray | slice | int) -> "Smoother":
         """Return the smoothers at some positions of the first axis of the parameters."""
         level, slope, damping, season = self.level, self.slope, self.damping, self.season
         return Smoother(level[rows], slope[rows], damping[rows], season[rows], self.period)

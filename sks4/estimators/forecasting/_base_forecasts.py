@@ -153,7 +153,7 @@ class _HeldOut:
         truths = windows_before(ahead, origins + horizon, horizon)
         changes = truths - _naive("last_value", 1).forecast(windows, horizon)
         typical = nan_median(np.abs(changes).swapaxes(0, 1).reshape(values.shape[1], -1))
-        bounds = np.where(typical > 0, _CLIP * typical, np.inf)[:, np.newaxis]
+        bounds = np.where(typical > _ROUNDING, _CLIP * typical, np.inf)[:, np.newaxis]
         is_known = ~np.isnan(truths)
         return cls(windows, np.where(is_known, truths, 0.0), is_known, bounds)
 
@@ -193,12 +193,13 @@ def _candidates(period: int) -> Smoother:
     """Return all smoothers of the grid, with parameters of shape (n_candidates, 1, 1)."""
     seasons = (_NONE, *_SEASONS) if period > 1 else (_NONE,)
     grid = [(level, *slope, season) for level, slope, season in product(_LEVELS, _SLOPES, seasons)]
-    return Smoother(*np.array(grid).T[:, :, np.newaxis, np.newaxis], period=period)
+    level, slope, damping, share = np.array(grid).T[:, :, np.newaxis, np.newaxis]
+    return Smoother(level, slope, damping, share, period)
 
 
 def _naive(name: str, period: int) -> BaseForecast:
-    parameters = np.array(_NAIVE[name]).reshape(4, 1, 1, 1)
-    return BaseForecast(name, Smoother(*parameters, period=period))
+    level, slope, damping, season = np.array(_NAIVE[name]).reshape(4, 1, 1, 1)
+    return BaseForecast(name, Smoother(level, slope, damping, season, period))
 
 
 def _position(smoothers: Smoother, name: str) -> int:

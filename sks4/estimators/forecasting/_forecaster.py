@@ -43,8 +43,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
 
     Each window of the past is normalized by its own level and scale, read by S4 blocks and by a
     linear map, and continued over the whole horizon at once. Every window of the series is a
-    training sample. A series without covariates has a base forecast, too: a naive forecast or an
-    exponential smoothing, whichever has the smallest error from origins within the series. The
+    training sample. A short series without covariates has a base forecast, too: a naive forecast or
+    an exponential smoothing, whichever has the smallest error from origins within the series. The
     network corrects it by as much as held-out windows confirm.
 
     Parameters
@@ -178,12 +178,12 @@ class S4Forecaster(RegressorMixin, S4Estimator):
     base_ : str or None
         Forecast that the network corrects: "last_value", "drift", "seasonal_naive",
         "seasonal_drift", "smoothing" or "seasonal_smoothing". None if the network forecasts alone:
-        with covariates, ``loss="quantile"`` or another `standardize` than "window", and after
-        `partial_fit` without `fit`.
+        with 2000 training windows or more, covariates, ``loss="quantile"`` or another `standardize`
+        than "window", and after `partial_fit` without `fit`.
     base_correction_ : float
         Share of the network's correction that is added to the base, from 0 to 1: the one with the
-        smallest error on the validation rows, 0 if it gains too little, or without such rows; 1 if
-        ``early_stopping=False``.
+        smallest error on the validation rows, 0 if it gains too little, or without such rows; at
+        least 0 to 1 with 1000 to 2000 training windows. 1 if ``early_stopping=False``.
     batch_size_ : int
         Windows in a batch.
     max_epochs_ : int
@@ -340,13 +340,15 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             trained.net.fit(batches, valid=valid)
         predictor = WindowPredictor(trained.net, windows)
         if setup.periods is not None:
-            predictor = training.correct_base(
-                predictor,
-                setup.periods,
-                columns,
-                n_train,
-                len(rows),
-                is_trusted=not self.early_stopping,
+            predictor = interruption.repeat(
+                lambda: training.correct_base(
+                    WindowPredictor(trained.net, windows),
+                    setup.periods,
+                    columns,
+                    n_train,
+                    len(rows),
+                    is_trusted=not self.early_stopping,
+                )
             )
         intervals = Intervals.start(windows.levels, windows.horizon, columns.values.shape[1])
         if n_valid:
@@ -501,7 +503,9 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         check_each_observed(train.values, names, "to train on")
         periods = training.likely_periods(train, timeline)
         period = periods[0] if periods else 1
-        longest = (len(train) - self.horizon) * (2 if self._may_be_short else 1)
+        longest = len(train) - int(self.horizon)
+        if self._may_be_short:
+            longest = min(2 * longest, len(train))
         context_length = training.resolve_context_length(
             self.context_length, len(timeline), longest, period
         )
@@ -523,10 +527,13 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             levels=np.array(levels) if self.loss == "quantile" else None,
             dtype=self.dtype,
         )
-        is_corrected = (
-            self.standardize == "window" and windows.levels is None and not encoder.n_covariates_
-        )
         n_windows = len(train) - context_length - windows.horizon + 1
+        is_corrected = (
+            self.standardize == "window"
+            and windows.levels is None
+            and not encoder.n_covariates_
+            and training.least_share(n_windows) < 1
+        )
         return training.Setup(
             windows,
             training.resolve_batch_size(self.batch_size, n_windows, n_steps),

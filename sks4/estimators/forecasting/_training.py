@@ -48,6 +48,14 @@ _MIN_BATCHES = 10
 # standard error of a mean over as many windows as there are without overlap: the weights of the
 # network come from the best epoch on the same windows.
 _PRICE_OF_NETWORK = 0.15
+# Forecasts of a year say little about the next, so that the network alone does best where there is
+# much to learn from: with at most so many windows to train on, held-out windows decide alone; with
+# twice as many, they do not; the least share of the network rises in between.
+_WINDOWS_TO_TRUST = 1000
+
+# Error of a perfect forecast, in standard deviations of the series.
+_ROUNDING = 1e-6
+
 # The shares of the correction to choose from.
 _SHARES = np.linspace(0, 1, 11)
 
@@ -162,7 +170,7 @@ def resolve_context_length(
     n_rows : int
         Rows that forecasts follow.
     longest : int
-        Longest context for which there is a window to train on.
+        Longest context for which there are windows to train on and, after them, to validate on.
     period : int
         Rows of a season.
     """
@@ -309,6 +317,11 @@ def validation_batches(
 # ------------------------------------------------------------------ the base forecast
 
 
+def least_share(n_windows: int) -> float:
+    """Return the least share of the network, from 0 to 1, for a number of training windows."""
+    return min(max(n_windows / _WINDOWS_TO_TRUST - 1.0, 0.0), 1.0)
+
+
 def correct_base(
     predictor: WindowPredictor,
     periods: tuple[int, ...],
@@ -349,8 +362,12 @@ def correct_base(
     origins = calibration_origins(n_train, len(columns))
     corrected, truths = predictor.backtest(columns, origins, windows.horizon)
     uncorrected, _ = before.backtest(columns, origins, windows.horizon)
-    share = best_share(uncorrected[..., 0], corrected[..., 0], truths, len(columns) - n_train)
-    return replace(predictor, base=base, share=share)
+    scaler = windows.encoder.target_scaler_
+    assert scaler is not None  # there is a base only of scaled targets
+    scaled = [part / scaler.scale_ for part in (uncorrected[..., 0], corrected[..., 0], truths)]
+    share = best_share(*scaled, len(columns) - n_train)
+    least = least_share(n_train - windows.context_length - windows.horizon + 1)
+    return replace(predictor, base=base, share=max(share, least))
 
 
 def best_share(base: np.ndarray, network: np.ndarray, truths: np.ndarray, n_rows: int) -> float:
@@ -359,7 +376,7 @@ def best_share(base: np.ndarray, network: np.ndarray, truths: np.ndarray, n_rows
     Parameters
     ----------
     base, network, truths : ndarray of shape (n_origins, horizon, n_targets), float64
-        Forecasts, and truths that are NaN where missing.
+        Forecasts, and truths that are NaN where missing, scaled.
     n_rows : int
         Rows that the truths are from.
 
@@ -371,7 +388,7 @@ def best_share(base: np.ndarray, network: np.ndarray, truths: np.ndarray, n_rows
     """
     error, change = truths - base, network - base
     unit = np.nanmean(np.abs(error), axis=(0, 1))
-    unit = np.where(unit > 0, unit, 1.0)
+    unit = np.where(unit > _ROUNDING, unit, 1.0)
     errors = np.array([np.nanmean(np.abs(error - s * change) / unit) for s in _SHARES])
     price = _PRICE_OF_NETWORK / math.sqrt(max(1.0, n_rows / truths.shape[1]))
     return float(_SHARES[errors.argmin()]) if errors.min() < (1 - price) * errors[0] else 0.0
