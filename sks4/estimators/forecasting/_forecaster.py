@@ -339,11 +339,12 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         with Interruption(trained.net) as interruption:
             trained.net.fit(batches, valid=valid)
         predictor = WindowPredictor(trained.net, windows)
-        if setup.periods is not None:
+        periods = setup.periods
+        if periods is not None:
             predictor = interruption.repeat(
                 lambda: training.correct_base(
                     WindowPredictor(trained.net, windows),
-                    setup.periods,
+                    periods,
                     columns,
                     n_train,
                     len(rows),

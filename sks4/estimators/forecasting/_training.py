@@ -364,8 +364,9 @@ def correct_base(
     uncorrected, _ = before.backtest(columns, origins, windows.horizon)
     scaler = windows.encoder.target_scaler_
     assert scaler is not None  # there is a base only of scaled targets
-    scaled = [part / scaler.scale_ for part in (uncorrected[..., 0], corrected[..., 0], truths)]
-    share = best_share(*scaled, len(columns) - n_train)
+    unit = scaler.scale_
+    forecasts = uncorrected[..., 0] / unit, corrected[..., 0] / unit
+    share = best_share(*forecasts, truths / unit, len(columns) - n_train)
     least = least_share(n_train - windows.context_length - windows.horizon + 1)
     return replace(predictor, base=base, share=max(share, least))
 

@@ -376,7 +376,7 @@ def test_weight_of_a_row_is_that_of_its_targets(make_forecaster, series):
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "horizon", "expected"), [(60, 4, 30), (60, 50, 20), (5000, 24, 512), (800, 24, 400)]
+    ("n_rows", "horizon", "expected"), [(60, 4, 28), (60, 50, 20), (5000, 24, 512), (800, 24, 400)]
 )
 def test_context_follows_rows_and_horizon(make_forecaster, n_rows, horizon, expected):
     values = np.sin(np.arange(n_rows) * 2 * np.pi / 6)
