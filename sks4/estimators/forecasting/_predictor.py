@@ -172,10 +172,6 @@ class WindowPredictor:
         is_known = series.is_known_before(torch.from_numpy(origins)).numpy()[:, np.newaxis]
         for n_ahead in range(0, n_steps, horizon):
             output = self._outputs(series, origins, n_ahead, continuation)
-            if self.base is not None and self.share < 1:
-                base = self._base_outputs(series, origins, continuation)
-                with np.errstate(over="ignore"):  # refused below
-                    output = (base + self.share * (output - base)).astype(output.dtype)
             _check_finite(output, is_known[..., np.newaxis])
             outputs.append(output)
             point = np.where(is_known, self.point(output), 0).astype(output.dtype)
@@ -192,6 +188,23 @@ class WindowPredictor:
         continuation: np.ndarray | None,
     ) -> np.ndarray:
         """Return scaled outputs (n_origins, horizon, n_targets, 1 or n_quantiles)."""
+        if self.base is None or self.share == 1:
+            return self._net_outputs(series, origins, n_ahead, continuation)
+        output = self._base_outputs(series, origins, continuation)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused by `roll_out`
+            if self.share > 0:
+                corrected = self._net_outputs(series, origins, n_ahead, continuation)
+                output = output + self.share * (corrected - output)
+            return output.astype(self.windows.dtype)
+
+    def _net_outputs(
+        self,
+        series: EncodedSeries,
+        origins: np.ndarray,
+        n_ahead: int,
+        continuation: np.ndarray | None,
+    ) -> np.ndarray:
+        """Return what the net forecasts, in the form of `_outputs`."""
         windows = self.windows
         dataset = windows.around(series, origins, n_ahead=n_ahead, continuation=continuation)
         output = self.net.predict_dataset(dataset, windows.in_order(len(origins)))

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from sks4 import S4Forecaster
+from sks4.data import Columns
 from sks4.estimators.forecasting._base_forecasts import choose_base, windows_before
 from sks4.estimators.forecasting._training import best_share
 
@@ -146,3 +149,30 @@ def test_covariates_leave_the_network_alone():
     forecaster = S4Forecaster(horizon=7, **SMALL).fit(np.ones((80, 1)), values)
     assert forecaster.base_ is None
     assert forecaster.base_correction_ == 1.0
+
+
+@pytest.mark.parametrize("value", [1e30, 1e38])
+def test_values_near_the_end_of_the_range_are_forecast_by_the_base(value):
+    values = week(80, 0.3)[:, 0]
+    predictor = S4Forecaster(horizon=7, **SMALL).fit(values)._predictor_
+    predictor = replace(predictor, share=0.0)
+    rows = np.concatenate([values[:60], np.full(20, value)])[:, np.newaxis]
+    context = Columns(rows, np.empty((80, 0)), np.ones(80))
+    forecasts = predictor.ahead(context, np.empty((9, 0)))
+    np.testing.assert_allclose(forecasts.outputs, value, rtol=1e-5)
+
+
+def test_many_windows_are_forecast_by_the_network_alone():
+    values = week(2100, 0.3)[:, 0]
+    parameters = SMALL | {"max_epochs": 1, "context_length": 14}
+    forecaster = S4Forecaster(horizon=7, early_stopping=False, **parameters).fit(values)
+    assert forecaster.base_ is None
+    assert forecaster.base_correction_ == 1.0
+
+
+def test_held_out_rows_decide_less_the_more_windows_there_are():
+    values = np.random.default_rng(0).normal(size=1700).cumsum()
+    parameters = SMALL | {"max_epochs": 1, "context_length": 14}
+    forecaster = S4Forecaster(horizon=7, **parameters).fit(values)
+    n_windows = 1700 - 170 - 14 - 7 + 1
+    assert forecaster.base_correction_ >= n_windows / 1000 - 1
