@@ -158,7 +158,7 @@ def test_values_near_the_end_of_the_range_are_forecast_by_the_base(value):
     predictor = replace(predictor, share=0.0)
     rows = np.concatenate([values[:60], np.full(20, value)])[:, np.newaxis]
     context = Columns(rows, np.empty((80, 0)), np.ones(80))
-    forecasts = predictor.ahead(context, np.empty((9, 0)))
+    forecasts = predictor.ahead(context, np.empty((7, 0)))
     np.testing.assert_allclose(forecasts.outputs, value, rtol=1e-5)
 
 
