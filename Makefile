@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 NATIVE := setup.py $(wildcard sks4/_native/src/*.c sks4/_native/src/*.h)
 SPHINX := $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs
 
-.PHONY: help demo test lint types doctest docs benchmark-env clean
+.PHONY: help demo test lint types doctest docs docs-check images benchmark-env clean
 .NOTPARALLEL:  # two installations into one environment would disturb each other
 
 help:
@@ -18,6 +18,8 @@ help:
 	@echo "make types          static types"
 	@echo "make doctest        the examples of the documentation"
 	@echo "make docs           the documentation, into docs/_build/html"
+	@echo "make docs-check     the built documentation in a browser: widths, links, pictures"
+	@echo "make images         the picture of the README"
 	@echo "make benchmark-env  .venv-benchmark, with the libraries that sks4 is compared with"
 	@echo "make clean          remove the environments and everything built"
 
@@ -35,12 +37,18 @@ types: $(VENV)/installed-lint
 	@$(BIN)/mypy
 
 doctest: $(VENV)/installed-docs
-	@$(SPHINX) docs/_build/doctest --builder doctest
+	@$(SPHINX) docs/_build/doctest --builder doctest -D plot_gallery=0
 	@echo "The examples of the documentation ran as shown."
 
 docs: $(VENV)/installed-docs
 	@$(SPHINX) docs/_build/html --builder html
 	@echo "The documentation is at docs/_build/html/index.html"
+
+docs-check: $(VENV)/installed-docs
+	@$(BIN)/python docs/check_pages.py docs/_build/html
+
+images: $(VENV)/installed-demo
+	@$(BIN)/python examples/demo.py docs/images/demo.png
 
 benchmark-env:
 	@$(MAKE) --no-print-directory VENV=.venv-benchmark CONSTRAINTS=constraints-benchmark.txt \
@@ -60,5 +68,5 @@ $(VENV)/created:
 	@touch $@
 
 clean:
-	@rm -rf .venv .venv-benchmark build dist sks4.egg-info docs/_build docs/api/generated \
+	@rm -rf .venv .venv-benchmark build dist sks4.egg-info docs/_build docs/api/generated docs/gallery \
 	    .pytest_cache .mypy_cache .ruff_cache .hypothesis sks4/_native/_core.*

@@ -1,5 +1,8 @@
 """scikit-learn compatible estimators around the S4 structured state space model."""
 
+import importlib
+from typing import Any
+
 from sks4 import nn, ssm
 from sks4._show_versions import show_versions
 from sks4._version import __version__
@@ -14,7 +17,15 @@ __all__ = [
     "__version__",
     "from_long",
     "nn",
+    "plot",
     "show_versions",
     "ssm",
     "to_long",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import :mod:`sks4.plot` on first use: nothing else of sks4 needs it."""
+    if name == "plot":
+        return importlib.import_module("sks4.plot")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,7 +15,7 @@ def summary_model(model: S4Model) -> SummaryModel:
     limits = torch.randn(n_limits, n_features, generator=generator).to(like)
     scale = 10 * torch.rand(n_features, generator=generator).to(like) + 5  # not too sharp
     pool = Summary(limits, scale)
-    n_outputs, n_summaries = model.head.linear.out_features, (n_limits + 1) * n_features
+    n_outputs, n_summaries = model.head.linear.out_features, pool.n_outputs
     linear = torch.nn.Linear(n_summaries, n_outputs).to(like)
     with torch.no_grad():
         linear.weight.copy_(torch.randn(n_outputs, n_summaries, generator=generator))

@@ -5,7 +5,7 @@
     exceptions, _validation            (everyone may use)
 
     _native  <---  ssm  <---  nn  ----+
-                   data  -------------+---  estimators  <---  plotting, persistence, export,
+                   data  -------------+---  estimators  <---  plot, persistence, export,
                    training  ---------+                       model_selection
 
 `nn` may use `_native` too. `_show_versions` reports on the installation. No module imports itself
@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "training": HELPERS,
     "estimators": {"nn", "data", "training"} | HELPERS,
     "datasets": {"data"} | HELPERS,
-    "plotting": INNER,
+    "plot": {"nn", "estimators"} | HELPERS,
     "persistence": INNER,
     "export": INNER,
     "model_selection": INNER,
@@ -258,7 +258,9 @@ def test_every_part_is_found():
         ("training/_net.py", "from ..data import collate", "training must not import sks4.data"),
         ("ssm/_scan.py", "from sks4.nn import S4Layer", "ssm must not import sks4.nn"),
         ("ssm/_scan.py", "def f():\n    from ..nn import g", "ssm must not import sks4.nn"),
-        ("estimators/_base.py", "from .. import plotting", "must not import sks4.plotting"),
+        ("estimators/_base.py", "from .. import plot", "must not import sks4.plot"),
+        ("estimators/_base.py", "import sks4.plot", "must not import sks4.plot"),
+        ("plot/_layer.py", "from sks4 import training", "plot must not import sks4.training"),
         ("export.py", "from . import persistence", "export must not import sks4.persistence"),
         ("_validation.py", "from .ssm import hippo", "_validation must not import sks4.ssm"),
         ("nn/_layer.py", "from sks4.ssm._scan import scan", "is private to ssm"),
@@ -302,14 +304,15 @@ def test_violation_is_found(file, source, message):
         ("estimators/_base.py", "from ..training import S4Net\nclass A(S4Net): ..."),
         ("_compat.py", "from skorch import NeuralNet\nclass A(NeuralNet): ..."),
         ("training/_net.py", "from sks4._compat import SkorchNet\nclass A(SkorchNet): ..."),
+        ("plot/_layer.py", "from sks4.estimators import S4Classifier\nfrom .. import nn"),
+        ("export.py", "from .estimators import S4Classifier\nfrom . import ssm"),
         ("_compat.py", "from sklearn.utils.validation import _num_samples"),
         ("estimators/_regression.py", "self._adopt(trained, {})"),
         ("data/_rows.py", "class A:\n    _x = 1\n\ndef f(a):\n    return a._x"),
         ("data/_rows.py", "state._replace(x=1)"),
-        ("plotting.py", "from .estimators import S4Classifier\nfrom . import ssm"),
         ("ssm/_recurrence.py", "from sks4 import _native\n_native.forward()"),
         ("ssm/_scan.py", "import torch\nfrom sklearn import model_selection"),
-        ("__init__.py", "from . import plotting\nfrom .persistence import load, save"),
+        ("__init__.py", "from . import plot\nfrom .persistence import load, save"),
     ],
 )
 def test_permitted_import_is_accepted(file, source):

@@ -32,7 +32,7 @@ DIFFERENT = {
         *("standardize", "validation_fraction", "norm"),
     },
     "S4Generator": {"missing", "norm", "standardize", "bandlimit", "validation_fraction"},
-    "S4Regressor": set(),
+    "S4Regressor": {"readout"},
 }
 
 

@@ -34,6 +34,11 @@ _MIN_SAMPLES_TO_HOLD_OUT = 5000
 # many are enough to train it.
 _MANY_SAMPLES = 1000
 
+# More filters gain nothing, see docs/benchmarks.rst; with more samples, fewer are as good, and the
+# regression takes the square of their number in memory.
+_FILTERS, _FEWEST_FILTERS = 1024, 256
+_SAMPLES_FOR_ALL_FILTERS = 2048
+
 # Longer sequences are read in patches: what the time for training buys in passes over the data is
 # then worth more than single samples. A patch of 16 samples still fits into 64 features.
 _MANY_STEPS = 2048
@@ -88,7 +93,9 @@ def resolve_patch_size(lengths: np.ndarray, patch_size: int | str, *, may_change
     return min(2**doublings, _LARGEST_PATCH)
 
 
-def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | None) -> str | None:
+def resolve_standardize(
+    panel: Panel, targets: np.ndarray, standardize: str | None, *, trains: bool
+) -> str | None:
     """Return how sequences are scaled.
 
     Parameters
@@ -98,11 +105,14 @@ def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | No
     targets : ndarray of shape (n_samples,), int64, or (n_samples, n_targets), float64
         Class indices, or values.
     standardize : {"global", "series", "split", "auto"} or None
-        As given to the estimator. "auto": "series" where the levels or the scales of the sequences
-        differ and the share of their variance between the targets' classes (for values, between
-        tenths of them) is below 0.05 in each channel, so that nothing is lost without them; "split"
-        where it is not, and a tenth of the sequences would vary little in the unit of all; else,
-        and for sequences of less than 100 time points, "global".
+        As given to the estimator. "auto" is "global" if no block is trained, which can be streamed.
+        Otherwise "series" where the levels or the scales of the sequences differ and the share of
+        their variance between the targets' classes (for values, between tenths of them) is below
+        0.05 in each channel, so that nothing is lost without them; "split" where it is not, and a
+        tenth of the sequences would vary little in the unit of all; "global" in all other cases,
+        and for sequences of less than 100 time points.
+    trains : bool
+        Whether blocks are trained.
 
     Returns
     -------
@@ -111,7 +121,7 @@ def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | No
     """
     if standardize != "auto":
         return standardize
-    if typical_length(panel.lengths) < _LONG_ENOUGH:
+    if not trains or typical_length(panel.lengths) < _LONG_ENOUGH:
         return "global"
     level, spread = level_and_spread(panel)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows cannot be scaled at all
@@ -208,18 +218,18 @@ def resolve_early_stopping(
     return bool(early_stopping)
 
 
-def resolve_readout(readout: str, n_samples: int, pooling: str) -> str:
-    """Tell where the last layer of a classifier comes from.
+def resolve_readout(readout: str, n_samples: int, *, is_usual: bool) -> str:
+    """Return where the last layer comes from.
 
     Parameters
     ----------
     readout : {"auto", "trained", "ridge"}
-        As given to the estimator. "auto": "ridge" on small data, unless another pooling than the
-        mean was asked for.
+        As given to the estimator. "auto": "ridge" on small data, if nothing else rules it out.
     n_samples : int
         Number of different training sequences that count.
-    pooling : {"mean", "last", "max"}
-        As given to the estimator.
+    is_usual : bool
+        Whether pooling and loss are those that the regression stands for, the mean and, for
+        values, the squared error.
 
     Returns
     -------
@@ -233,13 +243,22 @@ def resolve_readout(readout: str, n_samples: int, pooling: str) -> str:
     """
     if readout == "auto":
         is_small = 2 <= n_samples < _MANY_SAMPLES
-        return "ridge" if is_small and pooling == "mean" else "trained"
+        return "ridge" if is_small and is_usual else "trained"
     if readout == "ridge" and n_samples < 2:
         raise ValueError(
             "readout='ridge' must have two different sequences at least, of a weight above "
             f"zero, got {n_samples}. Pass readout='trained'."
         )
     return readout
+
+
+def resolve_n_filters(n_samples: int) -> int:
+    """Return the number of random filters, a multiple of 16: fewer where there are many samples.
+
+    The Gram matrix of the summaries stays below 1 GB.
+    """
+    wanted = _FILTERS * min(1.0, math.sqrt(_SAMPLES_FOR_ALL_FILTERS / max(1, n_samples)))
+    return max(_FEWEST_FILTERS, round(wanted / 16) * 16)
 
 
 def resolve_device(device: str) -> str:

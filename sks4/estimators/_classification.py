@@ -15,17 +15,23 @@ from sks4._compat import Interval, StrOptions
 from sks4._validation import check_weights
 from sks4.data import as_targets, as_weights
 from sks4.estimators._auto import resolve_readout
-from sks4.estimators._readout import fit_readout
+from sks4.estimators._readout import (
+    Select,
+    calibrated,
+    class_targets,
+    fit_readout,
+)
 from sks4.estimators._streaming import ClassifierStream
 from sks4.estimators._supervised import (
     FitReadout,
+    FoundReadout,
     LabeledSequences,
     SupervisedEstimator,
     Task,
     check_target_given,
 )
 from sks4.estimators._targets import ClassEncoder, check_class_weight
-from sks4.training import CrossEntropy, Mixup
+from sks4.training import CrossEntropy, Mixup, S4Net
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -99,10 +105,11 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
     standardize : {"auto", "global", "series", "split"} or None, default="auto"
         Scale each channel to mean 0 and standard deviation 1: over all training data, or each
         sequence by itself; with "split", level and scale of the sequence are then inputs of their
-        own. "auto": "series" where level and scale differ but explain almost nothing of the
-        targets, such as the loudness of a recording (below 5 % of their variance in any channel);
-        "split" where they explain more, and differ so much that one unit hides the shape of some
-        sequences; otherwise "global". None: values are not scaled.
+        own. "auto": "global" if no block is trained, so the result can be streamed; if blocks are,
+        "series" where level and scale differ but explain almost nothing of the targets, such as
+        the loudness of a recording (below 5 % of their variance in any channel); "split" where
+        they explain more, and differ so much that one unit hides the shape of some sequences;
+        otherwise "global". None: values are not scaled.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to NaN before the end of a sequence: filled by the last value before it, and
         with "mask" also marked in an additional channel; or an error.
@@ -140,11 +147,11 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         the beta distribution with this parameter, twice; 0 for the sequences themselves.
     readout : {"auto", "trained", "ridge"}, default="auto"
         Where the last layer comes from: "trained" with the rest, on the features pooled as
-        `pooling` says; or "ridge", a ridge regression after the training, on a summary of the
-        features of all blocks and of a bank of random filters (maximum, and shares of steps above
-        eight limits), with penalty and probabilities by leaving out each sequence in turn. "auto":
-        "ridge" for fewer than 1,000 sequences, with `pooling="mean"`. `partial_fit` uses
-        the trained one.
+        `pooling` says; or "ridge", a ridge regression on a summary of random filters, and of the
+        features of all blocks if these are trained, with penalty and probabilities by leaving out
+        each sequence in turn. "auto": "ridge" for 2 to 999 sequences, unless another `pooling` is
+        given. With "ridge", ``max_epochs="auto"`` and no early stopping, the blocks
+        are not trained. `partial_fit` goes back to "trained".
 
     Attributes
     ----------
@@ -162,6 +169,11 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         Number of parameters of the model, with those of random filters.
     readout_ : {"trained", "ridge"}
         Where the last layer comes from.
+    readout_score_ : float
+        Accuracy of the ridge readout for sequences, or groups, that were left out in turn. NaN if
+        nothing was held out: with a trained layer, or if the features have been trained.
+    readout_log_loss_ : float
+        Their log loss, likewise.
     patch_size_ : int
         Number of time points that make one step of the model.
     standardize_ : {"global", "series", "split"} or None
@@ -236,6 +248,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         y_val: Any = None,
         sample_weight: Any = None,
         sampling_rate: float | None = None,
+        groups: Any = None,
     ) -> Self:
         """Train on labeled sequences.
 
@@ -257,6 +270,10 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         sampling_rate : float or None, default=None
             Sampling rate of the sequences, in Hz. Needed only if predictions will be made at
             another one.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Groups of samples that resemble each other, such as recordings of a speaker. What the
+            ridge readout chooses, and `readout_score_`, is then judged on groups that are left out
+            as a whole. None: each sample is left out by itself.
 
         Returns
         -------
@@ -296,6 +313,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             y_val=y_val,
             sample_weight=sample_weight,
             sampling_rate=sampling_rate,
+            groups=groups,
         )
 
     def partial_fit(
@@ -486,16 +504,10 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         """Return what is asked of the training."""
 
         def plan_readout(samples: LabeledSequences) -> FitReadout | None:
-            readout = resolve_readout(self.readout, len(samples.panel), self.pooling)
-            if readout == "trained":
+            is_usual = self.pooling == "mean"
+            if resolve_readout(self.readout, len(samples.panel), is_usual=is_usual) == "trained":
                 return None
-            return partial(
-                fit_readout,
-                targets=samples.targets,
-                weights=samples.weights,
-                n_classes=targets.n_outputs,
-                label_smoothing=self.label_smoothing,
-            )
+            return partial(self._fit_readout, samples, targets.n_outputs)
 
         mixup = Mixup(self.mixup, targets.n_outputs) if self.mixup else None
         options: dict[str, Any] = {"plan_readout": plan_readout} if fits_readout else {}
@@ -503,8 +515,38 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             targets=targets,
             criterion=CrossEntropy(self.label_smoothing),
             net_options={"batch_transform": mixup},
+            no_readout={"readout_score_": np.nan, "readout_log_loss_": np.nan},
             **options,
         )
+
+    def _fit_readout(
+        self,
+        samples: LabeledSequences,
+        n_classes: int,
+        net: S4Net,
+        select: Select,
+        *,
+        reads_blocks: bool,
+    ) -> FoundReadout:
+        """Find the last layer by regression, and judge it where its features are not trained."""
+        targets, weights = samples.targets, samples.weights
+        readout, left_out = fit_readout(
+            net,
+            select,
+            class_targets(targets, n_classes),
+            weights,
+            reads_blocks=reads_blocks,
+            groups=samples.groups,
+        )
+        readout, left_out = calibrated(readout, left_out, targets, weights, self.label_smoothing)
+        score = log_loss = np.nan
+        if not reads_blocks:
+            truth, weights = targets[left_out.rows], weights[left_out.rows]
+            outputs = left_out.outputs
+            score = float(np.average(outputs.argmax(1) == truth, weights=weights))
+            likelihoods = log_softmax(outputs, axis=1)[np.arange(len(truth)), truth]
+            log_loss = -float(np.average(likelihoods, weights=weights))
+        return FoundReadout(readout, {"readout_score_": score, "readout_log_loss_": log_loss})
 
     def _scores(self, X: Any, sampling_rate: float | None) -> np.ndarray:
         """Return the scores of the classes, (n_samples, n_classes)."""

@@ -1,41 +1,36 @@
-"""The last layer of a classifier of few sequences: ridge regression on summaries of the features.
+"""The last layer found by ridge regression on summaries of many features.
 
 The gradient is a poor judge of the last layer where there are few sequences: it follows the
-features while they move, from their mean alone. With the features at rest, the regression on
-summaries of all blocks, and of filters that are not trained, is solved exactly, and its penalty is
-chosen by leaving out each sequence in turn, which costs nothing more.
+features while they move, from their mean alone. With the features at rest, a regression on
+summaries of filters that are not trained, and of all blocks if these are, is solved exactly, and
+judged on sequences that are left out.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.optimize import brentq
+from scipy.special import softmax
 from torch import Tensor, nn
 
-from sks4.estimators._ridge import ridge_regression
+from sks4.estimators._auto import resolve_n_filters
+from sks4.estimators._ridge import fit_ridge
 from sks4.nn import AllFeatures, FilterBank, S4Backbone, S4Model, Summary, SummaryModel
 from sks4.training import Batches, S4Net
-
-_PENALTIES = np.geomspace(2**-18, 2**-4, 15)
-"""Penalties, as shares of the number of summaries. Of a class with one or two members, none or half
-is left when one is left out, which would always ask for a larger penalty."""
 
 _SHARPNESS = (0.1, 100.0)
 """Bounds of the factor that makes log-probabilities of regression scores."""
 
-_LEAST_SPREAD = 1e-3
-"""Summaries that vary by less, as shares or in units of a feature's scale, are not blown up."""
+_QUANTILES = (np.arange(8) + 0.5) / 8
+"""Quantiles of a feature that its steps are compared with, and with zero besides: to be above zero
+does not depend on the unit of a sequence."""
 
-_N_LIMITS = 8
-"""Number of quantiles of a feature above which its steps are counted."""
-
-_STEPS, _ALL_STEPS = 32, 2**14
-"""Number of steps of each sequence, and of all, that the quantiles are taken of."""
+_STEPS, _SEQUENCES = 32, 128
+"""Numbers of steps of a sequence, and of sequences, that the quantiles are taken of."""
 
 _TRUST_IN_FILTERS = 2.0
 """Features that are not trained are not fitted to the targets either, so they deserve a lower
@@ -43,114 +38,179 @@ penalty. Chosen on halves of the training sets, see docs/benchmarks.rst."""
 
 _GOLDEN = (5**0.5 - 1) / 2
 
+Select = Callable[[np.ndarray], Batches]
+
 
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """A last layer found by regression, and what it reads beside the blocks.
+    """A last layer found by regression, and what it reads.
 
     Attributes
     ----------
     bank : FilterBank
         Filters of the input.
     pool : Summary
-        Summary of the features of all blocks and of the bank.
+        Summary of the features.
     linear : nn.Linear
         Map from the summaries to the outputs.
+    reads_blocks : bool
+        Whether the features are those of all blocks and of the bank, or of the bank alone.
     """
 
     bank: FilterBank
     pool: Summary
     linear: nn.Linear
+    reads_blocks: bool
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the weights as arrays, which any format of files can hold."""
-        return {
+        parts = {"bank": self.bank, "pool": self.pool, "linear": self.linear}
+        weights = {
             name: {key: value.numpy(force=True) for key, value in part.state_dict().items()}
-            for name, part in vars(self).items()
+            for name, part in parts.items()
         }
+        return weights | {"reads_blocks": self.reads_blocks}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the parts, on the CPU."""
         weights = {
-            name: {key: torch.tensor(array) for key, array in arrays.items()}
-            for name, arrays in state.items()
+            name: {key: torch.tensor(array) for key, array in state[name].items()}
+            for name in ("bank", "pool", "linear")
         }
         mix = weights["bank"]["mix"]
         bank = FilterBank(*mix.shape, generator=torch.Generator(), dtype=mix.dtype)
         bank.load_state_dict(weights["bank"])
         pool = Summary(weights["pool"]["start"], weights["pool"]["unit"])  # of these shapes
         pool.load_state_dict(weights["pool"])
-        vars(self).update(bank=bank, pool=pool, linear=_linear(**weights["linear"]))
+        linear = _linear(**weights["linear"])
+        vars(self).update(
+            bank=bank, pool=pool, linear=linear, reads_blocks=bool(state["reads_blocks"])
+        )
 
     def model(self, backbone: S4Backbone) -> SummaryModel:
-        """Return the model on a trained backbone, where that is."""
+        """Return the model on a backbone, where that is."""
         device = backbone.projection.weight.device
-        features = AllFeatures(backbone, self.bank.to(device))
+        read = _read_backbone(backbone, reads_blocks=self.reads_blocks)
+        features = AllFeatures(read, self.bank.to(device))
         return SummaryModel(features, self.pool.to(device), self.linear.to(device))
 
-    @property
-    def n_parameters(self) -> int:
-        """Number of parameters beside those of the backbone."""
-        return sum(p.numel() for part in (self.bank, self.linear) for p in part.parameters())
+    def n_parameters(self, backbone: S4Backbone) -> int:
+        """Return the number of parameters of the model on a backbone."""
+        parts = [self.bank, self.linear, *([backbone] if self.reads_blocks else [])]
+        return sum(p.numel() for part in parts for p in part.parameters())
+
+    def scaled(self, factor: float) -> "Readout":
+        """Return a readout whose outputs are multiplied by a factor."""
+        return replace(self, linear=_linear(factor * self.linear.weight, factor * self.linear.bias))
+
+
+class LeftOut(NamedTuple):
+    """What is predicted for samples by a readout that was fitted without them.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_rows,), int64
+        The samples.
+    outputs : ndarray of shape (n_rows, n_outputs), float64
+        The outputs for them.
+    """
+
+    rows: np.ndarray
+    outputs: np.ndarray
 
 
 class _Reading(nn.Module):
     """A function of all features of a batch."""
 
-    def __init__(
-        self, features: AllFeatures, read: Callable[[Tensor, Tensor | None], Tensor]
-    ) -> None:
+    def __init__(self, features: AllFeatures, read: Callable[..., Tensor]) -> None:
         super().__init__()
         self.features, self.read = features, read
 
     def forward(self, u: Tensor, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
         """Map sequences to ``(batch, ...)``."""
-        return self.read(*self.features(u, lengths, rate))
+        return self.read(*self.features(u, lengths, rate), rate)
 
 
 def fit_readout(
     net: S4Net,
-    batches: Batches,
-    *,
+    select: Select,
     targets: np.ndarray,
     weights: np.ndarray,
-    n_classes: int,
-    label_smoothing: float,
-) -> Readout:
-    """Find the last layer by ridge regression on the features of a trained net, left unchanged.
+    *,
+    reads_blocks: bool,
+    groups: np.ndarray | None = None,
+) -> tuple[Readout, LeftOut]:
+    """Find the last layer by ridge regression on the features of a net, which is not changed.
 
     Parameters
     ----------
     net : S4Net
-        Trained, with an :class:`S4Model` that has a pooled head.
-    batches : Batches
-        Training sequences, different from each other, each of them in one batch.
-    targets, weights, n_classes, label_smoothing
-        See :func:`ridge_readout`.
+        With an :class:`S4Model` that has a pooled head.
+    select : callable
+        Returns batches of some training sequences, ``(n_rows,) -> Batches``. The sequences are
+        different from each other.
+    targets : ndarray of shape (n_samples, n_outputs), float64
+        Targets.
+    weights : ndarray of shape (n_samples,), float64
+        Weights, above zero.
+    reads_blocks : bool
+        Whether to read the blocks of the net, or the bank alone.
+    groups : ndarray of shape (n_samples,), int, or None, default=None
+        Samples of a group are left out together.
     """
-    backbone = cast(S4Model, net.module_).backbone
-    like = backbone.projection.weight.detach()
+    trained = cast(S4Model, net.module_).backbone
+    like = trained.projection.weight.detach()
     bank = FilterBank(
-        backbone.n_inputs * backbone.patch_size,
+        trained.n_inputs * trained.patch_size,
+        resolve_n_filters(len(targets)),
         generator=torch.Generator().manual_seed(net.seed),
         dtype=like.dtype,
     ).to(like.device)
-    features = AllFeatures(backbone, bank)
-    n_steps = min(_STEPS, max(1, _ALL_STEPS // len(targets)))
-    steps = _read(net, batches, _Reading(features, partial(_some_steps, n_steps=n_steps)))
-    pool = _summary_of(steps.reshape(-1, features.n_features), like)
-    summaries = _read(net, batches, _Reading(features, pool))
-    trust = np.ones(features.n_features)
-    trust[-bank.n_filters :] = _TRUST_IN_FILTERS
-    weight, bias = ridge_readout(
-        summaries,
+    features = AllFeatures(_read_backbone(trained, reads_blocks=reads_blocks), bank)
+    some = np.unique(np.linspace(0, len(targets) - 1, _SEQUENCES).astype(np.int64))
+    steps = _read(net, select, _Reading(features, _some_steps), some)
+    pool = _summary_of(steps.reshape(-1, features.n_features).astype(np.float64), like)
+    fit = fit_ridge(
+        partial(_read, net, select, _Reading(features, pool)),
         targets,
         weights,
-        n_classes=n_classes,
-        label_smoothing=label_smoothing,
-        trust=np.tile(trust, summaries.shape[1] // features.n_features),
+        n_second=pool.n_timings,
+        groups=groups,
+        trust=_trust(features)[pool.output_features().numpy()],
     )
-    return Readout(bank, pool, _linear(like.new_tensor(weight), like.new_tensor(bias)))
+    readout = Readout(
+        bank=bank,
+        pool=pool,
+        linear=_linear(like.new_tensor(fit.weight), like.new_tensor(fit.bias)),
+        reads_blocks=reads_blocks,
+    )
+    return readout, LeftOut(fit.rows, fit.left_out)
+
+
+def _read_backbone(backbone: S4Backbone, *, reads_blocks: bool) -> S4Backbone:
+    """Return the backbone, or one without blocks that makes the same patches."""
+    if reads_blocks:
+        return backbone
+    like = backbone.projection.weight
+    # the projection of a backbone without blocks is not read, so nothing is drawn
+    generator = torch.Generator()
+    empty = S4Backbone(
+        backbone.n_inputs,
+        1,
+        0,
+        patch_size=backbone.patch_size,
+        norm=None,
+        generator=generator,
+        dtype=like.dtype,
+    )
+    return empty.to(like.device)
+
+
+def _trust(features: AllFeatures) -> np.ndarray:
+    """Return the trust in each feature, relative to those that are trained."""
+    trust = np.ones(features.n_features)
+    trust[len(trust) - features.bank.n_filters :] = _TRUST_IN_FILTERS
+    return trust / trust.min()
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
@@ -161,18 +221,18 @@ def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     return linear.requires_grad_(False)
 
 
-def _read(net: S4Net, batches: Batches, module: nn.Module) -> np.ndarray:
-    """Return the outputs of a module for all sequences in float64."""
-    outputs = net.predict_dataset(batches.dataset, batches.batch_sampler, module=module)
-    return outputs.astype(np.float64)
+def _read(net: S4Net, select: Select, module: nn.Module, rows: np.ndarray) -> np.ndarray:
+    """Return the outputs of a module for some sequences."""
+    batches = select(rows)
+    return net.predict_dataset(batches.dataset, batches.batch_sampler, module=module)
 
 
-def _some_steps(x: Tensor, lengths: Tensor | None, *, n_steps: int) -> Tensor:
+def _some_steps(x: Tensor, lengths: Tensor | None, rate: float = 1.0) -> Tensor:
     """Return features at steps that are spread over each sequence, ``(batch, n_steps, d)``.
 
     Multiples of the golden ratio, modulo 1, are spread evenly without a period of their own.
     """
-    steps = torch.arange(1, n_steps + 1, dtype=torch.float64, device=x.device)
+    steps = torch.arange(1, _STEPS + 1, dtype=torch.float64, device=x.device)
     shares = steps * _GOLDEN % 1
     if lengths is None:
         lengths = torch.full((len(x),), x.shape[1], device=x.device)
@@ -181,61 +241,47 @@ def _some_steps(x: Tensor, lengths: Tensor | None, *, n_steps: int) -> Tensor:
 
 
 def _summary_of(steps: np.ndarray, like: Tensor) -> Summary:
-    """Return the summary with limits at quantiles of features ``(n_steps, d)``."""
-    shares = (np.arange(_N_LIMITS) + 0.5) / _N_LIMITS
+    """Return the summary with limits at zero and at quantiles of features ``(n_steps, d)``."""
     variance, square = steps.var(axis=0), np.mean(steps**2, axis=0)
-    # what hardly varies shall not be blown up to the size of the rest
+    # near-constant features must not be amplified to the size of the rest
     scale = np.sqrt(np.maximum(variance, 1e-6 * (1 + square)))
-    limits = np.quantile(steps, shares, axis=0)
+    limits = np.quantile(steps, _QUANTILES, axis=0)
+    limits = np.vstack([np.zeros_like(scale), limits])
     return Summary(like.new_tensor(limits), like.new_tensor(scale))
 
 
-def ridge_readout(
-    summaries: np.ndarray,
+# ---------------------------------------------------------------------- classes
+
+
+def class_targets(targets: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return what the regression is to predict for class indices, (n_samples, n_classes)."""
+    return 2.0 * (targets[:, None] == np.arange(n_classes)) - 1
+
+
+def calibrated(
+    readout: Readout,
+    left_out: LeftOut,
     targets: np.ndarray,
     weights: np.ndarray,
-    *,
-    n_classes: int,
-    label_smoothing: float = 0.0,
-    trust: np.ndarray | float = 1.0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the last layer of a classifier, by ridge regression on indicators of the classes.
-
-    The scores are multiplied by the one number that makes them the best log-probabilities of
-    sequences that were left out in turn.
+    label_smoothing: float,
+) -> tuple[Readout, LeftOut]:
+    """Return a readout whose outputs are the best log-probabilities of left-out sequences.
 
     Parameters
     ----------
-    summaries : ndarray of shape (n_samples, n_summaries), float64
-        What describes each sequence; two samples at least.
+    readout, left_out
+        Fitted to :func:`class_targets`.
     targets : ndarray of shape (n_samples,), int
         Class indices.
     weights : ndarray of shape (n_samples,), float64
-        What each counts, above zero.
-    n_classes : int
-        Number of classes.
-    label_smoothing : float, default=0.0
-        Share of the target probability that goes evenly to all classes.
-    trust : ndarray of shape (n_summaries,) or float, default=1.0
-        Factor of each standardized summary; its weight is penalized less, by the square of it.
-
-    Returns
-    -------
-    weight : ndarray of shape (n_classes, n_summaries)
         Weights.
-    bias : ndarray of shape (n_classes,)
-        What is added.
+    label_smoothing : float
+        Share of the target probability that is divided evenly among all classes.
     """
-    indicators = 2.0 * (targets[:, None] == np.arange(n_classes)) - 1
-    # without weights: a sequence that hardly counts must not lie far outside of the scale
-    mean = summaries.mean(axis=0)
-    unit = np.maximum(summaries.std(axis=0), _LEAST_SPREAD) / trust
-    penalties = summaries.shape[1] * _PENALTIES
-    fit = ridge_regression((summaries - mean) / unit, indicators, weights, penalties)
-    sharpness = _sharpness(fit.left_out, _hedged(targets, n_classes, label_smoothing), weights)
-    weight = fit.weight / unit
-    bias = fit.bias - weight @ mean
-    return np.ascontiguousarray(sharpness * weight), sharpness * bias
+    rows, outputs = left_out
+    hedged = _hedged(targets[rows], outputs.shape[1], label_smoothing)
+    factor = _sharpness(outputs, hedged, weights[rows])
+    return readout.scaled(factor), LeftOut(rows, factor * outputs)
 
 
 def _hedged(targets: np.ndarray, n_classes: int, label_smoothing: float) -> np.ndarray:
@@ -252,10 +298,20 @@ def _hedged(targets: np.ndarray, n_classes: int, label_smoothing: float) -> np.n
 
 
 def _sharpness(scores: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> float:
-    """Return the factor of the scores with the least log loss (Guo et al. 2017, section 4.2)."""
+    """Return the factor of the scores with the least log loss (Guo et al. 2017, section 4.2).
 
-    def log_loss(log_factor: float) -> float:
-        log_probabilities = log_softmax(np.exp(log_factor) * scores, axis=1)
-        return -float(np.average((probabilities * log_probabilities).sum(1), weights=weights))
+    The loss is convex in the factor. The root of its derivative is found to more digits than its
+    minimum, which is flat.
+    """
 
-    return float(np.exp(minimize_scalar(log_loss, bounds=np.log(_SHARPNESS)).x))
+    def slope(log_factor: float) -> float:
+        z = np.exp(log_factor) * scores
+        excess = softmax(z, axis=1) - probabilities
+        return float(np.average((excess * z).sum(axis=1), weights=weights))
+
+    low, high = np.log(_SHARPNESS)
+    if slope(low) >= 0:
+        return float(np.exp(low))
+    if slope(high) <= 0:
+        return float(np.exp(high))
+    return float(np.exp(brentq(slope, low, high, xtol=1e-13)))

@@ -1,6 +1,8 @@
 """Regression on whole sequences."""
 
+import math
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -11,10 +13,19 @@ from sklearn.utils.validation import check_is_fitted
 from sks4._compat import Interval, StrOptions
 from sks4._validation import check_weights
 from sks4.data import as_weights, check_same_names, column_names
+from sks4.estimators._auto import resolve_readout
+from sks4.estimators._readout import Select, fit_readout
 from sks4.estimators._streaming import RegressorStream
-from sks4.estimators._supervised import SupervisedEstimator, Task, check_target_given
+from sks4.estimators._supervised import (
+    FitReadout,
+    FoundReadout,
+    LabeledSequences,
+    SupervisedEstimator,
+    Task,
+    check_target_given,
+)
 from sks4.estimators._targets import ValueEncoder, as_float64, r_squared
-from sks4.training import REGRESSION_LOSSES, regression_loss
+from sks4.training import REGRESSION_LOSSES, S4Net, regression_loss
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -89,10 +100,11 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
     standardize : {"auto", "global", "series", "split"} or None, default="auto"
         Scale each channel to mean 0 and standard deviation 1: over all training data, or each
         sequence by itself; with "split", level and scale of the sequence are then inputs of their
-        own. "auto": "series" where level and scale differ but explain almost nothing of the
-        targets, such as the loudness of a recording (below 5 % of their variance in any channel);
-        "split" where they explain more, and differ so much that one unit hides the shape of some
-        sequences; otherwise "global". None: values are not scaled.
+        own. "auto": "global" if no block is trained, so the result can be streamed; if blocks are,
+        "series" where level and scale differ but explain almost nothing of the targets, such as
+        the loudness of a recording (below 5 % of their variance in any channel); "split" where
+        they explain more, and differ so much that one unit hides the shape of some sequences;
+        otherwise "global". None: values are not scaled.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to NaN before the end of a sequence: filled by the last value before it, and
         with "mask" also marked in an additional channel; or an error.
@@ -124,9 +136,21 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         standard deviation and linear beyond; "quantile" is the pinball loss.
     quantile : float, default=0.5
         Quantile to predict with ``loss="quantile"``, between 0 and 1.
+    readout : {"auto", "trained", "ridge"}, default="auto"
+        Where the last layer comes from: "trained" with the rest, on the features pooled as
+        `pooling` says; or "ridge", a ridge regression on a summary of random filters, and of the
+        features of all blocks if these are trained. "auto": "ridge" for 2 to 999 sequences,
+        unless another `pooling` or `loss` is given. With "ridge", ``max_epochs="auto"``
+        and no early stopping, the blocks are not trained. `partial_fit` goes back to "trained".
 
     Attributes
     ----------
+    readout_ : {"trained", "ridge"}
+        Where the last layer comes from.
+    readout_score_ : float
+        R² of the ridge readout for sequences, or groups, that were left out in turn, mean over the
+        targets. NaN if nothing was held out: with a trained layer, or if the features have been
+        trained.
     n_targets_in_ : int or None
         Number of columns of y; None if y has one axis.
     target_scaler_ : StandardScaler
@@ -189,12 +213,14 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
 
     loss: str = "squared_error"
     quantile: float = 0.5
+    readout: str = "auto"
 
     _parameter_constraints: ClassVar[dict[str, list]] = (
         SupervisedEstimator._parameter_constraints
         | {
             "loss": [StrOptions({*REGRESSION_LOSSES, "quantile"})],
             "quantile": [Interval(Real, 0, 1, closed="neither")],
+            "readout": [StrOptions({"auto", "trained", "ridge"})],
         }
     )
 
@@ -207,6 +233,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         y_val: Any = None,
         sample_weight: Any = None,
         sampling_rate: float | None = None,
+        groups: Any = None,
     ) -> Self:
         """Train on labeled sequences.
 
@@ -228,6 +255,10 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         sampling_rate : float or None, default=None
             Sampling rate of the sequences, in Hz. Needed only if predictions will be made at
             another one.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Groups of samples that resemble each other, such as recordings of a speaker. What the
+            ridge readout chooses, and `readout_score_`, is then judged on groups that are left out
+            as a whole. None: each sample is left out by itself.
 
         Returns
         -------
@@ -257,7 +288,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         resumed = self._trained_to_resume() if self.warm_start else None
         targets = ValueEncoder.of(y) if resumed is None else self._targets_
         return self._fit(
-            Task(targets=targets, criterion=regression_loss(self.loss, self.quantile)),
+            self._task(targets, fits_readout=True),
             resumed,
             X,
             y,
@@ -265,6 +296,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             y_val=y_val,
             sample_weight=sample_weight,
             sampling_rate=sampling_rate,
+            groups=groups,
         )
 
     def partial_fit(self, X: Any, y: Any, *, sample_weight: Any = None) -> Self:
@@ -295,7 +327,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         self._check_parameters()
         resumed = self._trained_to_resume()
         targets = ValueEncoder.of(y) if resumed is None else self._targets_
-        task = Task(targets=targets, criterion=regression_loss(self.loss, self.quantile))
+        task = self._task(targets, fits_readout=False)
         return self._partial_fit(task, resumed, X, y, sample_weight)
 
     def predict(self, X: Any, *, sampling_rate: float | None = None) -> np.ndarray:
@@ -379,6 +411,102 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         return RegressorStream(
             self._predictor_, n_streams, sampling_rate=sampling_rate, targets=self._targets_
         )
+
+    def predict_interval(
+        self, X: Any, coverage: float = 0.9, *, sampling_rate: float | None = None
+    ) -> np.ndarray:
+        """Return intervals that hold each target with a given probability.
+
+        They are symmetric about the prediction. Their width is the quantile of the errors for
+        training sequences that were left out in turn (Barber et al. 2021, Predictive inference
+        with the jackknife+, arXiv:1905.02928, section 1.1), each target by itself.
+
+        Parameters
+        ----------
+        X : array-like, list of arrays, list of frames, or DataFrame
+            Sequences in any form that `fit` takes.
+        coverage : float, default=0.9
+            Probability, between 0 and 1.
+        sampling_rate : float or None, default=None
+            Their sampling rate in Hz; None for that of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 2) or (n_samples, n_targets, 2), float64
+            Lower and upper ends, in the unit of y. Infinite if there were too few training
+            sequences for this coverage.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            If the estimator is not fitted, nothing was held out, or the coverage is not valid.
+        """
+        check_is_fitted(self)
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage must be above 0 and below 1, got {coverage}.")
+        if self._errors_ is None:
+            raise ValueError(
+                "predict_interval must have errors of sequences that were held out, and there are "
+                "none. Fit with readout='ridge' and max_epochs='auto'."
+            )
+        n_errors = len(self._errors_)
+        rank = math.ceil(coverage * (n_errors + 1)) - 1
+        infinite = np.full(self._errors_.shape[1], np.inf)
+        width = np.sort(self._errors_, axis=0)[rank] if rank < n_errors else infinite
+        center = self.predict(X, sampling_rate=sampling_rate)
+        if center.ndim == 1:
+            width = width[0]
+        return np.stack([center - width, center + width], axis=-1)
+
+    @property
+    def readout_(self) -> str:
+        """Where the last layer comes from, "trained" or "ridge"."""
+        check_is_fitted(self)
+        return "trained" if self._predictor_.readout is None else "ridge"
+
+    def _task(self, targets: ValueEncoder, *, fits_readout: bool) -> Task:
+        """Return what is asked of the training."""
+
+        def plan_readout(samples: LabeledSequences) -> FitReadout | None:
+            is_usual = self.pooling == "mean" and self.loss == "squared_error"
+            if resolve_readout(self.readout, len(samples.panel), is_usual=is_usual) == "trained":
+                return None
+            encoder = targets.learn(samples.targets, samples.weights)
+            return partial(self._fit_readout, samples, encoder)
+
+        options: dict[str, Any] = {"plan_readout": plan_readout} if fits_readout else {}
+        return Task(
+            targets=targets,
+            criterion=regression_loss(self.loss, self.quantile),
+            no_readout={"readout_score_": np.nan, "_errors_": None},
+            **options,
+        )
+
+    def _fit_readout(
+        self,
+        samples: LabeledSequences,
+        encoder: ValueEncoder,
+        net: S4Net,
+        select: Select,
+        *,
+        reads_blocks: bool,
+    ) -> FoundReadout:
+        """Find the last layer by regression, and judge it where its features are not trained."""
+        readout, left_out = fit_readout(
+            net,
+            select,
+            encoder.encode(samples.targets),
+            samples.weights,
+            reads_blocks=reads_blocks,
+            groups=samples.groups,
+        )
+        if reads_blocks:
+            return FoundReadout(readout, {"readout_score_": np.nan, "_errors_": None})
+        truth = samples.targets[left_out.rows]
+        outputs = np.reshape(encoder.decode(left_out.outputs), truth.shape)
+        score = r_squared(truth, outputs, samples.weights[left_out.rows])
+        errors = np.abs(truth - outputs)
+        return FoundReadout(readout, {"readout_score_": score, "_errors_": errors})
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's description of the estimator."""

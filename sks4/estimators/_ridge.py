@@ -1,134 +1,286 @@
-"""Ridge regression whose penalty is chosen by leaving out each sample in turn.
+"""Ridge regression on many features of few samples, judged on samples that are left out.
 
-It computes with torch in double precision, with as many threads as torch uses, and changes no limit
-of the process. So it can run in several threads at a time.
+What decides - the penalty, and how much a second group of features counts - is chosen by leaving
+out each sample, or each group of samples, in closed form. All of it is found from a Gram matrix: of
+the samples if there are fewer of them than features, otherwise of the features. It computes with
+torch, with as many threads as torch uses, and changes no limit of the process.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+PENALTIES = np.geomspace(2**-18, 2**-4, 15)
+"""Penalties, as shares of the number of features. Of a class with one or two members, none or half
+is left when one is left out, which would always ask for a larger penalty."""
+
+SHARES = (0.0, 0.25, 1.0, 4.0)
+"""What each feature of the second group may count, in units of one of the first group."""
+
+_LEAST_SPREAD = 1e-3
+"""Features that vary by less are not amplified to the size of the others."""
+
+_LEAST_GAIN = 1e-4
+"""A smaller penalty, or another share, must lessen the error by this part of it. Where the error is
+flat, rounding would choose otherwise."""
+
+_MOST_TO_CHOOSE = 2048
+"""Samples that the penalty is chosen with; the time for it grows with their third power."""
+
+_COLUMNS, _ROWS = 2**12, 2**10
+"""Columns, or rows, that are scaled at once."""
+
+Read = Callable[[np.ndarray], np.ndarray]
+
+_EPSILON = torch.finfo(torch.float64).eps
+
 
 @dataclass(frozen=True, eq=False)
 class RidgeFit:
-    """Ridge regression with the penalty that predicts best.
+    """A ridge regression with several outputs.
 
     Attributes
     ----------
-    weight : ndarray of shape (n_targets, n_features)
-        Coefficients.
-    bias : ndarray of shape (n_targets,)
+    weight : ndarray of shape (n_outputs, n_features), float64
+        Weights of the features.
+    bias : ndarray of shape (n_outputs,), float64
         Intercepts.
-    penalty : float
-        The penalty.
-    left_out : ndarray of shape (n_samples, n_targets)
-        Prediction for each sample by the regression on all others, with this penalty.
+    rows : ndarray of shape (n_chosen,), int64
+        Samples that were left out in turn: all, or 2,048 that are spread over them.
+    left_out : ndarray of shape (n_chosen, n_outputs), float64
+        Prediction for each of them by the regression without it, or without its group.
+    penalty, share : float
+        The penalty, and what the features of the second group count.
     """
 
     weight: np.ndarray
     bias: np.ndarray
-    penalty: float
+    rows: np.ndarray
     left_out: np.ndarray
+    penalty: float
+    share: float
 
 
-def ridge_regression(
-    X: np.ndarray, Y: np.ndarray, weights: np.ndarray, penalties: np.ndarray
+def fit_ridge(
+    read: Read,
+    Y: np.ndarray,
+    weights: np.ndarray,
+    *,
+    n_second: int = 0,
+    groups: np.ndarray | None = None,
+    trust: np.ndarray | float = 1.0,
 ) -> RidgeFit:
-    r"""Minimize :math:`\sum_i w_i |y_i - W x_i - b|^2 + \alpha |W|^2`, with weights of mean one.
+    """Fit a ridge regression whose penalty is the best for samples that are left out.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
-        Features; two samples at least.
-    Y : ndarray of shape (n_samples, n_targets)
-        Targets.
-    weights : ndarray of shape (n_samples,)
-        Weight of each sample, above zero, in any unit.
-    penalties : ndarray of shape (n_penalties,)
-        Penalties :math:`\alpha` above zero. The one with the least weighted squared error of the
-        samples left out is taken; among equal ones, the first.
+    read : callable
+        Returns the features of some samples, ``(n_rows,) -> (n_rows, n_features)``. It may be
+        called several times.
+    Y : ndarray of shape (n_samples, n_outputs), float64
+        Targets; two samples at least.
+    weights : ndarray of shape (n_samples,), float64
+        Weights of the samples, above zero, in any unit.
+    n_second : int, default=0
+        Number of features at the end that form a second group, which counts as suits best.
+    groups : ndarray of shape (n_samples,), int, or None, default=None
+        Samples of a group are left out together. None: each by itself.
+    trust : ndarray of shape (n_features,) or float, default=1.0
+        Factor of each standardized feature: its weight is penalized less, by the square of it.
 
     Returns
     -------
     RidgeFit
-        Coefficients, and predictions of the samples left out.
-
-    References
-    ----------
-    Rifkin and Lippert 2007 (Notes on regularized least squares, MIT-CSAIL-TR-2007-025), section 4:
-    the error without a sample is its error with it, divided by one minus its leverage.
+        The regression.
     """
-    x, y, weight = (torch.from_numpy(np.array(a, np.float64)) for a in (X, Y, weights))
-    weight /= weight.mean()
-    means = (weight @ x) / len(x), (weight @ y) / len(x)
-    root = weight.sqrt()[:, None]
-    x, y = root * (x - means[0]), root * (y - means[1])
-    basis = _Basis(x, root)
-    coordinates = basis.vectors.T @ y
-    outside = y - basis.vectors @ coordinates
-    best = None
-    for penalty in penalties.tolist():
-        shrinkage = penalty / (basis.squares + penalty)
-        residual = outside + basis.vectors @ (shrinkage[:, None] * coordinates)
-        error = residual / basis.freedom(shrinkage)[:, None]
-        score = float(error.square().mean())
-        if best is None or score < best[0]:
-            best = score, penalty, error
-    assert best is not None  # there is a penalty
-    _, penalty, error = best
-    W = (x.T @ (basis.vectors @ (coordinates / (basis.squares + penalty)[:, None]))).T
-    left_out = torch.from_numpy(np.array(Y, np.float64)) - error / root
-    return RidgeFit(W.numpy(), (means[1] - W @ means[0]).numpy(), penalty, left_out.numpy())
+    rows = np.unique(np.linspace(0, len(Y) - 1, _MOST_TO_CHOOSE).astype(np.int64))
+    y, weight = (torch.from_numpy(np.array(a, np.float64)) for a in (Y, weights))
+    weight /= weight.mean()  # the penalty must not depend on their unit
+    X = torch.from_numpy(np.asarray(read(rows)))
+    scaling = _Scaling.of(X, trust, n_second)
+    members = None if groups is None else _members(groups[rows])
+    choice = _choose(X, scaling, y[rows], weight[rows], members)
+    scaling = scaling.with_share(choice.share)
+    if len(rows) < len(y) <= X.shape[1]:
+        X = _all_rows(read, X, rows, len(y))
+    if len(X) == len(y):
+        slopes, bias = _solve_samples(X, scaling, y, weight, choice.penalty)
+    else:
+        slopes, bias = _solve_features(read, scaling, y, weight, choice.penalty)
+    W = (slopes * scaling.factor[:, None]).T.contiguous()
+    bias = bias - W @ scaling.mean
+    left_out = choice.left_out.numpy()
+    return RidgeFit(W.numpy(), bias.numpy(), rows, left_out, choice.penalty, choice.share)
 
 
-class _Basis:
-    """Left singular vectors of weighted, centered features, and squares of the singular values.
+class _Scaling(NamedTuple):
+    """Mean and factor of each feature, (n_features,) float64; the second group comes last."""
 
-    Parameters
-    ----------
-    x : Tensor of shape (n_samples, n_features)
-        Rows without their weighted mean, times the roots of the weights.
-    root : Tensor of shape (n_samples, 1)
-        The roots.
+    mean: Tensor
+    factor: Tensor
+    n_second: int
 
-    Attributes
-    ----------
-    vectors : Tensor of shape (n_samples, rank)
-        Singular vectors, orthogonal to `root`.
-    squares : Tensor of shape (rank,)
-        Squares of the singular values.
-    """
+    @classmethod
+    def of(cls, X: Tensor, trust: np.ndarray | float, n_second: int) -> "_Scaling":
+        """Return the scaling that standardizes features, times `trust`."""
+        # without weights: a sample that hardly counts must not lie far outside of the scale
+        moments = [
+            torch.var_mean(X[:, k : k + _COLUMNS].double(), 0, correction=0)
+            for k in range(0, X.shape[1], _COLUMNS)
+        ]
+        variance, mean = (torch.cat(part) for part in zip(*moments, strict=True))
+        factor = torch.as_tensor(trust) / variance.sqrt().clamp(min=_LEAST_SPREAD)
+        return cls(mean, factor, n_second)
 
-    def __init__(self, x: Tensor, root: Tensor) -> None:
-        n_samples, n_features = x.shape
-        self._intercept = (root / root.norm())[:, 0]  # the singular vector of a constant feature
-        if n_samples <= n_features:
-            # by the matrix of inner products, in a basis orthogonal to the intercept
-            rotated = _reflect(x, self._intercept)[1:]
-            self.squares, vectors = torch.linalg.eigh(rotated @ rotated.T)
-            padded = torch.cat([vectors.new_zeros(1, n_samples - 1), vectors])
-            self.vectors = _reflect(padded, self._intercept)
-            self._outside = torch.zeros(n_samples, dtype=x.dtype)
-        else:
-            squares, right = torch.linalg.eigh(x.T @ x)
-            # others are rounding errors
-            kept = squares > squares[-1] * n_samples * torch.finfo(x.dtype).eps
-            self.squares = squares[kept]
-            self.vectors = x @ (right[:, kept] / self.squares.sqrt())
-            within = self._intercept.square() + self.vectors.square().sum(1)
-            self._outside = (1 - within).clamp(min=0)
-        self.squares = self.squares.clamp(min=0)
+    def apply(self, X: Tensor, columns: slice = slice(None)) -> Tensor:
+        """Return scaled columns in the dtype of `X`."""
+        mean, factor = self.mean[columns].to(X.dtype), self.factor[columns].to(X.dtype)
+        return (X[:, columns] - mean).mul_(factor)
 
-    def freedom(self, shrinkage: Tensor) -> Tensor:
-        """Return one minus the leverage of each sample, (n_samples,)."""
-        freedom = self._outside + self.vectors.square() @ shrinkage
-        return freedom.clamp(min=torch.finfo(freedom.dtype).eps)
+    def with_share(self, share: float) -> "_Scaling":
+        """Return the scaling with what features of the second group count."""
+        factor = self.factor.clone()
+        factor[len(factor) - self.n_second :] *= share**0.5
+        return self._replace(factor=factor)
 
 
-def _reflect(x: Tensor, unit: Tensor) -> Tensor:
-    """Reflect the columns of `x` so that the unit vector, which is positive, goes to minus e_1."""
-    normal = unit.clone()
-    normal[0] += 1
-    return x - torch.outer(normal, (2 / normal.square().sum()) * (normal @ x))
+class _Choice(NamedTuple):
+    """What is best for samples that are left out, and what is predicted for these."""
+
+    penalty: float
+    share: float
+    left_out: Tensor  # (n_samples, n_outputs)
+
+
+def _choose(
+    X: Tensor, scaling: _Scaling, y: Tensor, weight: Tensor, members: list[np.ndarray] | None
+) -> _Choice:
+    """Return the penalty and share with the least squared error of samples left out."""
+    first = X.shape[1] - scaling.n_second
+    gram = _gram(X, scaling, 0, first)
+    second = _gram(X, scaling, first, X.shape[1])
+    best, least = None, 0.0
+    for share in SHARES if scaling.n_second else (0.0,):
+        spectrum = _Spectrum.of(gram + share * second, weight)
+        for penalty in (X.shape[1] * PENALTIES[::-1]).tolist():
+            left_out = spectrum.left_out(y, penalty, members)
+            error = float(weight @ (left_out - y).square().mean(1))
+            if best is None or error < (1 - _LEAST_GAIN) * least:
+                best, least = _Choice(penalty, share, left_out), error
+    assert best is not None
+    return best
+
+
+class _Spectrum(NamedTuple):
+    """Eigenvalues and eigenvectors of the Gram matrix of weighted samples."""
+
+    values: Tensor  # (n,)
+    vectors: Tensor  # (n, n)
+    root: Tensor  # square roots of the weights (n,)
+
+    @classmethod
+    def of(cls, gram: Tensor, weight: Tensor) -> "_Spectrum":
+        """Return the spectrum of samples minus their weighted mean."""
+        root = weight.sqrt()
+        values, vectors = torch.linalg.eigh(root[:, None] * _centered(gram, weight) * root)
+        return cls(values.clamp(min=0), vectors, root)
+
+    def left_out(self, y: Tensor, penalty: float, members: list[np.ndarray] | None) -> Tensor:
+        """Return predictions for samples by a regression with intercept without them.
+
+        With the hat matrix ``H``, the error of a group that is left out is ``(I - H_gg)^-1 r_g``,
+        where ``r`` are the errors with it (Cook and Weisberg 1982, Residuals and Influence).
+        """
+        rest = penalty / (self.values + penalty)
+        constant = self.root / self.root.norm()
+        target = self.root[:, None] * y
+        error = self.vectors @ (rest[:, None] * (self.vectors.T @ target))
+        error -= torch.outer(constant, constant @ target)
+        if members is None:
+            freedom = self.vectors.square() @ rest - constant.square()
+            error /= freedom.clamp(min=_EPSILON)[:, None]
+        for rows in members or ():
+            freedom = (self.vectors[rows] * rest) @ self.vectors[rows].T
+            freedom -= torch.outer(constant[rows], constant[rows])
+            freedom.diagonal().add_(_EPSILON)
+            error[rows] = torch.linalg.solve(freedom, error[rows])
+        return y - error / self.root[:, None]
+
+
+def _centered(gram: Tensor, weight: Tensor) -> Tensor:
+    """Return the Gram matrix of samples minus their weighted mean."""
+    mean = gram @ weight / weight.sum()
+    return gram - mean - mean[:, None] + mean @ weight / weight.sum()
+
+
+def _gram(X: Tensor, scaling: _Scaling, start: int, stop: int) -> Tensor:
+    """Return products of samples over some of the columns, (n_samples, n_samples) float64."""
+    gram = torch.zeros(len(X), len(X), dtype=torch.float64)
+    for column in range(start, stop, _COLUMNS):
+        scaled = scaling.apply(X, slice(column, min(column + _COLUMNS, stop)))
+        gram += scaled @ scaled.T
+    return gram
+
+
+def _members(groups: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of each group."""
+    order = np.argsort(groups, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+
+
+def _all_rows(read: Read, X: Tensor, rows: np.ndarray, n_samples: int) -> Tensor:
+    """Return the features of all samples, of which some are known."""
+    everything = X.new_empty(n_samples, X.shape[1])
+    everything[rows] = X
+    others = np.setdiff1d(np.arange(n_samples), rows)
+    for k in range(0, len(others), _ROWS):
+        part = others[k : k + _ROWS]
+        everything[part] = torch.from_numpy(np.asarray(read(part)))
+    return everything
+
+
+def _solve_samples(
+    X: Tensor, scaling: _Scaling, y: Tensor, weight: Tensor, penalty: float
+) -> tuple[Tensor, Tensor]:
+    """Return slopes of scaled features and intercepts, from products of samples."""
+    gram = _gram(X, scaling, 0, X.shape[1])
+    root, target = weight.sqrt()[:, None], weight @ y / weight.sum()
+    system = root * _centered(gram, weight) * root.T
+    system.diagonal().add_(penalty)
+    dual = root * _solve(system, root * (y - target))
+    dual -= torch.outer(weight, dual.sum(0) / weight.sum())  # of samples minus their mean
+    slopes = y.new_empty(X.shape[1], y.shape[1])
+    for column in range(0, X.shape[1], _COLUMNS):
+        columns = slice(column, column + _COLUMNS)
+        slopes[columns] = (scaling.apply(X, columns).T @ dual.to(X.dtype)).double()
+    return slopes, target - weight @ (gram @ dual) / weight.sum()
+
+
+def _solve_features(
+    read: Read, scaling: _Scaling, y: Tensor, weight: Tensor, penalty: float
+) -> tuple[Tensor, Tensor]:
+    """Return slopes of scaled features and intercepts, from products of features."""
+    n_features = len(scaling.mean)
+    products = y.new_zeros(n_features, n_features)
+    with_targets, sums = y.new_zeros(n_features, y.shape[1]), y.new_zeros(n_features)
+    for k in range(0, len(y), _ROWS):
+        part = np.arange(k, min(k + _ROWS, len(y)))
+        scaled = scaling.apply(torch.from_numpy(np.asarray(read(part))))
+        weighted = scaled * weight[part, None].to(scaled.dtype)
+        products += scaled.T @ weighted
+        with_targets += weighted.T.double() @ y[part]
+        sums += weighted.sum(0, dtype=torch.float64)
+    total, target = weight.sum(), weight @ y / weight.sum()
+    products -= torch.outer(sums, sums / total)
+    products.diagonal().add_(penalty)
+    slopes = _solve(products, with_targets - torch.outer(sums, target))
+    return slopes, target - sums @ slopes / total
+
+
+def _solve(system: Tensor, y: Tensor) -> Tensor:
+    """Solve a symmetric, positive definite system."""
+    return torch.cholesky_solve(y, torch.linalg.cholesky(system))

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
+from sklearn.utils import column_or_1d
 
 from sks4._compat import Interval, StrOptions
 from sks4._validation import check_positive, check_weights
@@ -32,11 +33,10 @@ from sks4.estimators._base import (
     Run,
     Seeds,
     Trained,
-    count_parameters,
     random_numbers,
 )
 from sks4.estimators._predictor import SequencePredictor
-from sks4.estimators._readout import Readout
+from sks4.estimators._readout import Readout, Select
 from sks4.estimators._sequences import (
     SequenceEstimator,
     SequenceReader,
@@ -61,15 +61,20 @@ class LabeledSequences:
         Class indices, or values.
     weights : ndarray of shape (n_samples,), float64
         Sample weights.
+    groups : ndarray of shape (n_samples,), int64, or None
+        Groups that are held out together, if given.
     """
 
     panel: Panel
     targets: np.ndarray
     weights: np.ndarray
+    groups: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> "LabeledSequences":
         """Return some of the samples."""
-        return LabeledSequences(self.panel.take(rows), self.targets[rows], self.weights[rows])
+        groups = None if self.groups is None else self.groups[rows]
+        panel = self.panel.take(rows)
+        return LabeledSequences(panel, self.targets[rows], self.weights[rows], groups)
 
     def distinct(self) -> "LabeledSequences":
         """Return the samples that count, equal ones as a single one with all their weight.
@@ -92,7 +97,27 @@ class LabeledSequences:
         return replace(taken, weights=np.array(weights))
 
 
-FitReadout = Callable[[S4Net, Batches], Readout]
+@dataclass(frozen=True, eq=False)
+class FoundReadout:
+    """A last layer found by regression, and what is told about it.
+
+    Attributes
+    ----------
+    readout : Readout
+        The layer, and what it reads.
+    attributes : mapping
+        Fitted attributes of the estimator.
+    """
+
+    readout: Readout
+    attributes: Mapping[str, Any]
+
+
+class FitReadout(Protocol):
+    """Finds the last layer for a net."""
+
+    def __call__(self, net: S4Net, select: Select, *, reads_blocks: bool) -> FoundReadout:
+        """Find it with batches of selected samples, with the features of the blocks or without."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,15 +133,17 @@ class Task:
     net_options : mapping
         Other options of the net.
     plan_readout : callable
-        Decides before the training, from samples without copies, how to find the last layer after
-        it: returns a function of the trained net and of batches of these samples, or None to keep
-        the trained layer.
+        Decides before the training, from samples without copies, how to find the last layer:
+        returns a function that does, or None to keep the trained layer.
+    no_readout : mapping
+        Fitted attributes of the estimator if the trained layer is kept.
     """
 
     targets: TargetEncoder
     criterion: torch.nn.Module
     net_options: Mapping[str, Any] = field(default_factory=dict)
     plan_readout: Callable[[LabeledSequences], FitReadout | None] = lambda samples: None
+    no_readout: Mapping[str, Any] = field(default_factory=lambda: {"readout_score_": np.nan})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -243,6 +270,7 @@ class SupervisedEstimator(SequenceEstimator):
         y_val: Any,
         sample_weight: Any,
         sampling_rate: float | None,
+        groups: Any,
     ) -> Self:
         """Train for a whole run, from the beginning or from where `resumed` stopped."""
         if (X_val is None) != (y_val is None):
@@ -250,18 +278,23 @@ class SupervisedEstimator(SequenceEstimator):
         old = None if resumed is None else self._predictor_
         form, panel = self._read(old, X, sampling_rate)
         samples = _labeled(X, panel, y, sample_weight, task.targets)
+        samples = replace(samples, groups=_check_groups(groups, len(samples.panel)))
         valid = None
         if X_val is not None:
             valid = _labeled(X_val, form.reader.read(X_val), y_val, None, task.targets)
         seeds, rng = random_numbers(self.random_state, resumed)
         samples, valid, stops_early = self._hold_out(samples, valid, task.targets, rng)
-        setting = self._learn(form, task.targets, samples, old)
-        distinct = setting.weighted(samples).distinct()
+        targets = task.targets.learn(samples.targets, samples.weights)
+        weights = targets.weigh(samples.targets, samples.weights)
+        distinct = replace(samples, weights=weights).distinct()
         fit_readout = task.plan_readout(distinct)
+        trains = fit_readout is None or self.max_epochs != "auto" or stops_early
+        setting = self._learn(form, targets, samples, old, trains=trains)
         batches = self._training_batches(setting, samples, rng)
+        n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
         run = Run(
             criterion=task.criterion,
-            max_epochs=self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler)),
+            max_epochs=n_epochs if trains else 0,
             early_stopping=stops_early,
             options=task.net_options,
         )
@@ -270,14 +303,21 @@ class SupervisedEstimator(SequenceEstimator):
         chosen = setting.sizes.attributes() | {"max_epochs_": run.max_epochs}
         self._announce(f"{len(samples.panel)} sequences", trained.net, chosen)
         with Interruption(trained.net) as interruption:
-            trained.net.fit(
-                batches, valid=None if valid is None else setting.batches(valid, device)
-            )
-        readout = None
+            if trains:
+                trained.net.fit(
+                    batches, valid=None if valid is None else setting.batches(valid, device)
+                )
+        found = None
         if fit_readout is not None:
-            find = partial(fit_readout, trained.net, setting.batches(distinct, device))
-            readout = interruption.repeat(find)
-        self._adopt_setting(trained, setting, chosen, readout)
+            found = interruption.repeat(
+                partial(
+                    fit_readout,
+                    trained.net,
+                    lambda rows: setting.batches(distinct.take(rows), device),
+                    reads_blocks=len(trained.net.history) > 0,
+                )
+            )
+        self._adopt_setting(trained, setting, chosen, found, task)
         interruption.raise_again()
         return self
 
@@ -289,12 +329,12 @@ class SupervisedEstimator(SequenceEstimator):
         form, panel = self._read(old, X, None)
         samples = _labeled(X, panel, y, sample_weight, task.targets)
         seeds, rng = random_numbers(self.random_state, resumed)
-        setting = self._learn(form, task.targets, samples, old)
+        setting = self._learn(form, task.targets, samples, old, trains=True)
         run = Run(criterion=task.criterion, options=task.net_options)
         trained = self._start(run, resumed, seeds, rng, setting)
         with Interruption(trained.net) as interruption:
             trained.net.partial_fit(self._training_batches(setting, samples, rng))
-        self._adopt_setting(trained, setting, setting.sizes.attributes(), None)
+        self._adopt_setting(trained, setting, setting.sizes.attributes(), None, task)
         interruption.raise_again()
         return self
 
@@ -342,10 +382,13 @@ class SupervisedEstimator(SequenceEstimator):
         targets: TargetEncoder,
         samples: LabeledSequences,
         old: SequencePredictor | None,
+        *,
+        trains: bool,
     ) -> _Setting:
         """Learn from the samples to train on; the scaling and the sizes in the first fit only."""
         if old is None:
-            sizes = self._sizes(samples, may_change_rate=form.sampling_rate is not None)
+            may_change_rate = form.sampling_rate is not None
+            sizes = self._sizes(samples, may_change_rate=may_change_rate, trains=trains)
             encoder = SequenceEncoder(sizes.standardize, self.missing).fit(samples.panel)
         else:
             sizes, encoder = self._sizes_now(), old.encoder
@@ -357,7 +400,7 @@ class SupervisedEstimator(SequenceEstimator):
             dtype=self.dtype,
         )
 
-    def _sizes(self, samples: LabeledSequences, *, may_change_rate: bool) -> _Sizes:
+    def _sizes(self, samples: LabeledSequences, *, may_change_rate: bool, trains: bool) -> _Sizes:
         """Return what "auto" becomes for these samples."""
         panel = samples.panel
         patch_size = resolve_patch_size(
@@ -366,7 +409,9 @@ class SupervisedEstimator(SequenceEstimator):
         n_steps = count_steps(panel, patch_size)
         return _Sizes(
             patch_size=patch_size,
-            standardize=resolve_standardize(panel, samples.targets, self.standardize),
+            standardize=resolve_standardize(
+                panel, samples.targets, self.standardize, trains=trains
+            ),
             dt_range=resolve_dt_range(n_steps, self.dt_min, self.dt_max),
             batch_size=(
                 resolve_batch_size(n_steps) if self.batch_size == "auto" else int(self.batch_size)
@@ -422,9 +467,11 @@ class SupervisedEstimator(SequenceEstimator):
         trained: Trained,
         setting: _Setting,
         chosen: Mapping[str, Any],
-        readout: Readout | None,
+        found: FoundReadout | None,
+        task: Task,
     ) -> None:
         """Adopt the result of a fit."""
+        readout = None if found is None else found.readout
         backbone = trained.net.module_.backbone
         attributes = {
             "_predictor_": setting.predictor(trained.net, readout),
@@ -432,8 +479,9 @@ class SupervisedEstimator(SequenceEstimator):
             "encoder_": setting.encoder,
             "sampling_rate_": setting.form.sampling_rate,
         }
+        attributes |= task.no_readout if found is None else found.attributes
         if readout is not None:
-            attributes["n_parameters_"] = count_parameters(backbone) + readout.n_parameters
+            attributes["n_parameters_"] = readout.n_parameters(backbone)
         form = setting.form.reader.attributes() | setting.targets.attributes()
         self._adopt(trained, dict(chosen) | form | attributes)
 
@@ -454,3 +502,22 @@ def _labeled(
     check_one_target_each(X, panel, read)
     weights = check_weights(as_weights(sample_weight), len(panel))
     return LabeledSequences(panel, read, weights)
+
+
+def _check_groups(groups: Any, n_samples: int) -> np.ndarray | None:
+    """Return indices of groups, (n_samples,) int64, of which there must be two at least."""
+    if groups is None:
+        return None
+    values = column_or_1d(groups)
+    if len(values) != n_samples:
+        raise ValueError(
+            f"groups must have one entry for each of {n_samples} samples, got {len(values)}."
+        )
+    names, indices = np.unique(values, return_inverse=True)
+    if len(names) < 2:
+        only = names.tolist()[0]
+        raise ValueError(
+            f"groups must hold two different ones at least, got only {only!r}. Pass None to "
+            "hold out each sample by itself."
+        )
+    return indices.astype(np.int64)

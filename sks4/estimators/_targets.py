@@ -236,7 +236,8 @@ def check_class_weight(class_weight: Any) -> None:
                 f"class_weight must hold numbers, got {weight!r} for class {label!r}. Pass "
                 "{label: weight}, 'balanced' or None."
             )
-        if not 0 <= weight <= sys.float_info.max:  # also for large integers, and NaN
+        is_too_large = isinstance(weight, int) and abs(weight) > sys.float_info.max
+        if is_too_large or not (np.isfinite(weight) and weight >= 0):
             raise ValueError(
                 f"class_weight must hold finite weights of at least 0, got {weight} for class "
                 f"{label!r}."

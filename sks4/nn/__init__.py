@@ -4,10 +4,11 @@ from ._backbone import BackboneState, S4Backbone
 from ._bank import FilterBank
 from ._block import S4Block
 from ._forecast import S4ForecastModel
-from ._heads import PooledHead, Pooling, PoolState, StepHead, Summary
+from ._heads import PooledHead, Pooling, PoolState, StepHead
 from ._layer import S4Layer
 from ._model import ModelState, S4Model
 from ._stepper import ModelStepper, S4Stepper, StepperState
+from ._summary import Summary
 from ._summary_model import AllFeatures, FeatureState, SummaryModel, SummaryState
 
 __all__ = [

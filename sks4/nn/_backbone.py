@@ -40,7 +40,7 @@ class S4Backbone(nn.Module):
     d_model : int, default=64
         Number of features.
     n_layers : int, default=4
-        Number of blocks.
+        Number of blocks. Without any, `every_block` gives no features at all.
     patch_size : int, default=1
         Number of samples that make one step of the blocks; the last patch is filled with zeros.
     dropout, norm, prenorm
@@ -85,7 +85,7 @@ class S4Backbone(nn.Module):
         self.n_inputs = check_integer("n_inputs", n_inputs)
         self.patch_size = check_integer("patch_size", patch_size)
         d_model = check_integer("d_model", d_model)
-        n_layers = check_integer("n_layers", n_layers)
+        n_layers = check_integer("n_layers", n_layers, minimum=0)
         self.d_model = d_model
         draw: dict[str, Any] = {"generator": generator, "dtype": dtype}
         self.projection: nn.Linear | nn.Embedding
@@ -108,7 +108,7 @@ class S4Backbone(nn.Module):
     @property
     def bidirectional(self) -> bool:
         """Whether the blocks also read the sequence backwards."""
-        return cast(S4Block, self.blocks[0]).layer.bidirectional
+        return any(cast(S4Block, block).layer.bidirectional for block in self.blocks)
 
     def forward(
         self,
@@ -179,7 +179,7 @@ class S4Backbone(nn.Module):
         """
         self._check_input(u)
         self.check_rate(rate)
-        cast(S4Block, self.blocks[0]).layer.check_has_state()
+        self.check_has_state()
         if state is None:
             state = BackboneState((), u[:, :0])
         u = torch.cat([state.pending, u], 1)
@@ -254,7 +254,10 @@ class S4Backbone(nn.Module):
             if every_block:
                 features.append(x)
         x = self.norm(x, lengths)
-        return torch.cat([*features[:-1], x], -1) if every_block else x, tuple(new_states)
+        if every_block:
+            features[-1:] = [x] if self.blocks else [x[..., :0]]
+            x = torch.cat(features, -1)
+        return x, tuple(new_states)
 
     def _check_input(self, u: Tensor) -> None:
         """Raise if the input does not fit."""
@@ -270,6 +273,11 @@ class S4Backbone(nn.Module):
                 f"u must have shape (batch, length, {self.n_inputs}) and at least one sample, "
                 f"got {tuple(u.shape)}."
             )
+
+    def check_has_state(self) -> None:
+        """Raise if the blocks are bidirectional, and so have no state."""
+        for block in self.blocks:
+            cast(S4Block, block).layer.check_has_state()
 
     def check_rate(self, rate: float) -> None:
         """Raise if another rate meets patches, whose projection is tied to the rate of training."""

@@ -14,21 +14,24 @@ from ._layer import S4Layer
 class FilterBank(nn.Module):
     r"""Diagonal state space systems with random outputs, on random combinations of the inputs.
 
-    Their feedthrough is such that a constant input gives nothing in the end,
+    Their feedthrough is such that the response to a constant input is zero in the end,
     :math:`D = C A^{-1} B`, at any sampling rate, since the zero-order hold is exact for constants.
-    What is left are changes over :math:`1/dt` steps and less. Without a gradient to follow, there
-    can be many: they are for a regression on a :class:`Summary` of their outputs, as are the
-    random convolutions of Rocket (Dempster et al. 2020, arXiv:1910.13051), whose kernels have
-    mean zero, too.
+    The second half of the filters does not respond to ramps either, :math:`C A^{-2} B = 0`, up to
+    the steps of the hold. A sequence starts as if its first sample had been there forever. What
+    the filters respond to are changes over :math:`1/dt` steps and less.
+
+    Without a gradient to follow, there can be many: they are for a regression on a
+    :class:`Summary` of their outputs, as are the random convolutions of Rocket (Dempster et al.
+    2020, arXiv:1910.13051), whose kernels have mean zero, too. Neighbors are alike in `dt`.
 
     Parameters
     ----------
     n_inputs : int
         Number of inputs.
-    n_filters : int, default=256
+    n_filters : int, default=1024
         Number of filters.
     d_state : int, default=8
-        Number of real state variables of each filter, even.
+        Number of real state variables of each filter, even; 4 at least, for the ramps.
     dt_min, dt_max : float, default=1e-2, 1.0
         Range of the steps of the filters, drawn log-uniformly.
     generator : torch.Generator or None, default=None
@@ -41,15 +44,15 @@ class FilterBank(nn.Module):
     >>> import torch
     >>> from sks4 import nn
     >>> bank = nn.FilterBank(2, n_filters=5)
-    >>> y, _ = bank(torch.ones(1, 5000, 2))
-    >>> y.shape, bool(y[:, -1].abs().max() < 1e-4)
-    (torch.Size([1, 5000, 5]), True)
+    >>> y, _ = bank(torch.ones(1, 50, 2))
+    >>> y.shape, bool(y.abs().max() < 1e-4)
+    (torch.Size([1, 50, 5]), True)
     """
 
     def __init__(
         self,
         n_inputs: int,
-        n_filters: int = 256,
+        n_filters: int = 1024,
         d_state: int = 8,
         *,
         dt_min: float = 1e-2,
@@ -63,9 +66,17 @@ class FilterBank(nn.Module):
         mix = normal((check_integer("n_inputs", n_inputs), n_filters), **draw)
         self.mix: Tensor
         self.register_buffer("mix", mix / mix.norm(dim=0))
+        check_integer("d_state", d_state, minimum=4)
         self.layer = S4Layer(n_filters, d_state, ssm="s4d", dt_min=dt_min, dt_max=dt_max, **draw)
         with torch.no_grad():
-            self.layer.D.copy_(-_response_to_constant(self.layer))
+            for half in self.layer.log_dt.split([n_filters - n_filters // 2, n_filters // 2]):
+                half.copy_(half.sort().values)
+            _remove_ramps(self.layer, n_filters // 2)
+            steady = _steady_state(self.layer)
+            C = self.layer.step_operator().C
+            self.layer.D.copy_(-(C * steady).sum(-1))
+        self.steady: Tensor  # state for a constant input of one, (n_filters, d_state)
+        self.register_buffer("steady", steady)
         self.requires_grad_(False)
 
     def forward(
@@ -79,16 +90,35 @@ class FilterBank(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Map ``u (batch, length, n_inputs)`` to ``(batch, length, n_filters)``.
 
-        See :meth:`S4Layer.forward`.
+        See :meth:`S4Layer.forward`; without a state, a sequence starts from that of a constant.
         """
         with torch.autocast(u.device.type, enabled=False):  # as in the layer
             mixed = u.to(self.mix.dtype) @ self.mix
+            if state is None:
+                state = mixed[:, 0, :, None] * self.steady
         return self.layer(mixed, state, lengths, rate, return_state=return_state)
 
 
-def _response_to_constant(layer: S4Layer) -> Tensor:
-    """Return what diagonal systems give in the end for an input of one, without ``D``, (H,)."""
+def _steady_state(layer: S4Layer) -> Tensor:
+    """Return the state that diagonal systems keep for an input of one, in real form, (H, N).
+
+    It is :math:`-A^{-1} B`, whatever the step.
+    """
     operator = layer.step_operator()
     minus_e = -torch.complex(*operator.e)
     state = torch.complex(*operator.B_bar.chunk(2, -1)) / minus_e
-    return (operator.C * torch.cat([state.real, state.imag], -1)).sum(-1)
+    return torch.cat([state.real, state.imag], -1)
+
+
+def _remove_ramps(layer: S4Layer, n_last: int) -> None:
+    """Project `C` of the last systems so that ramps lead to nothing but a constant state's output.
+
+    For a ramp, the state grows along :math:`A^{-1} B` and stays behind by :math:`A^{-2} B`.
+    """
+    Lambda = torch.complex(-layer.log_decay.exp(), layer.frequency)
+    lag = torch.view_as_complex(layer.B.detach().contiguous()) / Lambda**2  # (H, N/2)
+    direction = torch.view_as_real(lag.conj().resolve_conj()).flatten(1)  # Re(C lag) as a product
+    C = layer.C[0].flatten(1)
+    share = (C * direction).sum(1) / direction.square().sum(1)
+    share[: len(share) - n_last] = 0
+    layer.C[0] -= (share[:, None] * direction).unflatten(1, (-1, 2))

@@ -114,10 +114,14 @@ class _Bank:
     def __init__(self, bank: FilterBank, batch: int, rate: float) -> None:
         self.systems = _Systems(bank.layer.step_operator(rate), batch)
         self.mix = bank.mix.to(self.systems.D.dtype, copy=True)
+        self.steady = bank.steady.to(self.systems.D.dtype, copy=True)
 
-    def step(self, patch: Tensor) -> Tensor:
+    def step(self, patch: Tensor, *, is_first: bool) -> Tensor:
         """Return the outputs of the filters; overwritten by the next call."""
-        return self.systems.step(patch @ self.mix)
+        mixed = patch @ self.mix
+        if is_first:
+            self.systems.state = mixed[..., None] * self.steady
+        return self.systems.step(mixed)
 
 
 class S4Stepper:
@@ -167,10 +171,10 @@ class S4Stepper:
         check_positive("rate", rate)
         backbone.check_rate(rate)
         blocks = cast(list[S4Block], list(backbone.blocks))
-        blocks[0].layer.check_has_state()
+        backbone.check_has_state()
         self._blocks = [_Block(block, batch, rate) for block in blocks]
-        dtype = self._blocks[0].bias.dtype
         projection = backbone.projection
+        dtype = self._blocks[0].bias.dtype if blocks else projection.weight.dtype
         weight = projection.weight.to(dtype, copy=True)
         self._bias: Tensor | None = None
         if isinstance(projection, nn.Linear):
@@ -182,7 +186,7 @@ class S4Stepper:
         self._every_block = every_block
         self._systems = [block.systems for block in self._blocks]
         self._features = weight.new_empty(batch, backbone.d_model * len(blocks))
-        self._parts = self._features.split(backbone.d_model, 1)
+        self._parts = self._features.split(backbone.d_model, 1) if blocks else ()
 
     @torch.inference_mode()
     def step(self, patch: Tensor) -> Tensor:
@@ -209,7 +213,8 @@ class S4Stepper:
         x = self._norm(x)
         if not self._every_block:
             return x
-        self._parts[-1].copy_(x)
+        if self._parts:
+            self._parts[-1].copy_(x)
         return self._features
 
     @property
@@ -309,7 +314,8 @@ class ModelStepper:
     @torch.inference_mode()
     def _allocate(self, batch: int) -> None:
         like = self._stepper._x
-        pooled = self._reduction.summarize(like.new_zeros(batch, 1, self._n_features))
+        state = self._reduction.update(like.new_zeros(batch, 1, self._n_features), None)
+        pooled = cast(PoolState, state).value
         # a sum over millions of steps needs more digits than each of them
         self._pooled = torch.zeros_like(ops.wide(pooled) if self._reduction.is_sum else pooled)
         size = self._backbone.patch_size, self._backbone.n_inputs
@@ -343,11 +349,11 @@ class ModelStepper:
         """
         pool, before = self._reduction, PoolState(self._pooled, self._n_steps)
         if not self._n_pending:
-            return pool.result(before).clone()
+            return pool.result(before, self.rate).clone()
         states = self._states
         try:
             self._step(self._patch.flatten(1))
-            return pool.result(PoolState(self._pooled, self._n_steps))
+            return pool.result(PoolState(self._pooled, self._n_steps), self.rate)
         finally:
             self._states, (self._pooled, self._n_steps) = states, before
 
@@ -420,14 +426,14 @@ class ModelStepper:
         """Move by one whole patch ``(batch, patch_size * n_inputs)``."""
         x = self._stepper.step(patch)
         if self._bank is not None:
-            x = torch.cat([x, self._bank.step(patch)], 1)
+            x = torch.cat([x, self._bank.step(patch, is_first=self._n_steps == 0)], 1)
         self._pool(x[:, None])
 
     def _scan(self, u: Tensor) -> None:
         """Move by many whole patches."""
         before = BackboneState(self._stepper.state, u[:, :0])
         if isinstance(self.model, SummaryModel):
-            *_, filters = self._states
+            filters = self._states[-1] if self._n_steps else None
             x, (after, filters_after) = self.model.features.advance(
                 u, FeatureState(before, filters), self.rate
             )
@@ -439,10 +445,8 @@ class ModelStepper:
 
     def _pool(self, x: Tensor) -> None:
         """Pool the features ``x (batch, length, d)`` of new steps with those before."""
-        pool = self._reduction
-        value = pool.summarize(x).to(self._pooled.dtype)
-        self._pooled = pool.combine(self._pooled, value) if self._n_steps else value
-        self._n_steps += x.shape[1]
+        before = PoolState(self._pooled, self._n_steps)
+        self._pooled, self._n_steps = cast(PoolState, self._reduction.update(x, before))
 
 
 def _interleaved(vector: Tensor) -> Tensor:

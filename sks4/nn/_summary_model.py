@@ -113,7 +113,7 @@ class SummaryModel(nn.Module):
     >>> features = nn.AllFeatures(backbone, nn.FilterBank(1, n_filters=4))
     >>> n = features.n_features
     >>> pool = nn.Summary(limits=torch.zeros(1, n), scale=torch.ones(n))
-    >>> model = nn.SummaryModel(features, pool, torch.nn.Linear(2 * n, 3))
+    >>> model = nn.SummaryModel(features, pool, torch.nn.Linear(pool.n_outputs, 3))
     >>> model(torch.randn(5, 100, 1)).shape
     torch.Size([5, 3])
     """
@@ -131,7 +131,7 @@ class SummaryModel(nn.Module):
 
     def forward(self, u: Tensor, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
         """Map whole sequences to outputs ``(batch, n_outputs)``; see :meth:`S4Model.forward`."""
-        return self.read(self.pool(*self.features(u, lengths, rate)))
+        return self.read(self.pool(*self.features(u, lengths, rate), rate))
 
     def read(self, pooled: Tensor) -> Tensor:
         """Map summaries ``(batch, n)`` to the outputs."""
@@ -147,4 +147,4 @@ class SummaryModel(nn.Module):
         if after.backbone.pending.shape[1]:
             complete = self.pool.update(self.features.finish(after, rate), pooled)
         assert complete is not None  # at least one sample has been seen
-        return self.read(self.pool.result(complete)), SummaryState(after, pooled)
+        return self.read(self.pool.result(complete, rate)), SummaryState(after, pooled)

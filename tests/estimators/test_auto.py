@@ -138,16 +138,17 @@ def test_scaling_is_of_each_sequence_where_level_and_scale_do_not_tell(X, expect
     classes = CLASSES[: len(X)]
     targets = classes if kind == "classes" else classes[:, None].astype(float)
     panel = as_panel(X)
-    assert resolve_standardize(panel, targets, "auto") == expected
-    assert resolve_standardize(panel, targets, "global") == "global"
-    assert resolve_standardize(panel, targets, None) is None
+    assert resolve_standardize(panel, targets, "auto", trains=True) == expected
+    assert resolve_standardize(panel, targets, "global", trains=True) == "global"
+    assert resolve_standardize(panel, targets, None, trains=True) is None
+    assert resolve_standardize(panel, targets, "auto", trains=False) == "global"
 
 
 def test_scaling_looks_at_every_target():
     X, unrelated = as_panel(NOISE * np.exp(CHANCE)), CLASSES.astype(float)
-    assert resolve_standardize(X, unrelated[:, None], "auto") == "series"
+    assert resolve_standardize(X, unrelated[:, None], "auto", trains=True) == "series"
     targets = np.stack([unrelated, CHANCE[:, 1, 0]], 1)
-    assert resolve_standardize(X, targets, "auto") == "split"
+    assert resolve_standardize(X, targets, "auto", trains=True) == "split"
 
 
 @pytest.mark.parametrize(

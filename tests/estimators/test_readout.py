@@ -1,30 +1,31 @@
 """The last layer found by regression, against scikit-learn's on data left out, and its place."""
 
+import math
 import pickle
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from scipy.special import log_softmax
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import Ridge
 from sklearn.metrics import log_loss
+from sklearn.model_selection import GroupKFold, cross_val_score
 
-from sks4 import S4Classifier
-from sks4.estimators._auto import resolve_readout
-from sks4.estimators._readout import _PENALTIES, _some_steps, _summary_of, ridge_readout
+from sks4 import S4Classifier, S4Regressor
+from sks4.estimators._auto import resolve_n_filters, resolve_readout
+from sks4.estimators._readout import (
+    LeftOut,
+    Readout,
+    _some_steps,
+    _summary_of,
+    calibrated,
+    class_targets,
+)
+from sks4.estimators._ridge import fit_ridge
+from sks4.nn import FilterBank, Summary
 
 SMALL = {"d_model": 4, "n_layers": 2, "d_state": 4, "max_epochs": 3, "random_state": 0}
-
-
-@pytest.fixture
-def summaries():
-    """Summaries of 30 sequences of three classes, their classes and weights."""
-    rng = np.random.default_rng(0)
-    targets = np.arange(30) % 3
-    X = rng.normal(size=(30, 8)) * 10.0 ** rng.integers(-2, 3, 8) + 5
-    X[:, 0] += 0.02 * targets
-    return X, targets, rng.uniform(0.5, 2, 30)
 
 
 @pytest.fixture
@@ -36,61 +37,33 @@ def waves():
     return [np.sin(step[name] * np.arange(rng.integers(40, 60))) for name in y], y
 
 
-def left_out(X, targets, weights, penalty, trust):
-    """Return scores of each sample by the regression on all others, with the scaling of all."""
-    Z = trust * (X - X.mean(axis=0)) / X.std(axis=0)
-    Y = 2.0 * (targets[:, None] == np.arange(3)) - 1
-    keep = ~np.eye(len(Z), dtype=bool)
-    w = weights / weights.mean()
-    return np.array(
-        [
-            Ridge(penalty).fit(Z[k], Y[k], sample_weight=w[k]).predict(Z[i : i + 1])[0]
-            for i, k in enumerate(keep)
-        ]
-    )
-
-
-@pytest.mark.parametrize("trust", [1.0, np.geomspace(0.2, 5, 8)])
-def test_penalty_and_sharpness_are_the_best_for_samples_left_out(summaries, trust):
-    X, targets, weights = summaries
-    weight, bias = ridge_readout(X, targets, weights, n_classes=3, trust=trust)
-    Y = 2.0 * (targets[:, None] == np.arange(3)) - 1
-    scores = {p: left_out(X, targets, weights, p, trust) for p in 8 * _PENALTIES}
-    errors = {p: np.average(((s - Y) ** 2).mean(1), weights=weights) for p, s in scores.items()}
-    best = min(errors, key=errors.get)
-    factors = np.geomspace(0.1, 100, 4001)
-    likely = np.where(Y > 0, 31 / 32, 1 / 64)  # were all right, the next of 32 may be wrong
-    losses = [
-        -np.average((likely * log_softmax(f * scores[best], 1)).sum(1), weights=weights)
-        for f in factors
-    ]
-    factor = factors[np.argmin(losses)]
-    Z = trust * (X - X.mean(axis=0)) / X.std(axis=0)
-    expected = factor * Ridge(best).fit(Z, Y, sample_weight=weights / weights.mean()).predict(Z)
-    np.testing.assert_allclose(X @ weight.T + bias, expected, rtol=1e-2)
-
-
-def test_the_unit_of_the_weights_has_no_effect(summaries):
-    X, targets, weights = summaries
-    expected = ridge_readout(X, targets, weights, n_classes=3)
-    for found, wanted in zip(
-        ridge_readout(X, targets, 1e3 * weights, n_classes=3), expected, strict=True
-    ):
-        np.testing.assert_allclose(found, wanted, rtol=1e-6)
-
-
-def test_constant_summaries_are_not_blown_up(summaries):
-    X, targets, weights = summaries
-    X[:, 3] = 1 + 1e-9 * np.random.default_rng(1).normal(size=30)
-    weight, _ = ridge_readout(X, targets, weights, n_classes=3)
-    assert np.abs(weight[:, 3]).max() * 1e-6 < 1e-3
+def test_outputs_are_the_best_log_probabilities_of_samples_left_out():
+    """Fitted to noisy classes, against a search over factors."""
+    rng = np.random.default_rng(0)
+    targets, weights = np.arange(30) % 3, rng.uniform(0.5, 2, 30)
+    outputs = class_targets(targets, 3) + rng.normal(size=(30, 3))
+    rows = np.arange(1, 30)
+    linear = torch.nn.Linear(2, 3)
+    readout = Readout(FilterBank(1), Summary(torch.zeros(1, 1), torch.ones(1)), linear, False)
+    found, left_out = calibrated(readout, LeftOut(rows, outputs[rows]), targets, weights, 0.0)
+    likely = np.where(class_targets(targets[rows], 3) > 0, 30 / 31, 0.5 / 31)
+    losses = {
+        factor: -np.average(
+            (likely * log_softmax(factor * outputs[rows], 1)).sum(1), weights=weights[rows]
+        )
+        for factor in np.geomspace(0.1, 100, 4001)
+    }
+    factor = min(losses, key=losses.get)
+    np.testing.assert_allclose(left_out.outputs, factor * outputs[rows], rtol=1e-2)
+    torch.testing.assert_close(found.linear.weight, factor * linear.weight, rtol=1e-2, atol=1e-6)
+    torch.testing.assert_close(found.linear.bias, factor * linear.bias, rtol=1e-2, atol=1e-6)
 
 
 @pytest.mark.parametrize("lengths", [None, [100, 3, 1, 64]])
 def test_limits_are_taken_from_real_steps_all_over_a_sequence(lengths):
     x = torch.arange(100.0)[:, None].expand(4, 100, 2)
     real = None if lengths is None else torch.tensor(lengths)
-    steps = _some_steps(x, real, n_steps=32)
+    steps = _some_steps(x, real)
     assert steps.shape == (4, 32, 2)
     for row, length in zip(steps[..., 0], lengths or [100] * 4, strict=True):
         found = row.unique()
@@ -100,16 +73,17 @@ def test_limits_are_taken_from_real_steps_all_over_a_sequence(lengths):
         assert gaps.max() <= 1 + 0.06 * length
 
 
-def test_limits_are_quantiles():
-    steps = np.random.default_rng(0).exponential([1.0, 100.0, 0.0], (8000, 3))
+def test_limits_are_zero_and_quantiles():
+    steps = np.random.default_rng(0).exponential([1.0, 100.0, 0.0], (8000, 3)) - 1
     steps[:, 2] = 7  # constant
     summary = _summary_of(steps, torch.zeros(1).double())
-    shares = summary(torch.as_tensor(steps)[None])[0, :-3].reshape(8, 3)
+    shares = summary(torch.as_tensor(steps)[None])[0, : 9 * 3].reshape(9, 3) ** 2 - 1e-4
     expected = 1 - (torch.arange(8) + 0.5) / 8
-    torch.testing.assert_close(shares[:, 0], expected.double(), atol=0.003, rtol=0)
-    torch.testing.assert_close(shares[:, 1], shares[:, 0], atol=0.003, rtol=0)
-    np.testing.assert_allclose(summary.unit[:2], 0.01 * steps.std(axis=0)[:2])
-    assert summary.unit[2] > 1e-5  # not blown up
+    torch.testing.assert_close(shares[1:, 0], expected.double(), atol=0.015, rtol=0)
+    torch.testing.assert_close(shares[1:, 1], shares[1:, 0], atol=0.003, rtol=0)
+    assert shares[0].tolist() == pytest.approx([math.exp(-1), math.exp(-0.01), 1], abs=0.03)
+    np.testing.assert_allclose(summary.unit[:2], 0.02 * steps.std(axis=0)[:2])
+    assert summary.unit[2] > 1e-5  # not amplified
 
 
 def test_filters_follow_random_state(waves):
@@ -123,19 +97,102 @@ def test_filters_follow_random_state(waves):
 
 
 @pytest.mark.parametrize(
-    ("readout", "n_samples", "pooling", "expected"),
+    ("readout", "n_samples", "is_usual", "expected"),
     [
-        ("auto", 1, "mean", "trained"),
-        ("auto", 2, "mean", "ridge"),
-        ("auto", 999, "mean", "ridge"),
-        ("auto", 1000, "mean", "trained"),
-        ("auto", 999, "last", "trained"),
-        ("ridge", 5000, "max", "ridge"),
-        ("trained", 10, "mean", "trained"),
+        ("auto", 1, True, "trained"),
+        ("auto", 2, True, "ridge"),
+        ("auto", 999, True, "ridge"),
+        ("auto", 1000, True, "trained"),
+        ("auto", 999, False, "trained"),
+        ("ridge", 5000, False, "ridge"),
+        ("trained", 10, True, "trained"),
     ],
 )
-def test_small_data_has_the_ridge(readout, n_samples, pooling, expected):
-    assert resolve_readout(readout, n_samples, pooling) == expected
+def test_small_data_has_the_ridge(readout, n_samples, is_usual, expected):
+    assert resolve_readout(readout, n_samples, is_usual=is_usual) == expected
+
+
+def test_filters_are_fewer_for_many_samples():
+    numbers = [resolve_n_filters(n) for n in (2, 2048, 2100, 8192, 10**6)]
+    assert numbers == [1024, 1024, 1008, 512, 256]
+
+
+def test_defaults_train_no_block(waves):
+    X, y = waves
+    classifier = S4Classifier(random_state=0).fit(X, y)
+    assert classifier.readout_ == "ridge"
+    assert (classifier.n_epochs_, classifier.max_epochs_, len(classifier.history_)) == (0, 0, 0)
+    readout = classifier._predictor_.readout
+    assert not readout.reads_blocks
+    assert classifier.n_parameters_ == sum(
+        p.numel() for part in (readout.bank, readout.linear) for p in part.parameters()
+    )
+    assert classifier.score(X, y) == 1
+    stream = pickle.loads(pickle.dumps(classifier)).stream()
+    for x in (X[0][:7], X[0][7:8], X[0][8:]):
+        stream.push(x[np.newaxis])
+    np.testing.assert_allclose(
+        stream.predict_proba(), classifier.predict_proba(X[:1]), rtol=1e-3, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("options", [{"max_epochs": 2}, {"early_stopping": True}])
+def test_what_asks_for_training_trains(waves, options):
+    X, y = waves
+    sizes = {"d_model": 4, "n_layers": 1, "d_state": 4, "patience": 1, "batch_size": 12}
+    classifier = S4Classifier(**sizes | options).fit(X, y)
+    assert classifier.n_epochs_ > 0
+    assert classifier._predictor_.readout.reads_blocks
+    assert np.isnan(classifier.readout_score_)  # the features have seen all sequences
+
+
+def test_scores_are_those_of_samples_left_out(waves):
+    X, y = waves
+    classifier = S4Classifier(random_state=0).fit(X, y)
+    assert classifier.readout_score_ > 0.9
+    assert 0 < classifier.readout_log_loss_ < 0.5
+    noise = np.random.default_rng(1).normal(size=(60, 1, 30))
+    classifier.fit(noise, np.arange(60) % 2)
+    assert classifier.score(noise, np.arange(60) % 2) == 1
+    assert 0.25 < classifier.readout_score_ < 0.75
+    assert 0.5 < classifier.readout_log_loss_ < 1
+    classifier.partial_fit(noise, np.arange(60) % 2)
+    assert np.isnan([classifier.readout_score_, classifier.readout_log_loss_]).all()
+
+
+def test_groups_are_left_out_together():
+    """Copies with a little noise tell each other, unless they are one group."""
+    rng = np.random.default_rng(0)
+    y = np.arange(20) % 2
+    X = np.repeat(rng.normal(size=(20, 1, 30)), 3, axis=0) + 0.01 * rng.normal(size=(60, 1, 30))
+    y, groups = np.repeat(y, 3), np.repeat([f"speaker {i}" for i in range(20)], 3)
+    alone = S4Classifier(random_state=0).fit(X, y)
+    together = S4Classifier(random_state=0).fit(X, y, groups=groups)
+    assert alone.readout_score_ > 0.95
+    assert together.readout_score_ < 0.8
+    assert together.predict_proba(X).max(1).mean() < alone.predict_proba(X).max(1).mean()
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (["a"] * 24, "groups must hold two different ones at least, got only 'a'"),
+        ([0, 1], "groups must have one entry for each of 24 samples, got 2"),
+    ],
+)
+def test_groups_must_be_groups(waves, groups, message):
+    X, y = waves
+    with pytest.raises(ValueError, match=message):
+        S4Classifier(random_state=0).fit(X, y, groups=groups)
+
+
+def test_groups_are_routed():
+    rng = np.random.default_rng(0)
+    X, y, groups = rng.normal(size=(24, 1, 20)), np.arange(24) % 2, np.arange(24) // 4
+    with sklearn.config_context(enable_metadata_routing=True):
+        classifier = S4Classifier(random_state=0).set_fit_request(groups=True)
+        scores = cross_val_score(classifier, X, y, cv=GroupKFold(2), params={"groups": groups})
+    assert scores.shape == (2,)
 
 
 def test_one_sequence_is_too_few_for_a_regression_and_for_training(monkeypatch):
@@ -178,7 +235,7 @@ def test_class_weights_count_in_the_regression():
         for weight in (None, "balanced")
     ]
     assert shares[0].mean() < 0.45
-    assert abs(shares[1].mean() - 0.5) < 0.05
+    assert abs(shares[1].mean() - 0.5) < 0.08
 
 
 def test_label_smoothing_counts_in_the_probabilities(waves):
@@ -236,7 +293,7 @@ def test_copies_are_one_sequence_with_all_their_weight(waves):
 @pytest.mark.parametrize("n_interrupts", [1, 2])
 def test_an_interrupted_regression_is_repeated_once(waves, monkeypatch, n_interrupts):
     X, y = waves
-    regress, calls = ridge_readout, []
+    regress, calls = fit_ridge, []
 
     def interrupted(*arguments, **options):
         calls.append(1)
@@ -244,7 +301,7 @@ def test_an_interrupted_regression_is_repeated_once(waves, monkeypatch, n_interr
             raise KeyboardInterrupt
         return regress(*arguments, **options)
 
-    monkeypatch.setattr("sks4.estimators._readout.ridge_readout", interrupted)
+    monkeypatch.setattr("sks4.estimators._readout.fit_ridge", interrupted)
     classifier = S4Classifier(**SMALL)
     with pytest.raises(KeyboardInterrupt):
         classifier.fit(X, y)
@@ -275,5 +332,62 @@ def test_all_models_have_summaries(waves, options):
     X, y = waves
     classifier = S4Classifier(**SMALL, **options).fit(X, y)
     assert np.isfinite(classifier.decision_function(X)).all()
-    n_summaries = 9 * (SMALL["d_model"] * SMALL["n_layers"] + 256)
-    assert classifier._predictor_.readout.linear.weight.shape == (3, n_summaries)
+    n_features = SMALL["d_model"] * SMALL["n_layers"] + 1024
+    weight = classifier._predictor_.readout.linear.weight
+    assert weight.shape == (3, (4 * 9 + 2) * n_features)
+
+
+@pytest.fixture
+def slopes():
+    """Noisy lines, with the slope and its square as targets of very different units."""
+    rng = np.random.default_rng(0)
+    slope = rng.normal(size=60)
+    X = slope[:, None] * np.arange(30) / 10 + 0.3 * rng.normal(size=(60, 30))
+    return X, np.stack([1e3 * slope + 5, 1e-3 * slope**2], axis=1)
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_regressor_reads_the_summary_too(slopes, n_targets):
+    X, Y = slopes
+    y = Y[:, 0] if n_targets == 1 else Y
+    regressor = S4Regressor(random_state=0).fit(X[:40], y[:40])
+    assert (regressor.readout_, regressor.n_epochs_) == ("ridge", 0)
+    assert regressor.predict(X).shape == y.shape
+    assert regressor.score(X[40:], y[40:]) > 0.5
+    assert regressor.readout_score_ == pytest.approx(regressor.score(X[40:], y[40:]), abs=0.4)
+    stream = regressor.stream()
+    stream.push(X[:1])
+    np.testing.assert_allclose(stream.predict(), regressor.predict(X[:1]), rtol=1e-3, atol=1e-3)
+
+
+def test_intervals_hold_the_targets(slopes):
+    X, Y = slopes
+    regressor = S4Regressor(random_state=0).fit(X[:40], Y[:40])
+    interval = regressor.predict_interval(X[40:], coverage=0.8)
+    assert interval.shape == (20, 2, 2)
+    assert interval.mean(-1) == pytest.approx(regressor.predict(X[40:]))
+    inside = (interval[..., 0] <= Y[40:]) & (Y[40:] <= interval[..., 1])
+    assert 0.6 < inside.mean() < 0.97
+    wider = regressor.predict_interval(X[40:], coverage=0.95)
+    assert (np.diff(wider) > np.diff(interval)).all()
+    assert np.isinf(regressor.predict_interval(X[:1], coverage=0.99)).all()  # 40 are too few
+    single = S4Regressor(random_state=0).fit(X[:40], Y[:40, 0])
+    assert single.predict_interval(X[40:]).shape == (20, 2)
+
+
+@pytest.mark.parametrize("options", [{"readout": "trained"}, {"loss": "huber"}, {"max_epochs": 1}])
+def test_intervals_need_what_was_held_out(slopes, options):
+    X, Y = slopes
+    options = {"max_epochs": 1, "d_model": 4, "n_layers": 1, "d_state": 4} | options
+    regressor = S4Regressor(**options).fit(X, Y[:, 0])
+    assert np.isnan(regressor.readout_score_)
+    with pytest.raises(ValueError, match="predict_interval must have errors of sequences"):
+        regressor.predict_interval(X)
+
+
+@pytest.mark.parametrize("coverage", [0, 1, -0.5, 90])
+def test_coverage_must_be_a_probability(slopes, coverage):
+    X, Y = slopes
+    regressor = S4Regressor(random_state=0).fit(X, Y[:, 0])
+    with pytest.raises(ValueError, match="coverage must be above 0 and below 1"):
+        regressor.predict_interval(X, coverage)

@@ -1,147 +1,110 @@
-"""Ridge regression against the normal equations, and against leaving samples out one by one."""
-
-from concurrent.futures import ThreadPoolExecutor
+"""The regression against scikit-learn's on samples that are left out one by one."""
 
 import numpy as np
 import pytest
-import torch
-from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.linear_model import Ridge, RidgeCV
-from threadpoolctl import threadpool_info
+from sklearn.linear_model import Ridge
 
-from sks4.estimators._ridge import ridge_regression
-
-SHAPES = [(2, 1), (2, 5), (3, 2), (7, 7), (8, 7), (7, 8), (20, 4), (6, 40)]
+from sks4.estimators import _ridge
+from sks4.estimators._ridge import PENALTIES, SHARES, fit_ridge
 
 
-def data(n_samples, n_features, n_targets=2, seed=0):
+def problem(n_samples, n_features, seed=0):
     rng = np.random.default_rng(seed)
-    X = rng.normal(3, 1, (n_samples, n_features))
-    Y = X[:, :1] + rng.normal(0, 0.5, (n_samples, n_targets))
-    return X, Y, rng.uniform(0.2, 3, n_samples)
+    X = rng.normal(size=(n_samples, n_features)) * 10.0 ** rng.integers(-2, 3, n_features) + 5
+    Y = np.stack([X[:, 0] / X[:, 0].std(), X[:, -1] / X[:, -1].std()], 1)
+    Y += 0.3 * rng.normal(size=Y.shape)
+    return X, Y, rng.uniform(0.5, 2, n_samples)
 
 
-def slow_ridge(X, Y, weights, penalty):
-    """Solve the normal equations, with the intercept as a feature that is not penalized."""
-    A = np.column_stack([X, np.ones(len(X))])
-    ridge = np.diag([penalty] * X.shape[1] + [0.0])
-    W = np.linalg.solve(A.T @ (weights[:, None] * A) + ridge, A.T @ (weights[:, None] * Y))
-    return W[:-1].T, W[-1]
+def standardized(X, factor=1.0):
+    return factor * (X - X.mean(0)) / X.std(0)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("penalty", [1e-3, 0.5, 100.0])
-def test_regression_solves_the_normal_equations(shape, penalty):
-    X, Y, weights = data(*shape)
-    fit = ridge_regression(X, Y, weights, np.array([penalty]))
-    weight, bias = slow_ridge(X, Y, weights / weights.mean(), penalty)
-    assert fit.penalty == penalty
-    assert_allclose(fit.weight, weight, rtol=1e-8, atol=1e-10)
-    assert_allclose(fit.bias, bias, rtol=1e-8, atol=1e-9)
+def slow_left_out(Z, Y, weights, penalty, groups):
+    """Return predictions of each group by a regression on all others."""
+    found, w = np.empty_like(Y), weights / weights.mean()
+    for group in np.unique(groups):
+        out = groups == group
+        ridge = Ridge(penalty).fit(Z[~out], Y[~out], sample_weight=w[~out])
+        found[out] = ridge.predict(Z[out])
+    return found
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("penalty", [1e-3, 0.5, 100.0])
-def test_predictions_left_out_are_those_of_fits_without_the_sample(shape, penalty):
-    X, Y, weights = data(*shape)
-    fit = ridge_regression(X, Y, weights, np.array([penalty]))
-    unit = weights / weights.mean()
-    for i in range(len(X)):
-        others = np.arange(len(X)) != i
-        weight, bias = slow_ridge(X[others], Y[others], unit[others], penalty)
-        assert_allclose(fit.left_out[i], X[i] @ weight.T + bias, rtol=1e-7, atol=1e-8)
+@pytest.mark.parametrize(("n_samples", "n_features"), [(30, 8), (20, 45), (3, 1)])
+@pytest.mark.parametrize("n_groups", [None, 3])
+@pytest.mark.parametrize("n_second", [0, 3])
+def test_choice_is_the_best_for_samples_left_out(n_samples, n_features, n_groups, n_second):
+    X, Y, weights = problem(n_samples, n_features)
+    n_second = min(n_second, n_features - 1)
+    groups = None if n_groups is None else np.arange(n_samples) % n_groups
+    fit = fit_ridge(lambda rows: X[rows], Y, weights, n_second=n_second, groups=groups)
+    each = np.arange(n_samples) if groups is None else groups
+    found = {}
+    for share in SHARES if n_second else (0.0,):
+        factor = np.where(np.arange(n_features) < n_features - n_second, 1, np.sqrt(share))
+        for penalty in n_features * PENALTIES:
+            left_out = slow_left_out(standardized(X, factor), Y, weights, penalty, each)
+            error = np.average(((left_out - Y) ** 2).mean(1), weights=weights)
+            found[share, float(f"{penalty:.9g}")] = error, left_out, factor
+    penalty, share = fit.penalty, fit.share
+    error, left_out, factor = found[share, float(f"{penalty:.9g}")]
+    # where the error is flat, the larger penalty is taken
+    assert error <= min(error for error, *_ in found.values()) / (1 - _ridge._LEAST_GAIN)
+    np.testing.assert_allclose(fit.left_out, left_out, rtol=1e-5, atol=1e-5)
+    Z = standardized(X, factor)
+    expected = Ridge(penalty).fit(Z, Y, sample_weight=weights / weights.mean()).predict(Z)
+    np.testing.assert_allclose(X @ fit.weight.T + fit.bias, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(40, 6), (12, 30)])
-def test_penalty_is_that_of_scikit_learn(shape):
-    X, Y, _ = data(*shape)
-    penalties = np.geomspace(1e-3, 1e3, 13)
-    fit = ridge_regression(X, Y, np.ones(len(X)), penalties)
-    expected = RidgeCV(penalties, scoring="neg_mean_squared_error").fit(X, Y)
-    assert fit.penalty == pytest.approx(expected.alpha_)
-    assert_allclose(fit.weight, expected.coef_, rtol=1e-7, atol=1e-9)
-    assert penalties[0] < fit.penalty < penalties[-1]
+@pytest.mark.parametrize("n_features", [8, 90])
+def test_many_samples_are_read_in_parts(monkeypatch, n_features):
+    """With fewer samples than features, and with more of them than are read at once."""
+    monkeypatch.setattr(_ridge, "_MOST_TO_CHOOSE", 40)
+    monkeypatch.setattr(_ridge, "_ROWS", 16)
+    monkeypatch.setattr(_ridge, "_COLUMNS", 7)
+    X, Y, weights = problem(75, n_features)
+    sizes = []
+
+    def read(rows):
+        sizes.append(len(rows))
+        return X[rows]
+
+    fit = fit_ridge(read, Y, weights, n_second=2)
+    assert max(sizes) == 40
+    assert len(fit.rows) == 40
+    mean, unit = X[fit.rows].mean(0), X[fit.rows].std(0)
+    factor = np.where(np.arange(n_features) < n_features - 2, 1, np.sqrt(fit.share))
+    Z = factor * (X - mean) / unit
+    expected = Ridge(fit.penalty).fit(Z, Y, sample_weight=weights / weights.mean()).predict(Z)
+    np.testing.assert_allclose(X @ fit.weight.T + fit.bias, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(20, 4), (6, 40)])
-def test_penalty_has_the_least_error_of_the_samples_left_out(shape):
-    X, Y, weights = data(*shape)
-    penalties = np.geomspace(1e-2, 1e3, 9)
-    fits = [ridge_regression(X, Y, weights, np.array([penalty])) for penalty in penalties]
-    errors = [np.average((fit.left_out - Y) ** 2, axis=0, weights=weights).mean() for fit in fits]
-    assert ridge_regression(X, Y, weights, penalties).penalty == penalties[np.argmin(errors)]
+def test_trust_scales_the_standardized_features():
+    X, Y, weights = problem(20, 6)
+    trust = np.geomspace(0.2, 5, 6)
+    fit = fit_ridge(lambda rows: X[rows], Y, weights, trust=trust)
+    Z = standardized(X, trust)
+    expected = Ridge(fit.penalty).fit(Z, Y, sample_weight=weights / weights.mean()).predict(Z)
+    np.testing.assert_allclose(X @ fit.weight.T + fit.bias, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(20, 4), (6, 40)])
-@pytest.mark.parametrize("unit", [1e-300, 1e-12, 1e12, 1e300])
-def test_unit_of_the_weights_does_not_matter(shape, unit):
-    X, Y, weights = data(*shape)
-    penalties = np.geomspace(1e-2, 1e2, 5)
-    first, second = (ridge_regression(X, Y, w, penalties) for w in (weights, unit * weights))
-    assert first.penalty == second.penalty
-    assert_allclose(second.weight, first.weight, rtol=1e-9)
-    assert_allclose(second.left_out, first.left_out, rtol=1e-9)
+def test_the_unit_of_the_weights_has_no_effect():
+    X, Y, weights = problem(20, 6)
+    fits = [fit_ridge(lambda rows: X[rows], Y, unit * weights) for unit in (1.0, 1e3)]
+    np.testing.assert_allclose(fits[0].weight, fits[1].weight, rtol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(20, 4), (6, 40)])
-def test_weight_of_two_is_a_sample_twice(shape):
-    X, Y, _ = data(*shape)
-    weights = np.where(np.arange(len(X)) == 1, 2.0, 1.0)
-    rows = np.repeat(np.arange(len(X)), weights.astype(int))
-    fit = ridge_regression(X, Y, weights, np.array([1.0]))
-    # the penalty is in units of the mean weight
-    twice = Ridge(weights.mean()).fit(X[rows], Y[rows])
-    assert_allclose(fit.weight, twice.coef_, rtol=1e-8)
+def test_constant_features_are_not_amplified():
+    X, Y, weights = problem(30, 6)
+    X[:, 3] = 1 + 1e-9 * np.random.default_rng(1).normal(size=30)
+    fit = fit_ridge(lambda rows: X[rows], Y, weights)
+    assert np.abs(fit.weight[:, 3]).max() * 1e-6 < 1e-3
 
 
-@pytest.mark.parametrize("shape", [(20, 4), (6, 40)])
-def test_features_that_are_constant_or_equal_are_no_problem(shape):
-    X, Y, weights = data(*shape)
-    X[:, 1], X[:, 3] = 7.0, X[:, 2]
-    fit = ridge_regression(X, Y, weights, np.array([0.1]))
-    assert_allclose(fit.weight[:, 1], 0, atol=1e-12)
-    assert_allclose(fit.weight[:, 2], fit.weight[:, 3], rtol=1e-6)
-    weight, bias = slow_ridge(X, Y, weights / weights.mean(), 0.1)
-    assert_allclose(X @ fit.weight.T + fit.bias, X @ weight.T + bias, rtol=1e-8)
-
-
-@pytest.mark.parametrize("shape", [(20, 4), (6, 40)])
-def test_sample_of_hardly_any_weight_has_no_effect(shape):
-    X, Y, weights = data(*shape)
-    weights[2] = 1e-12
-    fit = ridge_regression(X, Y, weights, np.array([1.0]))
-    others = np.arange(len(X)) != 2
-    without = ridge_regression(
-        X[others], Y[others], weights[others], np.array([others.sum() / len(X)])
-    )
-    assert_allclose(fit.weight, without.weight, rtol=1e-8)
-    # the root of its weight, 1e-6, is what its prediction is divided by
-    assert_allclose(fit.left_out[2], X[2] @ without.weight.T + without.bias, rtol=1e-6)
-
-
-def test_operands_are_not_changed():
-    X, Y, weights = data(6, 9)
-    copies = X.copy(), Y.copy(), weights.copy()
-    ridge_regression(X, Y, weights, np.array([1.0]))
-    for operand, copy in zip((X, Y, weights), copies, strict=True):
-        assert_array_equal(operand, copy)
-
-
-def limits():
-    return [(pool["filepath"], pool["num_threads"]) for pool in threadpool_info()]
-
-
-def test_regression_in_threads_repeats_and_leaves_the_limits_of_the_process():
-    problems = [data(30, n_features, seed=n_features) for n_features in (10, 60, 200) * 8]
-    penalties = np.geomspace(1e-2, 1e2, 5)
-
-    def solve(problem):
-        return ridge_regression(*problem, penalties)
-
-    expected = [solve(problem) for problem in problems]
-    before = limits(), torch.get_num_threads()
-    with ThreadPoolExecutor(8) as pool:
-        for fit, other in zip(pool.map(solve, problems), expected, strict=True):
-            assert_array_equal(fit.weight, other.weight)
-            assert_array_equal(fit.left_out, other.left_out)
-    assert (limits(), torch.get_num_threads()) == before
+def test_single_precision_keeps_to_double():
+    X, Y, weights = problem(60, 400)
+    X = standardized(X)
+    double = fit_ridge(lambda rows: X[rows], Y, weights)
+    single = fit_ridge(lambda rows: X[rows].astype(np.float32), Y, weights)
+    np.testing.assert_allclose(single.left_out, double.left_out, atol=1e-3)
+    np.testing.assert_allclose(X @ single.weight.T, X @ double.weight.T, atol=1e-3)

@@ -116,7 +116,7 @@ def test_validation_label_must_be_known(make_classifier, waves):
 
 def test_no_data_stays_in_the_estimator(make_estimator, waves):
     X, y = waves
-    large = np.tile(X, (1, 1, 500))
+    large = np.tile(X, (1, 1, 1500))  # far larger than the weights
     estimator = make_estimator(max_epochs=1).fit(large, y, X_val=large, y_val=y)
     assert len(pickle.dumps(estimator)) < large.nbytes / 2
 
@@ -381,7 +381,10 @@ def test_given_range_of_steps_reaches_the_model(make_estimator, waves):
 
 
 def test_what_auto_chose_is_an_attribute(make_estimator, waves):
-    estimator = make_estimator(batch_size="auto", max_epochs="auto", max_time=0.1).fit(*waves)
+    estimator = make_estimator(
+        batch_size="auto", max_epochs="auto", max_time=0.1, readout="trained"
+    )
+    estimator.fit(*waves)
     assert estimator.dt_range_ == (0.01, 1.0)
     assert estimator.batch_size_ == 8
     assert estimator.max_epochs_ == 300

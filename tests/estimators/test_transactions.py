@@ -164,7 +164,7 @@ def test_failed_regression_keeps_nothing(monkeypatch):
     X = sequences()
     classifier = S4Classifier(**TINY).fit(X, LABELS)
     before = snapshot(classifier, X, "predict_proba")
-    monkeypatch.setattr("sks4.estimators._readout.ridge_readout", fails)
+    monkeypatch.setattr("sks4.estimators._readout.fit_ridge", fails)
     with pytest.raises(np.linalg.LinAlgError):
         classifier.fit(sequences(1), LABELS)
     assert_same(before, snapshot(classifier, X, "predict_proba"))

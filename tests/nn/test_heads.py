@@ -7,7 +7,6 @@ from sks4.nn import (
     PooledHead,
     Pooling,
     StepHead,
-    Summary,
 )
 
 REDUCTIONS = {"mean": lambda x: x.mean(0), "last": lambda x: x[-1], "max": lambda x: x.amax(0)}
@@ -62,51 +61,6 @@ def test_pooling_gradient_of_padding_is_zero(pooling):
 def test_pooling_must_be_known():
     with pytest.raises(ValueError, match=r"pooling must be one of .* Did you mean 'mean'\?"):
         Pooling("man")
-
-
-LIMITS = torch.tensor([[-5.2, -5.0, 0.3], [-4.5, -4.99, 0.31]]).double()
-SCALE = torch.tensor([50.0, 1.0, 2.0]).double()
-
-
-def summarized(x, limits, scale):
-    """Return the summary of one sequence ``(length, d)``, step by step."""
-    shares = [
-        torch.stack([torch.clip((step - limit) / (0.01 * scale) + 0.5, 0, 1) for step in x]).mean(0)
-        for limit in limits
-    ]
-    return torch.cat([*shares, x.amax(0) / scale])
-
-
-@pytest.mark.parametrize("garbage", [1e6, float("inf"), float("nan")])
-def test_summary_describes_the_real_steps_alone(garbage):
-    x, lengths = noise(4, 9, 3) - 5, torch.tensor([9, 4, 1, 8])
-    expected = [summarized(row[:n], LIMITS, SCALE) for row, n in zip(x, lengths, strict=True)]
-    for row, n in zip(x, lengths, strict=True):
-        row[n:] = garbage
-    torch.testing.assert_close(Summary(LIMITS, SCALE)(x, lengths), torch.stack(expected))
-
-
-def test_summary_in_pieces_equals_summary_at_once():
-    x, pool, state = noise(4, 12, 3) - 5, Summary(LIMITS, SCALE), None
-    for piece in x.split([1, 0, 5, 2, 4], 1):
-        state = pool.update(piece, state)
-    torch.testing.assert_close(pool.result(state), pool(x))
-
-
-def test_large_summary_equals_that_of_its_steps(monkeypatch):
-    """Beyond what is summarized at once, with lengths that end in other pieces."""
-    monkeypatch.setattr("sks4.nn._heads._AT_ONCE", 1000)
-    monkeypatch.setattr("sks4.nn._heads._ROWS", 2)  # 166 steps, then 333
-    x, lengths = noise(3, 400, 3) - 5, torch.tensor([400, 167, 7])
-    expected = [summarized(row[:n], LIMITS, SCALE) for row, n in zip(x, lengths, strict=True)]
-    torch.testing.assert_close(Summary(LIMITS, SCALE)(x, lengths), torch.stack(expected))
-
-
-def test_summary_is_continuous():
-    """Values at a limit, as constant features have, must not jump by rounding."""
-    pool = Summary(LIMITS, SCALE)
-    x = LIMITS[:1].expand(1, 50, 3)
-    torch.testing.assert_close(pool(x + 1e-9), pool(x), rtol=0, atol=1e-6)
 
 
 def test_heads_map_each_sequence_or_each_step():

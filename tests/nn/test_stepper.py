@@ -91,6 +91,16 @@ def test_steps_of_a_summary_carry_the_rate(n_steps):
     assert not torch.allclose(model(u), expected)
 
 
+@pytest.mark.parametrize(("patch_size", "rate"), [(1, 1.0), (1, 0.5), (4, 1.0)])
+@pytest.mark.parametrize("pieces", [[1] * 31, [20, 11], [90, 3]])
+def test_steps_of_filters_alone_equal_one_pass(patch_size, rate, pieces):
+    model = make(patch_size=patch_size, head="summary", n_layers=0)
+    u = noise(2, sum(pieces), N_INPUTS)
+    stepper = pushed(model, u, pieces, rate=rate)
+    torch.testing.assert_close(stepper.output(), model(u, rate=rate), **TOLERANCE)
+    assert stepper.state.layers[-1].shape == (2, 5, 4)
+
+
 @pytest.mark.parametrize("kind", ["s4", "s4d"])
 def test_long_stream_in_single_precision_keeps_to_the_truth(kind):
     model = make(ssm=kind, dt_min=1e-4, dt_max=1e-2)

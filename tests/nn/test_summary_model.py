@@ -21,7 +21,7 @@ def features():
 def model(features):
     n = features.n_features
     pool = Summary(noise(3, n), 10 + noise(n))
-    return SummaryModel(features, pool, torch.nn.Linear(4 * n, 7).double())
+    return SummaryModel(features, pool, torch.nn.Linear(pool.n_outputs, 7).double())
 
 
 def test_features_are_those_of_each_block_and_of_the_filters(features):
@@ -51,6 +51,18 @@ def test_pieces_give_the_output_for_all_that_was_seen(model, pieces):
         y, state = model.advance(piece, state)
         n_seen += piece.shape[1]
         torch.testing.assert_close(y, model(u[:, :n_seen]), rtol=1e-6, atol=1e-8)
+
+
+def test_without_blocks_the_features_are_those_of_the_filters():
+    torch.manual_seed(0)
+    backbone, bank = S4Backbone(2, d_model=1, n_layers=0, patch_size=5), FilterBank(10, 6)
+    features, u = AllFeatures(backbone, bank).double(), noise(2, 22, 2)
+    patches = torch.nn.functional.pad(u, (0, 0, 0, 3)).reshape(2, 5, 10)
+    torch.testing.assert_close(features(u)[0], features.bank(patches)[0])
+    pool = Summary(noise(3, 6), 10 + noise(6))
+    model = SummaryModel(features, pool, torch.nn.Linear(pool.n_outputs, 7).double())
+    y, _ = model.advance(u[:, :9], None)
+    torch.testing.assert_close(y, model(u[:, :9]), rtol=1e-6, atol=1e-8)
 
 
 def test_output_is_linear_in_the_summary(model):

@@ -1,0 +1,22 @@
+"""Accuracy of each classifier on each data set."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+results = Path("..", "..", "benchmarks", "results")
+table = pd.read_csv(results / "classification_summary.csv", index_col="dataset")
+methods = {
+    "s4": ("S4Classifier", "#0072B2", "o"),
+    "minirocket": ("MiniRocket", "#E69F00", "s"),
+    "inception": ("InceptionTime-style network", "#009E73", "^"),
+    "lstm": ("LSTM", "#CC79A7", "v"),
+}
+figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
+for method, (label, color, marker) in methods.items():
+    ax.plot(table[f"{method} accuracy"], table.index, marker, color=color, label=label, ls="none")
+ax.invert_yaxis()
+ax.grid(axis="y", color="0.9")
+ax.set(xlabel="accuracy on the test set", xlim=(0, 1))
+figure.legend(loc="outside lower center", ncols=2, fontsize="small")
