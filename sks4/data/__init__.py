@@ -28,6 +28,7 @@ from sks4.data._next_step import (
     shift_values,
 )
 from sks4.data._panel import Panel
+from sks4.data._period import find_period, periods_of_step
 from sks4.data._rows import (
     Columns,
     TargetForm,
@@ -37,6 +38,7 @@ from sks4.data._rows import (
     check_series,
 )
 from sks4.data._scaling import SequenceEncoder, Standardizer, fill_forward, level_and_spread
+from sks4.data._smoothing import Smoother, SmoothingState, nan_median
 from sks4.data._streaming import StreamEncoder
 from sks4.data._symbols import SymbolEncoder
 from sks4.data._timeline import Timeline, time_index
@@ -54,6 +56,8 @@ __all__ = [
     "SequenceDataset",
     "SequenceEncoder",
     "SeriesEncoder",
+    "Smoother",
+    "SmoothingState",
     "Standardizer",
     "StreamEncoder",
     "SymbolCodec",
@@ -79,9 +83,12 @@ __all__ = [
     "check_series",
     "column_names",
     "fill_forward",
+    "find_period",
     "from_long",
     "level_and_spread",
+    "nan_median",
     "other_form_message",
+    "periods_of_step",
     "plain_data",
     "shift_symbols",
     "shift_values",

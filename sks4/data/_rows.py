@@ -107,7 +107,8 @@ class TimeRows:
         """Return the last rows, preceded by one with the last known values before them.
 
         The row before stands for all earlier ones, which are not read further back than to the
-        last known value of each column. It is absent if there are no earlier rows.
+        last known value of each column; targets of rows without weight do not count. It is absent
+        if there are no earlier rows.
         """
         n_before = max(0, len(self) - n_rows)
         latest = self._from(n_before)
@@ -117,11 +118,12 @@ class TimeRows:
         while True:
             n_back = min(n_back, n_before)
             before = self._from(n_before - n_back)[:n_back]
-            known = ~np.isnan(np.column_stack([before.values, before.covariates])).all(axis=0)
+            values = np.where(before.weights[:, np.newaxis] > 0, before.values, np.nan)
+            known = ~np.isnan(np.column_stack([values, before.covariates])).all(axis=0)
             if known.all() or n_back == n_before:
                 break
             n_back *= 8
-        row = Columns(_last_known(before.values), _last_known(before.covariates), np.zeros(1))
+        row = Columns(_last_known(values), _last_known(before.covariates), np.ones(1))
         return row.followed_by(latest)
 
     def _from(self, start: int) -> Columns:

@@ -192,6 +192,13 @@ class Timeline:
         """The frequency of the labels if they are periods; otherwise None."""
         return self._index.freq if isinstance(self._index, pd.PeriodIndex) else None
 
+    @property
+    def offset(self) -> BaseOffset | None:
+        """The step from each row to the next as an offset of pandas; None without dates."""
+        if isinstance(self._index, pd.PeriodIndex):
+            return int(self._step) * self._index.freq.base
+        return self._step if isinstance(self._index, pd.DatetimeIndex) else None
+
     def _with(self, index: pd.Index, last: pd.Index, n_rows: int) -> "Timeline":
         """Return a timeline at the same steps over labels that are known to have them."""
         timeline = object.__new__(Timeline)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
@@ -19,6 +20,9 @@ _LARGEST = 1e150
 # A standard deviation below this share of the mean is nothing but rounding: a few units in the last
 # place.
 _ROUNDING = 8 * np.finfo(np.float64).eps
+
+# Values further from the median than so many widths of the middle 80 percent are spikes.
+_FARTHEST = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,28 @@ class EncodedSeries:
         """Return the number of time points at which targets may be known."""
         return len(self.values)
 
+    def after_gap(self, n_rows: int) -> "EncodedSeries":
+        """Return these rows after others without a value."""
+        values, covariates = (
+            torch.cat([rows[:1].expand(n_rows, -1), rows])
+            for rows in (self.values, self.covariates)
+        )
+        observed = functional.pad(self.observed, (0, 0, n_rows, 0))
+        return EncodedSeries(values, observed, covariates)
+
+    def known_before(self, origins: np.ndarray, length: int) -> np.ndarray:
+        """Return what was observed before some origins, `length` rows at most.
+
+        Returns an array of shape (n_origins, n_targets, length), float64, NaN where missing, also
+        before the first row. Where no value is left, the last one before stands in each row.
+        """
+        known = torch.where(self.observed, self.values, torch.nan).double().numpy()
+        known = np.pad(known, ((length, 0), (0, 0)), constant_values=np.nan)
+        windows = sliding_window_view(known, length, axis=0)[origins]
+        is_empty = np.isnan(windows).all(axis=-1, keepdims=True)
+        last = self.values.double().numpy()[np.maximum(origins - 1, 0)][..., np.newaxis]
+        return np.where(is_empty, last, windows)
+
     def is_known_before(self, origins: Tensor) -> Tensor:
         """Return whether a target had a value before each origin, (n_origins, n_targets)."""
         seen = self.observed
@@ -60,8 +86,8 @@ class SeriesEncoder:
         Covariates that do not vary there become zero, since they have no unit to be scaled by.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to missing targets. "ffill": the last observed value stands for them, and the
-        first observed one before it. "mask": the same, and if the training rows miss some, the
-        network also reads where. "error": refuse them.
+        first observed one before it. "mask": the same, and the network also reads where. "error":
+        refuse them.
     fix_constants : bool, default=False
         Whether the forecast of a target that does not vary in the training rows is their value.
 
@@ -82,7 +108,9 @@ class SeriesEncoder:
         self.fix_constants = fix_constants
         self.missing = check_choice("missing", missing, ("mask", "ffill", "error"))
 
-    def fit(self, values: np.ndarray, covariates: np.ndarray) -> "SeriesEncoder":
+    def fit(
+        self, values: np.ndarray, covariates: np.ndarray, *, counts: np.ndarray | None = None
+    ) -> "SeriesEncoder":
         """Learn from the training rows.
 
         Parameters
@@ -91,6 +119,8 @@ class SeriesEncoder:
             Targets, NaN where missing; each has one value at least.
         covariates : ndarray of shape (n_timepoints, n_covariates), float64
             Covariates, NaN where missing.
+        counts : ndarray of shape (n_timepoints,), bool, or None, default=None
+            Rows whose targets count; those of others are missing. None: all.
 
         Returns
         -------
@@ -103,12 +133,13 @@ class SeriesEncoder:
             If missing values are refused, or values are too large to be scaled.
         """
         self.check(values)
-        self.has_mask_ = self.missing == "mask" and bool(np.isnan(values).any())
+        values = _counted(values, counts)
+        self.has_mask_ = self.missing == "mask"
         self.n_targets_, self.n_covariates_ = values.shape[1], covariates.shape[1]
         self.target_scaler_ = self.covariate_scaler_ = None
         if self.standardize:
             unit = 0.0 if self.fix_constants else 1.0
-            self.target_scaler_ = ColumnScaler.fit(values, "The targets", unit)
+            self.target_scaler_ = ColumnScaler.fit(without_spikes(values), "The targets", unit)
             self.covariate_scaler_ = ColumnScaler.fit(covariates, "The covariates", 0.0)
         return self
 
@@ -122,7 +153,12 @@ class SeriesEncoder:
             )
 
     def transform(
-        self, values: np.ndarray, covariates: np.ndarray, dtype: str = "float32"
+        self,
+        values: np.ndarray,
+        covariates: np.ndarray,
+        dtype: str = "float32",
+        *,
+        counts: np.ndarray | None = None,
     ) -> EncodedSeries:
         """Encode rows of time.
 
@@ -134,6 +170,8 @@ class SeriesEncoder:
             Covariates, NaN where missing: the last value before stands for it, else the mean.
         dtype : {"float32", "float64"}, default="float32"
             Type of the result.
+        counts : ndarray of shape (n_timepoints,), bool, or None, default=None
+            Rows whose targets count; those of others are missing. None: all.
 
         Returns
         -------
@@ -146,6 +184,7 @@ class SeriesEncoder:
             If missing values are refused, or a scaled value is beyond the range of `dtype`.
         """
         self.check(values)
+        values = _counted(values, counts)
         absent = np.isnan(values)
         scaled = values if self.target_scaler_ is None else self.target_scaler_.transform(values)
         first = np.take_along_axis(scaled, absent.argmin(axis=0)[np.newaxis], axis=0)[0]
@@ -246,6 +285,38 @@ def _check_magnitude(columns: np.ndarray, name: str) -> None:
             f"{name} must be within 1e150 in magnitude, since their squares are computed. Scale "
             "them before."
         )
+
+
+def _counted(values: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
+    """Return targets, NaN in rows that do not count."""
+    return values if counts is None else np.where(counts[:, np.newaxis], values, np.nan)
+
+
+def without_spikes(values: np.ndarray) -> np.ndarray:
+    """Return columns whose spikes are as large as the largest usual values.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_timepoints, n_targets), float64
+        Targets, NaN where missing.
+
+    Returns
+    -------
+    ndarray of the same shape
+        Values further from the median than ten times the distance of the middle 80 percent are
+        moved there; all are kept where this distance is 0.
+    """
+    low, middle, high = _nan_quantiles(values, (0.1, 0.5, 0.9))
+    reach = np.where(high > low, _FARTHEST * (high - low), np.inf)
+    return np.clip(values, middle - reach, middle + reach)
+
+
+def _nan_quantiles(columns: np.ndarray, levels: tuple[float, ...]) -> list[np.ndarray]:
+    """Return order statistics of what is not NaN in columns, 0 of nothing."""
+    ordered = np.sort(columns, axis=0)  # NaN last
+    last = np.maximum((~np.isnan(columns)).sum(axis=0) - 1, 0)
+    ranks = [np.rint(level * last).astype(int)[np.newaxis] for level in levels]
+    return [np.nan_to_num(np.take_along_axis(ordered, rank, axis=0)[0]) for rank in ranks]
 
 
 def _as_tensor(values: np.ndarray, dtype: str, name: str) -> Tensor:

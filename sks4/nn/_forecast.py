@@ -20,16 +20,23 @@ POOLINGS = ("all", "last", "mean", "max")
 # Keeps windows that hardly vary from being amplified, in units of the whole series.
 _SMALLEST_SCALE = 1e-4
 
+# Values this many times as far from the last ones as the middle 80 percent are wide are not read.
+_LOW, _HIGH, _FARTHEST = 0.1, 0.9, 4.0
+
+# Rows of a window, evenly spread, that this width comes from, at most.
+_ROWS_OF_SCALE = 128
+
 
 class S4ForecastModel(RandomModule):
     """Forecast the whole horizon at once, from a window of the past.
 
     A window is normalized by its own level, the last value, and its own scale; a constant one has
-    no scale, and its forecast is the constant. Two paths continue the normalized window, and the
-    forecast is their mean: an S4 backbone over patches, read by a linear head, and one linear map
-    for all series. In training each window goes through one of the two, drawn at random. So each
-    path learns to forecast by itself, and their mean is that of two models, with errors that
-    partly cancel. Both begin as the naive forecast, the last value.
+    no scale, and its forecast is the constant. With `standardize`, spikes, and values from before a
+    shift of the level, count as missing. Two paths continue the normalized window, and the forecast
+    is their mean: an S4 backbone over patches, read by a linear head, and one linear map for all
+    series. In training each window goes through one of the two, drawn at random. So each path
+    learns to forecast by itself, and their mean is that of two models, with errors that partly
+    cancel. Both begin as the naive forecast, the last value.
 
     Where covariates are known ahead, a small network of them is subtracted before and added after:
     a regression whose errors are forecast.
@@ -165,6 +172,8 @@ class S4ForecastModel(RandomModule):
             context = context - effect[:, : self.context_length]
         if observed is not None:
             observed = observed | ~observed.any(1, keepdim=True)
+        if self.standardize:
+            observed = _near(context, observed)
         level, scale = self._level_and_scale(context, observed)
         if observed is not None:
             context = torch.where(observed, context, level)
@@ -264,6 +273,37 @@ class S4ForecastModel(RandomModule):
     def check_weights(self) -> None:
         """Raise if the model cannot compute with its weights; see :meth:`S4Model.check_weights`."""
         check_weights(self)
+
+
+def _near(u: Tensor, observed: Tensor | None) -> Tensor:
+    """Return which values of ``u (batch, length, n_targets)`` are neither spikes nor out of date.
+
+    Those that are observed and not far from the median of the last three; what is further away is
+    a spike, or from before a shift of the level.
+    """
+    u = u.detach()
+    if observed is None:
+        observed = torch.ones_like(u, dtype=torch.bool)
+    every = -(-u.shape[1] // _ROWS_OF_SCALE)
+    known = observed[:, ::every].mT
+    some = u[:, ::every].mT.contiguous()  # sorting neighbors is faster
+    ordered = torch.where(known, some, torch.inf).sort(-1).values
+    last = known.sum(-1, keepdim=True) - 1
+    low, high = (
+        ordered.gather(-1, (last.clamp_min(0) * share).round().long()) for share in (_LOW, _HIGH)
+    )
+    reach = torch.where((high > low) & (last > 0), _FARTHEST * (high - low), torch.inf).mT
+    near = observed & ((u - _median_of_last(u, observed)).abs() <= reach)
+    return near | ~near.any(1, keepdim=True)
+
+
+def _median_of_last(u: Tensor, observed: Tensor) -> Tensor:
+    """Return the median of the last three observed values, shape (batch, 1, n_targets)."""
+    steps = torch.arange(u.shape[1], device=u.device)[:, None]
+    latest = torch.where(observed, steps, -1).topk(min(3, u.shape[1]), dim=1).indices
+    values = u.gather(1, latest)
+    first = values[:, :1]  # the last one stands for those that there are not
+    return torch.where(observed.gather(1, latest), values, first).median(dim=1, keepdim=True).values
 
 
 class CovariateEffect(nn.Module):

@@ -132,7 +132,7 @@ def test_mask_follows_the_parameter(rows, missing, has_mask):
     encoder, _ = encode(*rows, missing=missing)
     assert encoder.has_mask_ is has_mask
     complete = np.nan_to_num(rows[0])
-    assert not encode(complete, rows[1], missing=missing)[0].has_mask_
+    assert encode(complete, rows[1], missing=missing)[0].has_mask_ is has_mask
 
 
 def test_missing_value_is_refused_when_asked(rows):

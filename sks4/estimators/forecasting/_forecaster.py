@@ -1,7 +1,7 @@
 """The forecaster: rows are time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -16,6 +16,7 @@ from sks4.data import (
     Calendar,
     Columns,
     SeriesEncoder,
+    Timeline,
     TimeRows,
     as_weights,
     check_calendar,
@@ -42,15 +43,17 @@ class S4Forecaster(RegressorMixin, S4Estimator):
 
     Each window of the past is normalized by its own level and scale, read by S4 blocks and by a
     linear map, and continued over the whole horizon at once. Every window of the series is a
-    training sample.
+    training sample. A short series without covariates has a base forecast, too: a naive forecast or
+    an exponential smoothing, whichever has the smallest error from origins within the series. The
+    network corrects it by as much as held-out windows confirm.
 
     Parameters
     ----------
     horizon : int, default=24
         Number of rows that the model forecasts at once. More rows are forecast by rolling on.
     context_length : int or "auto", default="auto"
-        Number of past rows that a forecast reads. "auto": 512, or a third of the rows if that is
-        less, in whole patches.
+        Number of past rows that a forecast reads. "auto": half of the rows, or three seasons if
+        that is more, at most 512, in whole patches.
     loss : {"squared_error", "absolute_error", "huber", "quantile"}, default="absolute_error"
         Loss, over targets scaled to standard deviation 1. "absolute_error" forecasts the median,
         "squared_error" the mean, "quantile" several quantiles, the median being the forecast.
@@ -84,8 +87,10 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         ``dt_max`` 100 times as large.
     bidirectional : bool, default=False
         Whether every block also reads the context backwards.
-    patch_size : int, default=24
-        Number of rows that make one step of the model.
+    patch_size : int or "auto", default="auto"
+        Number of rows that make one step of the model. "auto": a season of 4 to 32 rows, if the
+        context has three; otherwise 24, or a tenth of the context if that is less. Seasons are
+        those of the frequency of the index, or what the values show.
     pooling : {"all", "mean", "last", "max"}, default="all"
         What the head reads: the features of all steps, or those of one pooled step.
     dropout : float, default=0.3
@@ -168,6 +173,17 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         Number of parameters of the model.
     dt_range_ : tuple of float
         Range of the initial steps.
+    patch_size_ : int
+        Number of rows that make one step of the model.
+    base_ : str or None
+        Forecast that the network corrects: "last_value", "drift", "seasonal_naive",
+        "seasonal_drift", "smoothing" or "seasonal_smoothing". None if the network forecasts alone:
+        with 2000 training windows or more, covariates, ``loss="quantile"`` or another `standardize`
+        than "window", and after `partial_fit` without `fit`.
+    base_correction_ : float
+        Share of the network's correction that is added to the base, from 0 to 1: the one with the
+        smallest error on the validation rows, 0 if it gains too little, or without such rows; at
+        least 0 to 1 with 1000 to 2000 training windows. 1 if ``early_stopping=False``.
     batch_size_ : int
         Windows in a batch.
     max_epochs_ : int
@@ -212,7 +228,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
     dt_min: float | str = 0.01
     dt_max: float | str = 0.1
     bidirectional: bool = False
-    patch_size: int = 24
+    patch_size: int | str = "auto"
     pooling: str = "all"
     dropout: float = 0.3
     lr: float = 0.002
@@ -228,7 +244,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
 
     _parameter_constraints: ClassVar[dict[str, list]] = S4Estimator._parameter_constraints | {
         "bidirectional": ["boolean"],
-        "patch_size": [Interval(Integral, 1, None, closed="left")],
+        "patch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "pooling": [StrOptions({"all", "mean", "last", "max"})],
         "standardize": [StrOptions({"window", "global"}), None],
         "horizon": [Interval(Integral, 1, None, closed="left")],
@@ -278,7 +294,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             be set aside; see `early_stopping`. Forecasts follow the last row of X in any case.
         sample_weight : array-like of shape (n_timepoints,) or None, default=None
             Weight of each row in the loss when it is forecast, relative to the others: the weights
-            are divided by their mean.
+            are divided by their mean. Targets of rows with weight 0 count as missing.
 
         Returns
         -------
@@ -307,10 +323,12 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         else:
             reader, rows = self._reader_, self._reader_.read(X, y, sample_weight)
         columns, n_train = self._with_validation_rows(reader, rows, X_val, y_val)
-        setup = self._setup(reader, columns[:n_train], levels, resumed)
+        setup = self._setup(reader, columns[:n_train], levels, resumed, rows.timeline)
         windows, n_valid = setup.windows, len(columns) - n_train
-        origins = training.training_origins(windows, columns, n_train)
-        series = windows.encode(columns.values, columns.covariates)
+        origins = training.training_origins(
+            windows, columns, n_train, may_be_short=self._may_be_short
+        )
+        series = windows.encode(columns)
         max_epochs = training.resolve_n_epochs(self.max_epochs, len(origins), setup.batch_size)
         stops_early = n_valid > 0 and bool(self.early_stopping)
         trained = self._net_to_train(setup, resumed, max_epochs, early_stopping=stops_early)
@@ -321,6 +339,18 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         with Interruption(trained.net) as interruption:
             trained.net.fit(batches, valid=valid)
         predictor = WindowPredictor(trained.net, windows)
+        periods = setup.periods
+        if periods is not None:
+            predictor = interruption.repeat(
+                lambda: training.correct_base(
+                    WindowPredictor(trained.net, windows),
+                    periods,
+                    columns,
+                    n_train,
+                    len(rows),
+                    is_trusted=not self.early_stopping,
+                )
+            )
         intervals = Intervals.start(windows.levels, windows.horizon, columns.values.shape[1])
         if n_valid:
             calibration = training.calibration_origins(n_train, len(columns))
@@ -364,9 +394,11 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         if resumed is None:
             reader, seen = SeriesReader.fit(X, y, sample_weight, calendar)
             columns = seen.columns()
-            setup = self._setup(reader, columns, levels, None)
+            setup = self._setup(reader, columns, levels, None, seen.timeline)
             windows = setup.windows
-            origins = training.training_origins(windows, columns, len(columns))
+            origins = training.training_origins(
+                windows, columns, len(columns), may_be_short=self._may_be_short
+            )
             intervals = Intervals.start(windows.levels, windows.horizon, columns.values.shape[1])
         else:
             reader, setup = self._reader_, self._setup_
@@ -375,13 +407,15 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             columns, origins = training.latest_windows(windows, seen, n_new)
             if len(origins) == 0:
                 return self._moved_on(seen, intervals)
-        series = windows.encode(columns.values, columns.covariates)
+        series = windows.encode(columns)
         trained = self._net_to_train(setup, resumed, 1)
         batches = training.training_batches(setup, series, columns.weights, origins, trained.rng)
         with Interruption(trained.net) as interruption:
             trained.net.partial_fit(batches)
         chosen = setup.attributes() | {"max_epochs_": getattr(self, "max_epochs_", 1)}
         predictor = WindowPredictor(trained.net, windows)
+        if resumed is not None:
+            predictor = replace(self._predictor_, net=trained.net)
         self._adopt(trained, chosen | _attributes(reader, seen, predictor, intervals))
         interruption.raise_again()
         return self
@@ -420,6 +454,11 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         calendar = check_calendar(self.calendar, self.holidays)
         return calendar, self._levels()
 
+    @property
+    def _may_be_short(self) -> bool:
+        """Whether windows whose contexts begin before the first row are trained on."""
+        return self.context_length == "auto" and self.missing == "mask"
+
     def _levels(self) -> list[float]:
         """Return the levels that are learned, or used where none are given."""
         return check_levels(DEFAULT_LEVELS if self.quantiles is None else self.quantiles)
@@ -449,24 +488,37 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         return columns, n_train
 
     def _setup(
-        self, reader: SeriesReader, train: Columns, levels: list[float], resumed: Trained | None
+        self,
+        reader: SeriesReader,
+        train: Columns,
+        levels: list[float],
+        resumed: Trained | None,
+        timeline: Timeline,
     ) -> training.Setup:
         """Return what is chosen from the training rows of the first fit."""
         if resumed is not None:
             setup: training.Setup = self._setup_
             setup.windows.encoder.check(train.values)
             return setup
-        context_length = training.resolve_context_length(
-            self.context_length, len(train), self.horizon, self.patch_size
-        )
         names = reader.form.names
         check_each_observed(train.values, names, "to train on")
+        periods = training.likely_periods(train, timeline)
+        period = periods[0] if periods else 1
+        longest = len(train) - int(self.horizon)
+        if self._may_be_short:
+            longest = min(2 * longest, len(train))
+        context_length = training.resolve_context_length(
+            self.context_length, len(timeline), longest, period
+        )
+        patch_size = training.resolve_patch_size(self.patch_size, context_length, period)
+        if self.context_length == "auto":
+            context_length = training.in_whole_patches(context_length, patch_size)
         encoder = SeriesEncoder(
             self.standardize is not None,
             self.missing,
             fix_constants=self.standardize == "global",
-        ).fit(train.values, train.covariates)
-        n_patches = -(-context_length // self.patch_size)
+        ).fit(train.values, train.covariates, counts=train.weights > 0)
+        n_patches = -(-context_length // patch_size)
         n_steps = n_patches * (len(names) if self.channels == "independent" else 1)
         windows = Windows(
             encoder=encoder,
@@ -476,10 +528,19 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             levels=np.array(levels) if self.loss == "quantile" else None,
             dtype=self.dtype,
         )
+        n_windows = len(train) - context_length - windows.horizon + 1
+        is_corrected = (
+            self.standardize == "window"
+            and windows.levels is None
+            and not encoder.n_covariates_
+            and training.least_share(n_windows) < 1
+        )
         return training.Setup(
             windows,
-            training.resolve_batch_size(self.batch_size, n_steps),
+            training.resolve_batch_size(self.batch_size, n_windows, n_steps),
             resolve_dt_range(np.array([n_patches]), self.dt_min, self.dt_max),
+            patch_size,
+            periods if is_corrected else None,
         )
 
     def _net_to_train(
@@ -512,6 +573,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             n_covariates=windows.encoder.n_covariates_,
             n_quantiles=None if windows.levels is None else len(windows.levels),
             standardize=self.standardize == "window",
+            patch_size=setup.patch_size,
         )
 
     def _observed(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[TimeRows, Intervals]:
@@ -872,6 +934,8 @@ def _attributes(
     return reader.features.attributes() | {
         "context_length_": predictor.windows.context_length,
         "encoder_": predictor.windows.encoder,
+        "base_": None if predictor.base is None else predictor.base.name,
+        "base_correction_": predictor.share,
         "_reader_": reader,
         "_seen_": seen,
         "_predictor_": predictor,

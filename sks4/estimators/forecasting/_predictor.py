@@ -9,10 +9,11 @@ import torch
 
 from sks4.data import BucketBatchSampler, Columns, EncodedSeries, SeriesEncoder, WindowDataset
 from sks4.estimators._auto import MAX_TOKENS
+from sks4.estimators.forecasting._base_forecasts import BaseForecast
 from sks4.estimators.forecasting._conformal import interpolate_quantiles
 from sks4.training import S4Net
 
-# Rows seen that are forecast at once: each makes a whole horizon at first.
+# Origins that are forecast at once: each makes a whole horizon at first.
 _MAX_ORIGINS = 500
 
 
@@ -68,9 +69,16 @@ class Windows:
     levels: np.ndarray | None
     dtype: str
 
-    def encode(self, values: np.ndarray, covariates: np.ndarray) -> EncodedSeries:
-        """Return targets, and covariates known ahead of them, as the net reads them."""
-        return self.encoder.transform(values, covariates, self.dtype)
+    def encode(self, rows: Columns, ahead: np.ndarray | None = None) -> EncodedSeries:
+        """Return rows, and perhaps covariates known ahead of them, as the net reads them.
+
+        Targets of rows without weight count as missing.
+        """
+        covariates = rows.covariates
+        if ahead is not None:
+            covariates = np.concatenate([covariates, ahead])
+        counts = rows.weights > 0
+        return self.encoder.transform(rows.values, covariates, self.dtype, counts=counts)
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         """Return outputs (..., n_targets, 1 or n_quantiles) in the unit of the targets."""
@@ -110,10 +118,16 @@ class WindowPredictor:
         The trained net.
     windows : Windows
         What it reads and writes.
+    base : BaseForecast or None
+        The forecast that the net corrects; None if the net makes its forecasts alone.
+    share : float
+        Share of the difference between net and base that is added to the base, from 0 to 1.
     """
 
     net: S4Net
     windows: Windows
+    base: BaseForecast | None = None
+    share: float = 1.0
 
     def copy(self) -> Self:
         """Return a predictor with weights of its own."""
@@ -174,6 +188,23 @@ class WindowPredictor:
         continuation: np.ndarray | None,
     ) -> np.ndarray:
         """Return scaled outputs (n_origins, horizon, n_targets, 1 or n_quantiles)."""
+        if self.base is None or self.share == 1:
+            return self._net_outputs(series, origins, n_ahead, continuation)
+        output = self._base_outputs(series, origins, continuation)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused by `roll_out`
+            if self.share > 0:
+                corrected = self._net_outputs(series, origins, n_ahead, continuation)
+                output = output + self.share * (corrected - output)
+            return output.astype(self.windows.dtype)
+
+    def _net_outputs(
+        self,
+        series: EncodedSeries,
+        origins: np.ndarray,
+        n_ahead: int,
+        continuation: np.ndarray | None,
+    ) -> np.ndarray:
+        """Return what the net forecasts, in the form of `_outputs`."""
         windows = self.windows
         dataset = windows.around(series, origins, n_ahead=n_ahead, continuation=continuation)
         output = self.net.predict_dataset(dataset, windows.in_order(len(origins)))
@@ -181,6 +212,21 @@ class WindowPredictor:
             return output[..., np.newaxis]
         output.sort(axis=-1)  # quantiles are learned one by one, and may cross
         return output
+
+    def _base_outputs(
+        self, series: EncodedSeries, origins: np.ndarray, continuation: np.ndarray | None
+    ) -> np.ndarray:
+        """Return scaled forecasts of the base, shape (n_origins, horizon, n_targets, 1)."""
+        assert self.base is not None
+        length, parts = self.windows.context_length, []
+        for start in range(0, len(origins), _MAX_ORIGINS):
+            some = slice(start, start + _MAX_ORIGINS)
+            contexts = series.known_before(origins[some], length)
+            if continuation is not None:
+                known = continuation[some].swapaxes(1, 2)  # (n_origins, n_targets, n_steps)
+                contexts = np.concatenate([contexts, known], axis=-1)[..., -length:]
+            parts.append(self.base.forecast(contexts, self.windows.horizon))
+        return np.concatenate(parts).swapaxes(1, 2)[..., np.newaxis]
 
     # ------------------------------------------------------------------ forecasts
 
@@ -200,15 +246,13 @@ class WindowPredictor:
             One for each row of `covariates`.
         """
         n_steps = len(covariates)
-        series = self.windows.encode(
-            context.values, np.concatenate([context.covariates, covariates])
-        )
+        series = self.windows.encode(context, covariates)
         outputs = self.roll_out(series, np.array([len(context)]), n_steps)[0]
         return Forecasts(outputs, np.arange(n_steps))
 
     def one_step_ahead(self, rows: Columns, start: int, stop: int) -> Forecasts:
         """Forecast each of some known rows from the context before it."""
-        series = self.windows.encode(rows.values, rows.covariates)
+        series = self.windows.encode(rows)
         origins = np.arange(start, stop)
         parts = [
             self.roll_out(series, origins[first : first + _MAX_ORIGINS], 1)[:, 0]
@@ -228,7 +272,7 @@ class WindowPredictor:
         truths : ndarray of shape (n_origins, n_steps, n_targets), float64
             Truths, NaN where missing or after the last row.
         """
-        outputs = self.roll_out(self.windows.encode(rows.values, rows.covariates), origins, n_steps)
+        outputs = self.roll_out(self.windows.encode(rows), origins, n_steps)
         padding = np.full((n_steps, rows.values.shape[1]), np.nan)
         truths = np.lib.stride_tricks.sliding_window_view(
             np.concatenate([rows.values, padding]), n_steps, axis=0

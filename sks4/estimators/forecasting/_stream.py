@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from sks4._validation import check_integer
-from sks4.data import EncodedSeries, TargetForm, as_sample
+from sks4.data import Columns, EncodedSeries, TargetForm, as_sample
 from sks4.estimators._streaming import check_sample
 from sks4.estimators.forecasting._predictor import WindowPredictor
 
@@ -182,4 +182,7 @@ class ForecasterStream:
 
     def _encode(self, values: np.ndarray) -> EncodedSeries:
         """Return rows (n_rows, n_targets) as the network reads them."""
-        return self._predictor.windows.encode(values, np.empty((len(values), 0)))
+        n_rows = len(values)
+        return self._predictor.windows.encode(
+            Columns(values, np.empty((n_rows, 0)), np.ones(n_rows))
+        )

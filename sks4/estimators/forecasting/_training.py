@@ -2,20 +2,35 @@
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from sks4.data import Columns, EncodedSeries, TimeRows
+from sks4.data import Columns, EncodedSeries, Timeline, TimeRows, find_period, periods_of_step
 from sks4.estimators._auto import MAX_TOKENS
-from sks4.estimators.forecasting._predictor import Windows
+from sks4.estimators.forecasting._base_forecasts import choose_base
+from sks4.estimators.forecasting._predictor import WindowPredictor, Windows
 from sks4.exceptions import ValidationSplitWarning
 from sks4.training import Batches, Quantile, regression_loss
 
 # Longer contexts gained nothing on hourly data with daily and weekly cycles.
 _LONGEST_CONTEXT = 512
+
+# A context is half of the series, or so many seasons if that is more ...
+_SEASONS_IN_CONTEXT = 3
+# ... or rows, if there are so many.
+_SHORTEST_CONTEXT = 20
+
+# A patch is a season of these lengths. Otherwise as many rows as in the second, or fewer so that a
+# context has ten patches.
+_PATCH_SIZES = (4, 32)
+_USUAL_PATCH_SIZE = 24
+_MIN_PATCHES = 10
+
+# With fewer windows, those whose contexts begin before the first row are trained on, too.
+_FEW_WINDOWS = 1000
 
 # Validation rows beyond the horizon, so that every step has several origins.
 _MIN_ORIGINS = 10
@@ -26,7 +41,23 @@ _MAX_ORIGINS = 500
 # Windows overlap, so few passes are enough where there are many of them.
 _OPTIMIZER_STEPS = 350
 _EPOCHS = (3, 100)
-_BATCH_SIZE = 64
+_BATCH_SIZES = (8, 64)
+_MIN_BATCHES = 10
+
+# Share of the error of the base that the network must take away on held-out windows, times the
+# standard error of a mean over as many windows as there are without overlap: the weights of the
+# network come from the best epoch on the same windows.
+_PRICE_OF_NETWORK = 0.15
+# Forecasts of a year say little about the next, so that the network alone does best where there is
+# much to learn from: with at most so many windows to train on, held-out windows decide alone; with
+# twice as many, they do not; the least share of the network rises in between.
+_WINDOWS_TO_TRUST = 1000
+
+# Error of a perfect forecast, in standard deviations of the series.
+_ROUNDING = 1e-6
+
+# The shares of the correction to choose from.
+_SHARES = np.linspace(0, 1, 11)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,15 +72,26 @@ class Setup:
         Windows in a batch.
     dt_range : tuple of float
         Range of the initial steps of the state spaces.
+    patch_size : int
+        Rows that make one step of the state spaces.
+    periods : tuple of int or None
+        Seasons that a base forecast may have; None: the network makes its forecasts alone.
     """
 
     windows: Windows
     batch_size: int
     dt_range: tuple[float, float]
+    patch_size: int
+    periods: tuple[int, ...] | None
 
     def attributes(self) -> dict[str, Any]:
         """Return it as fitted attributes of an estimator."""
-        return {"_setup_": self, "batch_size_": self.batch_size, "dt_range_": self.dt_range}
+        return {
+            "_setup_": self,
+            "batch_size_": self.batch_size,
+            "dt_range_": self.dt_range,
+            "patch_size_": self.patch_size,
+        }
 
 
 def build_loss(loss: str, levels: np.ndarray | None) -> torch.nn.Module:
@@ -108,18 +150,57 @@ def n_rows_to_train_on(
     return n_rows
 
 
+def likely_periods(rows: Columns, timeline: Timeline) -> tuple[int, ...]:
+    """Return seasons that rows may have, in rows: those of their steps, and what they show."""
+    usual = periods_of_step(timeline.offset)
+    values = np.where(rows.weights[:, np.newaxis] > 0, rows.values, np.nan)
+    shown = find_period(values)
+    return tuple(usual) if shown is None or shown in usual else (*usual, shown)
+
+
 def resolve_context_length(
-    context_length: int | str, n_rows: int, horizon: int, patch_size: int
+    context_length: int | str, n_rows: int, longest: int, period: int
 ) -> int:
-    """Return the context given; for "auto", whole patches that leave two thirds of the rows."""
+    """Return the context given; for "auto", half of the rows, or three seasons, at most 512.
+
+    Parameters
+    ----------
+    context_length : int or "auto"
+        As given to the estimator.
+    n_rows : int
+        Rows that forecasts follow.
+    longest : int
+        Longest context for which there are windows to train on and, after them, to validate on.
+    period : int
+        Rows of a season.
+    """
     if context_length != "auto":
         return int(context_length)
-    length = min(_LONGEST_CONTEXT, (n_rows - horizon) // 3)
-    return max(1, length // patch_size * patch_size if length > patch_size else length)
+    wanted = max(n_rows // 2, _SEASONS_IN_CONTEXT * period, _SHORTEST_CONTEXT)
+    return max(1, min(wanted, _LONGEST_CONTEXT, longest))
 
 
-def training_origins(windows: Windows, columns: Columns, n_train: int) -> np.ndarray:
+def resolve_patch_size(patch_size: int | str, context_length: int, period: int) -> int:
+    """Return the patch given; for "auto", a season, or else 24 rows or a tenth of the context."""
+    if patch_size != "auto":
+        return int(patch_size)
+    low, high = _PATCH_SIZES
+    if low <= period <= high and _SEASONS_IN_CONTEXT * period <= context_length:
+        return period
+    return max(1, min(_USUAL_PATCH_SIZE, context_length // _MIN_PATCHES))
+
+
+def in_whole_patches(context_length: int, patch_size: int) -> int:
+    """Return the longest context of whole patches, or a shorter one as it is."""
+    return context_length // patch_size * patch_size or context_length
+
+
+def training_origins(
+    windows: Windows, columns: Columns, n_train: int, *, may_be_short: bool = False
+) -> np.ndarray:
     """Return the origins of the windows that lie in the first rows.
+
+    Where they are few, contexts `may_be_short`: half of one before the first origin is enough.
 
     Raises
     ------
@@ -127,8 +208,10 @@ def training_origins(windows: Windows, columns: Columns, n_train: int) -> np.nda
         If there are none, or no target in them has a weight.
     """
     context_length, horizon = windows.context_length, windows.horizon
-    n_windows = n_train - context_length - horizon + 1
-    if n_windows < 1:
+    first = context_length
+    if may_be_short and n_train - context_length - horizon < _FEW_WINDOWS:
+        first = -(-context_length // 2)
+    if n_train < first + horizon:
         n_valid = len(columns) - n_train
         aside = f" ({n_valid} more for validation)" if n_valid else ""
         raise ValueError(
@@ -136,11 +219,11 @@ def training_origins(windows: Windows, columns: Columns, n_train: int) -> np.nda
             f"least to train on, got n_samples={n_train}{aside}. Pass more rows, or smaller "
             "context_length and horizon."
         )
-    origins = context_length + np.arange(n_windows)
+    origins = np.arange(first, n_train - horizon + 1)
     if not _has_target(columns, origins, horizon):
         raise ValueError(
             "The rows to train on must have an observed target with a weight above zero, got none "
-            f"after the first {context_length}. Pass other rows or weights."
+            f"after the first {first}. Pass other rows or weights."
         )
     return origins
 
@@ -173,11 +256,12 @@ def calibration_origins(n_train: int, n_rows: int) -> np.ndarray:
 # ------------------------------------------------------------------ batches
 
 
-def resolve_batch_size(batch_size: int | str, n_steps: int) -> int:
-    """Return the batch size given; for "auto", as many windows as fit into memory, at most 64."""
+def resolve_batch_size(batch_size: int | str, n_windows: int, n_steps: int) -> int:
+    """Return the batch size given; for "auto", 64, or fewer for ten batches or to fit in memory."""
     if batch_size != "auto":
         return int(batch_size)
-    return max(1, min(_BATCH_SIZE, MAX_TOKENS // n_steps))
+    low, high = _BATCH_SIZES
+    return max(1, min(high, max(low, n_windows // _MIN_BATCHES), MAX_TOKENS // n_steps))
 
 
 def resolve_n_epochs(max_epochs: int | str, n_windows: int, batch_size: int) -> int:
@@ -211,6 +295,10 @@ def training_batches(
         Draws the order of the windows.
     """
     windows = setup.windows
+    n_absent = max(0, windows.context_length - int(origins[0]))
+    if n_absent:
+        series, origins = series.after_gap(n_absent), origins + n_absent
+        weights = np.concatenate([np.zeros(n_absent), weights])
     dataset = windows.around(series, origins, row_weight=weights)
     return Batches(dataset, windows.shuffled(len(origins), setup.batch_size, rng))
 
@@ -224,3 +312,84 @@ def validation_batches(
     origins = np.arange(n_train, len(series))
     dataset = windows.around(series, origins, row_weight=weights)
     return Batches(dataset, windows.in_order(len(origins)))
+
+
+# ------------------------------------------------------------------ the base forecast
+
+
+def least_share(n_windows: int) -> float:
+    """Return the least share of the network, from 0 to 1, for a number of training windows."""
+    return min(max(n_windows / _WINDOWS_TO_TRUST - 1.0, 0.0), 1.0)
+
+
+def correct_base(
+    predictor: WindowPredictor,
+    periods: tuple[int, ...],
+    columns: Columns,
+    n_train: int,
+    n_seen: int,
+    *,
+    is_trusted: bool,
+) -> WindowPredictor:
+    """Return a predictor that corrects a base forecast by as much as held-out windows confirm.
+
+    Parameters
+    ----------
+    predictor : WindowPredictor
+        The network alone.
+    periods : tuple of int
+        Seasons that the base may have.
+    columns : Columns
+        All rows, those of validation last.
+    n_train, n_seen : int
+        How many of them the network was trained on, and forecasts follow.
+    is_trusted : bool
+        Whether the network forecasts alone if there are no rows of validation, or the base.
+
+    Returns
+    -------
+    WindowPredictor
+        The network, the base chosen from the rows seen, and the share of the correction.
+    """
+    windows = predictor.windows
+    series = windows.encode(columns)
+    known = torch.where(series.observed, series.values, torch.nan).double().numpy()
+    sizes = windows.horizon, windows.context_length
+    base = choose_base(known[:n_seen], periods, *sizes)
+    if n_train == len(columns):
+        return replace(predictor, base=base, share=float(is_trusted))
+    before = replace(predictor, base=choose_base(known[:n_train], periods, *sizes), share=0.0)
+    origins = calibration_origins(n_train, len(columns))
+    corrected, truths = predictor.backtest(columns, origins, windows.horizon)
+    uncorrected, _ = before.backtest(columns, origins, windows.horizon)
+    scaler = windows.encoder.target_scaler_
+    assert scaler is not None  # there is a base only of scaled targets
+    unit = scaler.scale_
+    forecasts = uncorrected[..., 0] / unit, corrected[..., 0] / unit
+    share = best_share(*forecasts, truths / unit, len(columns) - n_train)
+    least = least_share(n_train - windows.context_length - windows.horizon + 1)
+    return replace(predictor, base=base, share=max(share, least))
+
+
+def best_share(base: np.ndarray, network: np.ndarray, truths: np.ndarray, n_rows: int) -> float:
+    """Return the share of the way from base to network that has the smallest error.
+
+    Parameters
+    ----------
+    base, network, truths : ndarray of shape (n_origins, horizon, n_targets), float64
+        Forecasts, and truths that are NaN where missing, scaled.
+    n_rows : int
+        Rows that the truths are from.
+
+    Returns
+    -------
+    float
+        From 0 to 1; 0 unless the error falls clearly. Errors of each target are in the unit of the
+        errors of its base.
+    """
+    error, change = truths - base, network - base
+    unit = np.nanmean(np.abs(error), axis=(0, 1))
+    unit = np.where(unit > _ROUNDING, unit, 1.0)
+    errors = np.array([np.nanmean(np.abs(error - s * change) / unit) for s in _SHARES])
+    price = _PRICE_OF_NETWORK / math.sqrt(max(1.0, n_rows / truths.shape[1]))
+    return float(_SHARES[errors.argmin()]) if errors.min() < (1 - price) * errors[0] else 0.0

@@ -24,10 +24,9 @@ class Rule:
         return point if self.spreads is None else point[..., np.newaxis] + self.spreads
 
 
-def predictor(values, net=None, levels=None, *, standardize=False, has_mask=False):
+def predictor(values, net=None, levels=None, *, standardize=False):
     covariates = np.empty((len(values), 0))
     encoder = SeriesEncoder(standardize=standardize).fit(values, covariates)
-    assert encoder.has_mask_ is has_mask
     windows = Windows(encoder, CONTEXT, HORIZON, 1, levels, "float64")
     return WindowPredictor(net or Rule(), windows)
 
@@ -101,7 +100,7 @@ def test_point_between_levels_is_interpolated():
 def test_target_without_a_value_before_has_no_forecast():
     values = rows()
     values[:10, 1] = np.nan
-    model = predictor(values, has_mask=True)
+    model = predictor(values)
     forecasts = model.one_step_ahead(columns(values), 8, 14).outputs[..., 0]
     assert_allclose(forecasts[:, 0], values[7:13, 0] + 1)
     assert np.isnan(forecasts[:3, 1]).all()

@@ -52,12 +52,30 @@ def test_rows_without_a_target_are_not_set_aside(values):
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "horizon", "patch_size", "expected"),
-    [(60, 4, 4, 16), (60, 50, 4, 3), (5000, 24, 24, 512 // 24 * 24), (5, 5, 4, 1)],
+    ("n_rows", "longest", "period", "expected"),
+    [(60, 50, 4, 30), (60, 10, 4, 10), (60, 58, 12, 36), (24, 24, 1, 20), (5000, 4900, 24, 512)],
 )
-def test_context_is_whole_patches_of_a_third_of_the_rows(n_rows, horizon, patch_size, expected):
-    assert training.resolve_context_length("auto", n_rows, horizon, patch_size) == expected
-    assert training.resolve_context_length(7, n_rows, horizon, patch_size) == 7
+def test_context_is_half_of_the_rows_or_three_seasons(n_rows, longest, period, expected):
+    assert training.resolve_context_length("auto", n_rows, longest, period) == expected
+    assert training.resolve_context_length(7, n_rows, longest, period) == 7
+
+
+@pytest.mark.parametrize(
+    ("context_length", "period", "expected"), [(60, 12, 12), (30, 12, 3), (504, 168, 24), (5, 1, 1)]
+)
+def test_patch_is_a_season_of_which_there_are_three(context_length, period, expected):
+    assert training.resolve_patch_size("auto", context_length, period) == expected
+    assert training.resolve_patch_size(7, context_length, period) == 7
+
+
+def test_context_is_whole_patches_where_it_has_one():
+    assert training.in_whole_patches(512, 24) == 504
+    assert training.in_whole_patches(5, 24) == 5
+
+
+def test_least_share_rises_with_the_number_of_windows():
+    shares = [training.least_share(n) for n in (-3, 0, 1000, 1500, 2000, 10**6)]
+    assert shares == [0, 0, 0, 0.5, 1, 1]
 
 
 def test_windows_to_train_on_end_in_the_training_rows(values):
@@ -79,9 +97,11 @@ def test_latest_windows_are_those_that_end_in_new_rows(values, n_new):
 
 
 def test_batch_and_epochs_follow_the_data():
-    assert training.resolve_batch_size("auto", 20) == 64
-    assert training.resolve_batch_size("auto", 2**14) == 4
-    assert training.resolve_batch_size(5, 2**14) == 5
+    assert training.resolve_batch_size("auto", 1000, 20) == 64
+    assert training.resolve_batch_size("auto", 200, 20) == 20
+    assert training.resolve_batch_size("auto", 20, 20) == 8
+    assert training.resolve_batch_size("auto", 1000, 2**14) == 4
+    assert training.resolve_batch_size(5, 1000, 2**14) == 5
     assert training.resolve_n_epochs("auto", 64, 64) == 100
     assert training.resolve_n_epochs("auto", 640, 64) == 35
     assert training.resolve_n_epochs("auto", 10**6, 64) == 3
@@ -89,8 +109,8 @@ def test_batch_and_epochs_follow_the_data():
 
 
 def test_training_batches_hold_each_window_once(values):
-    setup = training.Setup(windows(values), 5, (0.01, 0.1))
-    series = setup.windows.encode(values, np.empty((40, 0)))
+    setup = training.Setup(windows(values), 5, (0.01, 0.1), 1, None)
+    series = setup.windows.encode(columns(values))
     weights = np.arange(40.0)
     origins = training.training_origins(setup.windows, columns(values), 40)
     rng = np.random.default_rng(0)
@@ -123,7 +143,7 @@ def test_rows_without_target_make_no_latest_windows(values):
 
 def test_validation_windows_begin_after_the_training_rows(values):
     form = windows(values)
-    series = form.encode(values, np.empty((40, 0)))
+    series = form.encode(columns(values))
     batches = training.validation_batches(form, series, np.ones(40), 30)
     inputs, targets = batches.dataset[list(range(10))]
     assert_array_equal(inputs["context"][0], series.values[24:30])
