@@ -45,7 +45,7 @@ MAY_IMPORT = {
 }
 SKORCH_SUBCLASS = PRIVATE_NAMES = "_compat.py"
 # Public methods of named tuples, in spite of their names.
-NAMED_TUPLE = {"_replace", "_asdict", "_fields"}
+NAMED_TUPLE = {"_replace", "_asdict", "_fields", "_make"}
 
 
 def part_of(file):
