@@ -30,7 +30,7 @@ _MAX_SPLINES = 12
 def check_calendar(
     calendar: str | Sequence[str] | None, holidays: str | Sequence[Any] | None
 ) -> "Calendar | None":
-    """Return the features of the calendar that two parameters ask for, None for none.
+    """Return the features of the calendar that two parameters name, None for none.
 
     Parameters
     ----------

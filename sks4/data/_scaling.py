@@ -1,4 +1,4 @@
-"""Scaling of channels, and what stands in the place of missing values."""
+"""Scaling of channels, and what replaces missing values."""
 
 import numpy as np
 
@@ -125,7 +125,7 @@ class LevelAndScale:
     Attributes
     ----------
     mean_, scale_ : ndarray of shape (2 * n_channels,), float64
-        Mean and standard deviation of the levels, and behind them of the logarithms.
+        Mean and standard deviation of the levels, followed by those of the logarithms.
     least_ : ndarray of shape (n_channels,), float64
         What stands for smaller spreads, as those of constant sequences: a thousandth of the root
         mean square of the training data.

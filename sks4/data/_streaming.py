@@ -10,7 +10,7 @@ from sks4.data._scaling import SequenceEncoder, fill_forward
 class StreamEncoder:
     """Encode streams piece by piece, with the result of `SequenceEncoder` on all of it.
 
-    Time points at which all channels of a stream are NaN may be the padding behind its end, or
+    Time points at which all channels of a stream are NaN may be the padding after its end, or
     missing values within it: what follows decides. They are encoded as missing, and `lengths`
     says up to where a stream is known to reach.
 

@@ -28,7 +28,7 @@ _KINDS = {"b": "integers", "i": "integers", "u": "integers", "U": "text", "S": "
 class SymbolEncoder:
     """Number the symbols of sequences of one channel.
 
-    Takes the forms of :func:`as_panel`, with symbols in the place of numbers. In addition, a list
+    Takes the forms of :func:`as_panel`, with symbols instead of numbers. In addition, a list
     (or Series) of str or bytes holds one sequence of characters, or of bytes, in each item. NaN and
     None are missing values, and padding at the end.
 

@@ -1,4 +1,4 @@
-"""Windows over rows of time: the context before an origin, and the horizon behind it."""
+"""Windows over rows of time: the context before an origin, and the horizon after it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -347,23 +347,23 @@ class WindowDataset(Dataset[Batch]):
         The rows of time.
     origins : ndarray of shape (n_windows,), int
         Number of rows before the horizon of each window, `context_length` at least. Covariates
-        behind the last known row stay as they were there.
+        after the last known row stay as they were there.
     context_length, horizon : int
-        Rows before and behind an origin.
+        Rows before and after an origin.
     has_mask : bool, default=False
         Whether "observed" is part of a batch.
     row_weight : ndarray of shape (n_timepoints,) or None, default=None
         What each row counts as a target; None: ones.
     n_ahead : int, default=0
-        Rows by which the windows move on behind their origins.
+        Rows by which the windows are moved beyond their origins.
     continuation : ndarray of shape (n_windows, n_steps, n_targets) or None, default=None
-        What stands in the place of values there: forecasts of the last of these rows, all of them
+        What replaces values there: forecasts of the last of these rows, all of them
         or `context_length` at least. Needed if `n_ahead` is not 0.
 
     Raises
     ------
     ValueError
-        If an origin has fewer than `context_length` rows before it, or is behind the last row.
+        If an origin has fewer than `context_length` rows before it, or is after the last row.
 
     Examples
     --------

@@ -78,7 +78,7 @@ def resolve_patch_size(lengths: np.ndarray, patch_size: int | str, *, may_change
         As given to the estimator. "auto": 1 up to 2,048 time points, and for longer sequences the
         smallest power of two that brings them below, up to 16.
     may_change_rate : bool
-        Whether predictions at another sampling rate shall be possible, which patches rule out.
+        Whether predictions at another sampling rate must be possible, which patches rule out.
 
     Returns
     -------

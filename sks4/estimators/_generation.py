@@ -252,7 +252,7 @@ class S4Generator(DensityMixin, SequenceEstimator):
         ----------
         X : array-like, list of arrays, list of frames, or DataFrame
             The sequences, in any form that :meth:`S4Classifier.fit` takes. For a categorical
-            distribution with symbols in the place of numbers, in one channel, or a list of str or
+            distribution with symbols instead of numbers, in one channel, or a list of str or
             bytes, each a sequence of characters, or of bytes as integers.
         y : None
             Ignored, there for scikit-learn.

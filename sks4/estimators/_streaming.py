@@ -21,11 +21,11 @@ class SequenceStream:
 
     Made by ``stream()`` of an estimator. At any time, the prediction equals that of the estimator
     on everything pushed so far. Samples at which all channels are NaN wait until a value follows,
-    which makes them missing values; until then they are the padding behind the sequence, and
+    which makes them missing values; until then they are the padding after the sequence, and
     change no prediction.
 
     A stream has a copy of the weights, so that it does not change when the estimator is trained
-    on; it can be pickled and goes on where it was.
+    on; it can be pickled and continues where it was.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class SequenceStream:
     lengths : ndarray of shape (n_streams,), int
         Time points that the prediction of each stream rests on.
     waiting : ndarray of shape (n_streams,), int
-        Time points behind them at which all channels were NaN.
+        Time points after them at which all channels were NaN.
 
     Raises
     ------

@@ -153,7 +153,7 @@ class S4ForecastModel(RandomModule):
         covariates : Tensor of shape (batch, context_length + horizon, n_covariates), optional
             Covariates of past and future. Those of a step act on no forecast of an earlier step.
         observed : Tensor of shape (batch, context_length, n_targets), bool, optional
-            Whether a value was observed; what stands in the place of others has no effect. All
+            Whether a value was observed; what replaces the others has no effect. All
             were if omitted.
 
         Returns

@@ -1,4 +1,4 @@
-"""Heads: from features at every step to what a task asks for, at once or as samples come in."""
+"""Heads: from features at every step to the output of a task, at once or as samples arrive."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple

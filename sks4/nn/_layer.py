@@ -150,7 +150,7 @@ class S4Layer(nn.Module):
         Returns
         -------
         y : Tensor of shape (batch, length, d_model)
-            Output; behind a sequence's own end, it means nothing.
+            Output; after the end of a sequence it has no meaning.
         state : Tensor of shape (batch, d_model, d_state) or None
             State after each sequence's own last sample; None if bidirectional or not wanted.
 

@@ -105,7 +105,7 @@ class S4Model(nn.Module):
         Parameters
         ----------
         u : Tensor of shape (batch, length, n_inputs)
-            Input; what stands behind a sequence's own end has no effect.
+            Input; what follows the end of a sequence has no effect.
         lengths : LongTensor of shape (batch,), optional
             Number of real samples of each sequence; all of them if omitted.
         rate : float, default=1.0

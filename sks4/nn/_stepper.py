@@ -1,7 +1,7 @@
-"""Models prepared to go on step by step: operators fixed once, states moved in place.
+"""Models prepared to continue step by step: operators fixed once, states updated in place.
 
 :meth:`S4Model.advance` is the same mathematics in the form that trains and exports: it checks its
-operands, and makes a new state, at every call. Here a step is nothing but some ten tensor
+operands, and makes a new state, at every call. Here a step is only about ten tensor
 operations a block, on memory that is there.
 """
 
@@ -125,7 +125,7 @@ class _Bank:
 
 
 class S4Stepper:
-    """A backbone that goes on patch by patch.
+    """A backbone that continues patch by patch.
 
     It has its own copies of the discretized weights: what is trained later does not change it.
 

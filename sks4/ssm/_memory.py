@@ -26,9 +26,9 @@ _buffers = _Buffers()
 def workspace(name: str, shape: Sequence[int], like: Tensor) -> Tensor:
     """Return uninitialized memory, the same for the same name, as a tensor.
 
-    New memory is dear: the operating system clears and maps it page by page, at every pass. So on
-    Linux, at most two buffers of 64 MB are kept for each thread, in large pages if there are any.
-    Elsewhere memory is new.
+    Fresh pages are expensive: the operating system clears and maps them one by one, at every pass.
+    So on Linux, at most two buffers of 64 MB are kept for each thread, in large pages if there are
+    any. Elsewhere memory is new.
 
     Parameters
     ----------

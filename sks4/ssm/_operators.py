@@ -426,7 +426,7 @@ def _diagonal_sums(G: Tensor) -> Tensor:
     """Return the sums along the diagonals on and above the main one, ``(H, b, b) -> (H, b)``."""
     H, b, _ = G.shape
     g = min(b, _BAND)
-    # bands of g rows, shifted onto each other; behind them zeros, for the skewed reading below
+    # bands of g rows, shifted onto each other; followed by zeros, for the skewed reading below
     rows = G.new_zeros(H, g, b + g)
     for i in range(0, b, g):
         rows[:, :, : b - i] += G[:, i : i + g, i:]

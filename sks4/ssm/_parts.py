@@ -21,7 +21,7 @@ def grow(a: tuple[Tensor, Tensor], e: tuple[Tensor, Tensor]) -> tuple[Tensor, Te
 
 
 def concatenate(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Put `b` behind `a` along the last axis."""
+    """Append `b` to `a` along the last axis."""
     return torch.cat([a[0], b[0]], -1), torch.cat([a[1], b[1]], -1)
 
 

@@ -36,7 +36,7 @@ def scan(
     Returns
     -------
     y : Tensor of shape (batch, length, H)
-        Output; behind a sequence's own end, it depends on what pads the input.
+        Output; after the end of a sequence it depends on what pads the input.
     state : Tensor of shape (batch, H, N) or None
         State after each sequence's own last sample.
     """

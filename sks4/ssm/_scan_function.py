@@ -311,7 +311,7 @@ def _run(s: _Segment, u: Tensor, x: Tensor, matrix: Tensor, tiles: _Tiles, y: Te
 def _run_back(
     s: _Segment, gy: Tensor, gx: Tensor, matrix: Tensor, at_stop: tuple[Tensor, Tensor] | None
 ) -> tuple[_Tiles, Tensor]:
-    """Take the gradient of a segment's outputs and of the state behind it to its states.
+    """Take the gradient of a segment's outputs and of the state after it to its states.
 
     Returns the gradients of outputs and of what the chunks add to the state, and that of the state
     before.

@@ -46,7 +46,7 @@ class WeightedEpochLoss(PassthroughScoring):
 class ReturnMemory(Callback):
     """Let the allocator give memory that is free back to the system, every few seconds.
 
-    Batches of many lengths ask for blocks of many sizes, and glibc keeps what it cannot use for the
+    Batches of many lengths need blocks of many sizes, and glibc keeps what it cannot use for the
     next one: a process grows to several times of what it uses. Other allocators return memory
     themselves, and are left alone.
     """
@@ -148,7 +148,7 @@ class EarlyStopping(Callback):
 class WeightAverage(Callback):
     """Validate and predict with the exponential moving average of the weights.
 
-    The optimizer goes on with the weights themselves. The average also covers buffers of floating
+    The optimizer continues with the weights themselves. The average also covers buffers of floating
     numbers, such as the running statistics of batch norm. Put this callback before
     :class:`EarlyStopping`, which then keeps and restores averages.
 

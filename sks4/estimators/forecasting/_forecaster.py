@@ -688,7 +688,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         return reader.form.label(point, labels if rows.timeline.has_labels else None)
 
     def _forecasts(self, X: Any) -> Forecasts:
-        """Forecast the rows that X asks for: those seen from the rows before, others from all."""
+        """Forecast the rows that X requests: those seen from the rows before, others from all."""
         check_is_fitted(self)
         reader, predictor, seen = self._reader_, self._predictor_, self._seen_
         context_length = predictor.windows.context_length

@@ -166,7 +166,7 @@ class SeriesReader:
     # ------------------------------------------------------------------ rows to be forecast
 
     def requested(self, X: Any, seen: TimeRows) -> tuple[int, np.ndarray]:
-        """Return the number of the first row that X asks for, and the covariates of all of them.
+        """Return the number of the first row that X requests, and the covariates of all of them.
 
         Parameters
         ----------
@@ -246,7 +246,7 @@ class SeriesReader:
         return self._with_calendar(given, labels)
 
     def truth(self, X: Any, y: Any, seen: TimeRows) -> np.ndarray:
-        """Return the truth of the rows that X asks for, if it has the targets and times of fit.
+        """Return the truth of the rows that X requests, if it has the targets and times of fit.
 
         Returns an array of shape (n_rows,) or (n_rows, n_targets), float64, NaN where missing.
         """
@@ -259,7 +259,7 @@ class SeriesReader:
         self.form.check_same(TargetForm.of(data, truth), name)
         check_consistent_length(X, truth)
         index = _common_index(X, y)
-        if index is not None and time_index(X) is None:  # so X asks for the rows that follow
+        if index is not None and time_index(X) is None:  # so X requests the rows that follow
             timeline = seen.timeline
             if timeline.positions(index, "y")[0] != len(timeline):
                 raise ValueError(
