@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sks4._validation import check_choice
+from sks4._validation import check_choice, check_integer
 
 from ._backbone import BackboneState, S4Backbone
 from ._heads import PooledHead, PoolState, Reduction, StepHead
@@ -80,6 +80,7 @@ class S4Model(nn.Module):
     ) -> None:
         super().__init__()
         check_choice("head", head, HEADS)
+        check_integer("n_layers", n_layers)
         draw: dict[str, Any] = {"generator": generator, "dtype": dtype}
         self.backbone = S4Backbone(
             n_inputs,

