@@ -2,12 +2,12 @@
 
 import torch
 
-from sks4.nn import AllFeatures, FilterBank, S4Model, Summary, SummaryModel
+from sks4.nn import AllFeatures, FilterBank, S4Backbone, Summary, SummaryModel
 
 
-def summary_model(model: S4Model) -> SummaryModel:
-    """Return a model on a summary of the features of `model`."""
-    backbone, like = model.backbone, model.head.linear.weight
+def summary_model(backbone: S4Backbone, n_outputs: int) -> SummaryModel:
+    """Return a model on a summary of the features of `backbone`, in its precision."""
+    like = next(backbone.parameters())
     bank = FilterBank(backbone.n_inputs * backbone.patch_size, n_filters=5, d_state=4).to(like)
     features = AllFeatures(backbone, bank)
     n_features, n_limits = features.n_features, 3
@@ -15,7 +15,7 @@ def summary_model(model: S4Model) -> SummaryModel:
     limits = torch.randn(n_limits, n_features, generator=generator).to(like)
     scale = 10 * torch.rand(n_features, generator=generator).to(like) + 5  # not too sharp
     pool = Summary(limits, scale)
-    n_outputs, n_summaries = model.head.linear.out_features, pool.n_outputs
+    n_summaries = pool.n_outputs
     linear = torch.nn.Linear(n_summaries, n_outputs).to(like)
     with torch.no_grad():
         linear.weight.copy_(torch.randn(n_outputs, n_summaries, generator=generator))

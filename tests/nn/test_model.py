@@ -30,7 +30,7 @@ def make(*, train=False, **options):
     is_summary = options.get("head") == "summary"
     options |= {"head": "pooled"} if is_summary else {}
     model = S4Model(N_INPUTS, N_OUTPUTS, **sizes | options).double().requires_grad_(False)
-    model = summary_model(model) if is_summary else model
+    model = summary_model(model.backbone, N_OUTPUTS) if is_summary else model
     with torch.no_grad():
         if model.backbone.inputs == "values":
             model(noise(4, 40, N_INPUTS, seed=3))

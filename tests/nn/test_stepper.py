@@ -31,7 +31,7 @@ def make(**options):
     is_summary = options.get("head") == "summary"
     options |= {"head": "pooled"} if is_summary else {}
     model = S4Model(N_INPUTS, 3, **sizes | options).double().requires_grad_(False)
-    model = summary_model(model) if is_summary else model
+    model = summary_model(model.backbone, n_outputs=3) if is_summary else model
     if model.backbone.inputs == "values":
         model(noise(4, 40, N_INPUTS, seed=3))
     for parameter in model.parameters():
@@ -94,7 +94,8 @@ def test_steps_of_a_summary_carry_the_rate(n_steps):
 @pytest.mark.parametrize(("patch_size", "rate"), [(1, 1.0), (1, 0.5), (4, 1.0)])
 @pytest.mark.parametrize("pieces", [[1] * 31, [20, 11], [90, 3]])
 def test_steps_of_filters_alone_equal_one_pass(patch_size, rate, pieces):
-    model = make(patch_size=patch_size, head="summary", n_layers=0)
+    backbone = S4Backbone(N_INPUTS, d_model=1, n_layers=0, patch_size=patch_size).double()
+    model = summary_model(backbone, n_outputs=3).eval()
     u = noise(2, sum(pieces), N_INPUTS)
     stepper = pushed(model, u, pieces, rate=rate)
     torch.testing.assert_close(stepper.output(), model(u, rate=rate), **TOLERANCE)
