@@ -3,6 +3,8 @@
 
 #define MANTISSA (sizeof(REAL) == sizeof(float) ? 23 : 52)
 
+#define loose NAME(loose)
+typedef REAL loose __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
 #define whole NAME(whole)
 typedef INTEGER whole __attribute__((vector_size(VECTOR_BYTES), may_alias));
 
@@ -60,7 +62,9 @@ INLINE void normal(vec x, vec *P, vec *p) {
     const int is_single = sizeof(REAL) == sizeof(float), degree = is_single ? 10 : 22;
     const double *series = is_single ? single_series : double_series;
     const REAL K = is_single ? 2 : 3;
-    const vec t = either(x < 0, -x, x) * (REAL)0.70710678118654752;
+    const REAL far = 1e18; /* finite, where infinity would give no number */
+    const vec size = either(x < 0, -x, x);
+    const vec t = either(size < far, size, far - (vec){0}) * (REAL)0.70710678118654752;
     const vec s = (t - K) / (t + K), exponential = exp_below(-(x * x) / 2);
     vec sum = (REAL)series[degree] - (vec){0};
     UNROLL for (int i = degree - 1; i >= 0; i--) sum = sum * s + (REAL)series[i];
@@ -81,18 +85,24 @@ INLINE vec sigmoid(vec x) {
 #define load_some NAME(load_some)
 INLINE vec load_some(const REAL *at, int64_t left) {
     vec x = {0};
-    memcpy(&x, at, left >= LANES ? sizeof x : (size_t)left * sizeof(REAL));
+    if (left >= LANES) return *(const loose *)at;
+    for (int64_t l = 0; l < left; l++) x[l] = at[l];
     return x;
 }
 
 #define store_some NAME(store_some)
 INLINE void store_some(REAL *at, int64_t left, vec x) {
-    memcpy(at, &x, left >= LANES ? sizeof x : (size_t)left * sizeof(REAL));
+    if (left >= LANES)
+        *(loose *)at = x;
+    else
+        for (int64_t l = 0; l < left; l++) at[l] = x[l];
 }
 
 #define load_factors NAME(load_factors)
 INLINE vec load_factors(const REAL *factors, int64_t h, int64_t left) {
-    return factors ? load_some(factors + h, left) : 1 - (vec){0};
+    const vec ones = 1 - (vec){0};
+    if (!factors) return ones;
+    return load_some(factors + h, left);
 }
 
 #define sum_of NAME(sum_of)
@@ -149,8 +159,8 @@ static int activate_back(const struct block_job *job, int64_t item) {
     return 0;
 }
 
-#define gate NAME(gate)
-static int gate(const struct block_job *job, int64_t item) {
+#define gate_rows NAME(gate_rows)
+static int gate_rows(const struct block_job *job, int64_t item) {
     const int64_t H = job->H;
     ROWS(job, item, i) {
         const REAL *x = (const REAL *)job->x + i * 2 * H, *factors = FACTORS(job, i);
@@ -193,13 +203,12 @@ static int normalize(const struct block_job *job, int64_t item) {
         PARTS(H, h, left) sum += load_some(x + h, left);
         const REAL mean = sum_of(sum) / (REAL)H;
         PARTS(H, h, left) {
-            const vec from = load_some(x + h, left) - mean;
+            vec from = load_some(x + h, left) - mean;
+            for (int64_t l = left; l < LANES; l++) from[l] = 0; /* lanes without a feature */
             squares += from * from;
         }
-        /* the lanes without a feature hold zeros, that is -mean after the subtraction */
-        const REAL empty = (REAL)((H + LANES - 1) / LANES * LANES - H);
-        const REAL variance = (sum_of(squares) - empty * mean * mean) / (REAL)H;
-        const REAL rstd = (REAL)(1 / sqrt((variance > 0 ? variance : 0) + job->epsilon));
+        const REAL variance = sum_of(squares) / (REAL)H;
+        const REAL rstd = (REAL)(1 / sqrt(variance + job->epsilon));
         PARTS(H, h, left) {
             const vec from = (load_some(x + h, left) - mean) * rstd;
             store_some(out + h, left, from * load_some(weight + h, left) + load_some(bias + h, left));
@@ -252,4 +261,4 @@ static void reduce_norm(const struct block_job *job, int64_t items) {
 }
 
 static const struct block_kernel NAME(block_kernel) = {
-    {activate, gate, normalize, activate_back, gate_back, normalize_back}, reduce_norm};
+    {activate, gate_rows, normalize, activate_back, gate_back, normalize_back}, reduce_norm};
