@@ -180,13 +180,12 @@ class _Normalize(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        x, weight, moments = ctx.saved_tensors
-        gx, g_weight, g_bias = (
-            torch.empty_like(x),
-            torch.empty_like(weight),
-            torch.empty_like(weight),
-        )
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, moments = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            operands = [x, weight, bias]
+            return *_differentiable(lambda *o: _normalize(*o, ctx.epsilon), operands, g), None
+        gx, g_weight, g_bias = (torch.empty_like(o) for o in (x, weight, bias))
         _run(
             _Pass.NORMALIZE_BACK,
             x,
