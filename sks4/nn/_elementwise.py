@@ -184,7 +184,9 @@ class _Normalize(torch.autograd.Function):
         x, weight, bias, moments = ctx.saved_tensors
         if torch.is_grad_enabled():
             operands = [x, weight, bias]
-            return *_differentiable(lambda *o: _normalize(*o, ctx.epsilon), operands, g), None
+            return *_differentiable(
+                lambda x, w, b: _normalize(x, w, b, ctx.epsilon), operands, g
+            ), None
         gx, g_weight, g_bias = (torch.empty_like(o) for o in (x, weight, bias))
         _run(
             _Pass.NORMALIZE_BACK,
