@@ -407,7 +407,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         >>> regressor = S4Regressor(d_model=8, n_layers=1, d_state=8, max_epochs=1)
         >>> stream = regressor.fit(X, y).stream(n_streams=20)
         >>> prediction = stream.push(X[..., :10]).push(X[..., 10:]).predict()
-        >>> np.allclose(prediction, regressor.predict(X), rtol=1e-5)
+        >>> np.allclose(prediction, regressor.predict(X), rtol=1e-3)
         True
         """
         check_is_fitted(self)

@@ -41,10 +41,10 @@ def test_score_of_class_indices_is_the_weighted_accuracy(generator):
 
 @pytest.mark.parametrize("n_targets", [1, 3])
 def test_score_of_values_is_r_squared(generator, n_targets):
-    outputs = torch.randn(12, n_targets, generator=generator)
-    y = outputs + 0.5 * torch.randn(12, n_targets, generator=generator) + 100
+    outputs = torch.randn(12, n_targets, generator=generator) + 100
+    y = outputs + 0.5 * torch.randn(12, n_targets, generator=generator)
     weight = torch.rand(12, generator=generator)
-    expected = r2_score(y, outputs, sample_weight=weight)
+    expected = r2_score(y.double(), outputs.double(), sample_weight=weight.double())
     score = scored(SquaredError(), outputs, y, weight)
     assert score == {"score": pytest.approx(expected, rel=1e-6)}
 
