@@ -299,7 +299,7 @@ class Progress(Callback):
         stream = sys.stderr if self.verbose == 1 else sys.stdout
         if stream is None:  # a program without a console
             return None
-        if self.verbose == 1 and has_bars(stream) and not is_in_worker_process():
+        if self.verbose == 1 and has_bars(stream):
             return Bar(stream)
         return Lines(self.name, stream)
 
@@ -329,7 +329,12 @@ def reading(net: Any, n_rows: int) -> Iterator[Callable[[int], None]]:
 
 
 def has_bars(stream: Any) -> bool:
-    """Return whether a stream can show a bar: a terminal, or any one in a notebook."""
+    """Return whether a stream can show a bar: a terminal, or any one in a notebook.
+
+    Bars of several worker processes would overwrite each other, so these have none.
+    """
+    if is_in_worker_process():
+        return False
     try:
         if stream.isatty():
             return True

@@ -1,6 +1,7 @@
 """Calls by the user, and those of workers and searches."""
 
 import multiprocessing
+import runpy
 from typing import ClassVar
 
 import joblib
@@ -10,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 
+from sks4.training import _callers
 from sks4.training._callers import is_in_worker_process, is_one_of_many
 
 
@@ -63,8 +65,11 @@ def test_calls_in_threads_of_joblib_are_of_many_but_in_this_process():
 
 
 def test_calls_in_processes_of_joblib_are_in_workers():
+    def ask(file):  # runs the file alone, since the package takes seconds to import
+        return runpy.run_path(file)["is_in_worker_process"]()
+
     with joblib.parallel_config(backend="loky", n_jobs=2):
-        assert all(joblib.Parallel()(joblib.delayed(is_in_worker_process)() for _ in range(2)))
+        assert all(joblib.Parallel()(joblib.delayed(ask)(_callers.__file__) for _ in range(2)))
 
 
 def test_process_that_another_one_has_started_is_a_worker(monkeypatch):
