@@ -1,4 +1,4 @@
-"""The compiled recurrence: finding, checking and calling the optional extension module.
+"""The compiled code: finding, checking and calling the optional extension module.
 
 The module takes addresses and sizes, so one binary serves every version of Python and torch.
 ``SKS4_NATIVE=0`` in the environment turns it off, ``SKS4_NATIVE=require`` makes it an error that it
