@@ -1,4 +1,4 @@
-"""Forecasters of one series that a newcomer would try, each as ``forecast(train, horizon, period)``.
+"""Forecasters of one series that a newcomer would try: ``forecast(train, horizon, period)``.
 
 `train` is a pandas Series, NaN where missing, and `period` its season in rows, or None. All are
 used with their defaults; missing values are filled by interpolation for those that refuse them.
