@@ -15,8 +15,8 @@ from typing import Any
 
 _SOURCES = Path(__file__).parent / "src"
 
-N_CALLS = {"forward": 0, "backward": 0}
-"""How often each pass ran compiled in this process, for tests."""
+N_CALLS = {"forward": 0, "backward": 0, "step": 0}
+"""How often each pass, and steps by a plan, ran compiled in this process, for tests."""
 
 
 def _source_hash() -> str | None:
@@ -95,6 +95,22 @@ def forward(numbers: Sequence[int]) -> None:
 def backward(numbers: Sequence[int]) -> None:
     """Run the adjoint of the recurrence; the order of the numbers is that of ``module.c``."""
     _call("backward", numbers)
+
+
+def step(plan: int, address: int, n_steps: int, stride: int) -> None:
+    """Take patches by a plan, whose layout is that of ``step.h``."""
+    N_CALLS["step"] += 1
+    _require().step(plan, address, n_steps, stride)
+
+
+def refresh(plan: int) -> None:
+    """Follow states of a plan that have been changed."""
+    _require().refresh(plan)
+
+
+def read(plan: int) -> None:
+    """Write the outputs of a plan for all steps so far."""
+    _require().read(plan)
 
 
 def _call(name: str, numbers: Sequence[int]) -> None:

@@ -6,7 +6,8 @@ operations a block, on memory that is there.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Self, cast
 
 import torch
@@ -18,6 +19,7 @@ from sks4._validation import check_integer, check_positive
 from ._backbone import BackboneState, S4Backbone
 from ._bank import FilterBank
 from ._block import NoNorm, RealStepBatchNorm, S4Block
+from ._compiled_steps import CompiledSteps, can_step
 from ._heads import PooledHead, PoolState
 from ._model import S4Model
 from ._summary_model import FeatureState, SummaryModel
@@ -295,51 +297,75 @@ class ModelStepper:
     """
 
     def __init__(self, model: S4Model | SummaryModel, batch: int = 1, rate: float = 1.0) -> None:
-        self.model, self.rate = model, rate
-        self._backbone = model.backbone
-        self._bank: _Bank | None = None
-        if isinstance(model, SummaryModel):
-            self._bank = _Bank(model.features.bank, batch, rate)
-            self._n_features = model.features.n_features
-        elif isinstance(model.head, PooledHead):
-            self._n_features = model.backbone.d_model
-        else:
+        check_integer("batch", batch)
+        check_positive("rate", rate)
+        if isinstance(model, S4Model) and not isinstance(model.head, PooledHead):
             raise TypeError(
                 "model must have a pooled head, got a step head. Use S4Stepper on its backbone."
             )
+        self.model, self.rate = model, rate
+        self._backbone = model.backbone
+        self._backbone.check_rate(rate)
+        self._backbone.check_has_state()
         self._reduction = model.pool
-        self._stepper = S4Stepper(model.backbone, batch, rate, every_block=self._bank is not None)
-        self._allocate(batch)
-
-    @torch.inference_mode()
-    def _allocate(self, batch: int) -> None:
-        like = self._stepper._x
-        state = self._reduction.update(like.new_zeros(batch, 1, self._n_features), None)
-        pooled = cast(PoolState, state).value
-        # a sum over millions of steps needs more digits than each of them
-        self._pooled = torch.zeros_like(ops.wide(pooled) if self._reduction.is_sum else pooled)
+        steps = CompiledSteps if can_step(model) else _TorchSteps
+        self._steps: CompiledSteps | _TorchSteps = steps(model, batch, rate)
         size = self._backbone.patch_size, self._backbone.n_inputs
-        self._patch = like.new_zeros(batch, *size)
-        self._n_pending = self._n_steps = 0
+        self._patch = torch.zeros_like(self._steps.features[:, :1, None]).repeat(1, *size)
+        self._n_pending = 0
 
     @torch.inference_mode()
     def push(self, u: Tensor) -> None:
-        """Go on by samples ``u (batch, length, n_inputs)``, any number of them."""
+        """Continue by samples ``u (batch, length, n_inputs)``, any number of them.
+
+        Symbols have the shape ``(batch, length)``.
+
+        Raises
+        ------
+        ValueError
+            If the shape does not fit, or a number is not that of a symbol.
+        """
+        self._check_input(u)
         size, length = self._backbone.patch_size, u.shape[1]
         if size == 1 and length == 1:  # nothing to collect
-            return self._step(u[:, 0])
+            return self._steps.step(u)
         start = 0
         if self._n_pending:
             start = min(size - self._n_pending, length)
             self._collect(u[:, :start])
         whole = (length - start) // size
+        end = start + whole * size
         if whole >= _SCAN_FROM:
-            for piece in u[:, start : start + whole * size].split(_AT_ONCE * size, 1):
+            for piece in u[:, start:end].split(_AT_ONCE * size, 1):
                 self._scan(piece)
-        else:
-            for k in range(start, start + whole * size, size):
-                self._step(u[:, k : k + size].flatten(1))
-        self._collect(u[:, start + whole * size :])
+        elif whole:
+            self._steps.step(self._patches(u[:, start:end]))
+        if end < length:
+            self._collect(u[:, end:])
+
+    def _patches(self, u: Tensor) -> Tensor:
+        """Return whole patches, ``(batch, n, patch_size * n_inputs)``; symbols as they are."""
+        if u.dim() == 2:
+            return u
+        return u.unflatten(1, (-1, self._backbone.patch_size)).flatten(2)
+
+    def _check_input(self, u: Tensor) -> None:
+        """Raise if the input does not fit; there may be no sample in it."""
+        batch, n_inputs = len(self._patch), self._backbone.n_inputs
+        if self._backbone.inputs == "symbols":
+            if u.dim() != 2 or len(u) != batch or u.is_floating_point():
+                raise ValueError(
+                    f"u must hold numbers of symbols, integers of shape ({batch}, length), got "
+                    f"{u.dtype} of shape {tuple(u.shape)}."
+                )
+            if u.numel() and not (u.min() >= 0 and u.max() < n_inputs):
+                raise ValueError(
+                    f"The symbols in u must be in [0, {n_inputs}), got {u.min()} to {u.max()}."
+                )
+        elif u.dim() != 3 or u.shape[0] != batch or u.shape[2] != n_inputs:
+            raise ValueError(
+                f"u must have shape ({batch}, length, {n_inputs}), got {tuple(u.shape)}."
+            )
 
     @torch.inference_mode()
     def features(self) -> Tensor:
@@ -347,43 +373,48 @@ class ModelStepper:
 
         A patch that is not whole is filled with zeros, and evaluated on a copy of the state.
         """
-        pool, before = self._reduction, PoolState(self._pooled, self._n_steps)
+        steps, pool = self._steps, self._reduction
         if not self._n_pending:
-            return pool.result(before, self.rate).clone()
-        states = self._states
-        try:
-            self._step(self._patch.flatten(1))
-            return pool.result(PoolState(self._pooled, self._n_steps), self.rate)
-        finally:
-            self._states, (self._pooled, self._n_steps) = states, before
+            return pool.result(PoolState(steps.pooled, steps.n_steps), self.rate).clone()
+        with self._finished():
+            return pool.result(PoolState(steps.pooled, steps.n_steps), self.rate).clone()
 
     @torch.inference_mode()
     def read(self, features: Tensor) -> Tensor:
         """Return the output of the model for pooled features ``(batch, n)``."""
         return self.model.read(features.to(self._backbone.projection.weight.dtype))
 
+    @torch.inference_mode()
     def output(self) -> Tensor:
         """Return the output of the model for everything seen, at least a sample."""
-        return self.read(self.features())
+        if isinstance(self._steps, _TorchSteps):
+            return self.read(self.features())
+        if not self._n_pending:
+            return self._steps.output()
+        with self._finished():
+            return self._steps.output()
 
     def reset(self) -> None:
         """Go back to the beginning of all sequences."""
-        self._stepper.reset()
-        if self._bank is not None:
-            self._bank.systems.reset()
-        self._allocate(len(self._pooled))
+        self._steps.reset()
+        self._patch.zero_()
+        self._n_pending = 0
 
     @property
     def state(self) -> StepperState:
         """A copy of all that is remembered."""
-        patch, pooled = self._patch.clone(), self._pooled.clone()
-        return StepperState(self._states, patch, self._n_pending, pooled, self._n_steps)
+        steps, patch = self._steps, self._patch.clone()
+        pooled = steps.pooled.clone()
+        return StepperState(steps.states, patch, self._n_pending, pooled, steps.n_steps)
 
     @state.setter
+    @torch.inference_mode()
     def state(self, state: StepperState) -> None:
-        self._states = state.layers
-        self._patch, self._pooled = state.patch.clone(), state.pooled.clone()
-        self._n_pending, self._n_steps = state.n_pending, state.n_steps
+        steps = self._steps
+        steps.states, steps.n_steps = state.layers, state.n_steps
+        steps.pooled.copy_(state.pooled)
+        self._patch.copy_(state.patch)
+        self._n_pending = state.n_pending
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return an independent stepper on the same model."""
@@ -395,7 +426,7 @@ class ModelStepper:
 
     @classmethod
     def _resume(cls, model: S4Model | SummaryModel, rate: float, state: StepperState) -> Self:
-        stepper = cls(model, len(state.pooled), rate)
+        stepper = cls(model, len(state.patch), rate)
         stepper.state = state
         return stepper
 
@@ -405,48 +436,102 @@ class ModelStepper:
         self._patch[:, n : n + length] = u
         self._n_pending = n + length
         if self._n_pending == self._backbone.patch_size:
-            self._step(self._patch.flatten(1))
+            self._steps.step(self._patch.flatten(1)[:, None])
             self._patch.zero_()
             self._n_pending = 0
 
+    @contextmanager
+    def _finished(self) -> Iterator[None]:
+        """Take the step of the open patch, and take it back."""
+        steps = self._steps
+        before = steps.states, steps.pooled.clone(), steps.n_steps
+        try:
+            steps.step(self._patch.flatten(1)[:, None])
+            yield
+        finally:
+            steps.states, pooled, steps.n_steps = before
+            steps.pooled.copy_(pooled)
+
+    def _scan(self, u: Tensor) -> None:
+        """Move by many whole patches."""
+        steps = self._steps
+        states = steps.states
+        if isinstance(self.model, SummaryModel):
+            before = BackboneState(states[:-1], u[:, :0])
+            filters = states[-1] if steps.n_steps else None
+            x, (after, filters_after) = self.model.features.advance(
+                u, FeatureState(before, filters), self.rate
+            )
+            steps.states = (*cast(tuple[Tensor, ...], after.layers), cast(Tensor, filters_after))
+        else:
+            x, after = self._backbone.advance(u, BackboneState(states, u[:, :0]), self.rate)
+            steps.states = cast(tuple[Tensor, ...], after.layers)
+        pooled = self._reduction.update(x, PoolState(steps.pooled, steps.n_steps))
+        value, steps.n_steps = cast(PoolState, pooled)
+        steps.pooled.copy_(value)
+
+
+class _TorchSteps:
+    """The steps of a model by operations of torch; :class:`CompiledSteps` are faster.
+
+    Attributes
+    ----------
+    pooled : Tensor of shape (batch, n)
+        What the reduction remembers.
+    n_steps : int
+        Number of patches taken.
+    features : Tensor of shape (batch, n_features)
+        Result of the last step.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, model: S4Model | SummaryModel, batch: int, rate: float) -> None:
+        self._bank: _Bank | None = None
+        if isinstance(model, SummaryModel):
+            self._bank = _Bank(model.features.bank, batch, rate)
+            n_features = model.features.n_features
+        else:
+            n_features = model.backbone.d_model
+        self._stepper = S4Stepper(model.backbone, batch, rate, every_block=self._bank is not None)
+        self._reduction = model.pool
+        self.features = self._stepper._x.new_zeros(batch, n_features)
+        state = self._reduction.update(self.features[:, None], None)
+        pooled = cast(PoolState, state).value
+        # a sum over millions of steps needs more digits than each of them
+        self.pooled = torch.zeros_like(ops.wide(pooled) if self._reduction.is_sum else pooled)
+        self.n_steps = 0
+
+    def step(self, patches: Tensor) -> None:
+        """Move by whole patches ``(batch, n, patch_size * n_inputs)``, or symbols (batch, n)."""
+        for patch in patches.unbind(1):
+            x = self._stepper.step(patch)
+            if self._bank is not None:
+                x = torch.cat([x, self._bank.step(patch, is_first=self.n_steps == 0)], 1)
+            before = PoolState(self.pooled, self.n_steps)
+            value, self.n_steps = cast(PoolState, self._reduction.update(x[:, None], before))
+            self.pooled.copy_(value)
+
     @property
-    def _states(self) -> tuple[Tensor, ...]:
-        """Copies of the states of the layers and of the bank."""
+    def states(self) -> tuple[Tensor, ...]:
+        """Copies of the states of the layers and of the bank, each ``(batch, H, N)``."""
         filters = () if self._bank is None else (self._bank.systems.state,)
         return (*self._stepper.state, *filters)
 
-    @_states.setter
-    def _states(self, states: tuple[Tensor, ...]) -> None:
+    @states.setter
+    def states(self, states: tuple[Tensor, ...]) -> None:
         if self._bank is not None:
             *layers, self._bank.systems.state = states
             states = tuple(layers)
         self._stepper.state = states
 
-    def _step(self, patch: Tensor) -> None:
-        """Move by one whole patch ``(batch, patch_size * n_inputs)``."""
-        x = self._stepper.step(patch)
+    @torch.inference_mode()
+    def reset(self) -> None:
+        """Go back to the beginning of all sequences."""
+        self._stepper.reset()
         if self._bank is not None:
-            x = torch.cat([x, self._bank.step(patch, is_first=self._n_steps == 0)], 1)
-        self._pool(x[:, None])
-
-    def _scan(self, u: Tensor) -> None:
-        """Move by many whole patches."""
-        before = BackboneState(self._stepper.state, u[:, :0])
-        if isinstance(self.model, SummaryModel):
-            filters = self._states[-1] if self._n_steps else None
-            x, (after, filters_after) = self.model.features.advance(
-                u, FeatureState(before, filters), self.rate
-            )
-            self._states = (*cast(tuple[Tensor, ...], after.layers), cast(Tensor, filters_after))
-        else:
-            x, after = self._backbone.advance(u, before, self.rate)
-            self._states = cast(tuple[Tensor, ...], after.layers)
-        self._pool(x)
-
-    def _pool(self, x: Tensor) -> None:
-        """Pool the features ``x (batch, length, d)`` of new steps with those before."""
-        before = PoolState(self._pooled, self._n_steps)
-        self._pooled, self._n_steps = cast(PoolState, self._reduction.update(x, before))
+            self._bank.systems.reset()
+        self.pooled.zero_()
+        self.n_steps = 0
 
 
 def _interleaved(vector: Tensor) -> Tensor:

@@ -7,6 +7,7 @@
 #include "memory.h"
 #include "pool.h"
 #include "recurrence.h"
+#include "step.h"
 
 #ifndef SOURCE_HASH
 #define SOURCE_HASH "unknown"
@@ -137,6 +138,51 @@ static PyObject *backward(PyObject *self, PyObject *const *args, Py_ssize_t coun
     return finish(failed);
 }
 
+/* -- steps */
+
+/* Read the address of a plan and `count` numbers more; return NULL with an error set. */
+static struct step_plan *read_plan(PyObject *const *args, Py_ssize_t given, int count,
+                                         int64_t *numbers, const struct step_kernel **kernel) {
+    struct reader r = {args, given};
+    struct step_plan *plan = next_address(&r);
+    for (int i = 0; i < count; i++) numbers[i] = next_number(&r);
+    if (!PyErr_Occurred() && r.left) PyErr_SetString(PyExc_TypeError, "too many numbers");
+    if (PyErr_Occurred()) return NULL;
+    const struct step_kernels *kernels = step_kernels(in_use->name);
+    *kernel = plan->is_double ? &kernels->twice : &kernels->single;
+    return plan;
+}
+
+static PyObject *step(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    int64_t n[3]; /* address of the input, steps, stride of streams */
+    const struct step_kernel *kernel;
+    (void)self;
+    struct step_plan *plan = read_plan(args, count, 3, n, &kernel);
+    if (!plan) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    kernel->step(plan, (const void *)(intptr_t)n[0], n[1], n[2]);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyObject *refresh(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    const struct step_kernel *kernel;
+    (void)self;
+    const struct step_plan *plan = read_plan(args, count, 0, NULL, &kernel);
+    if (!plan) return NULL;
+    kernel->refresh(plan);
+    Py_RETURN_NONE;
+}
+
+static PyObject *read_outputs(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    const struct step_kernel *kernel;
+    (void)self;
+    const struct step_plan *plan = read_plan(args, count, 0, NULL, &kernel);
+    if (!plan) return NULL;
+    kernel->read(plan);
+    Py_RETURN_NONE;
+}
+
 /* -- instruction sets and threads */
 
 static PyObject *names(PyObject *self, PyObject *none) {
@@ -192,6 +238,9 @@ static PyObject *started_threads(PyObject *self, PyObject *none) {
 static PyMethodDef functions[] = {
     {"forward", (PyCFunction)(void (*)(void))forward, METH_FASTCALL, "Run the recurrence."},
     {"backward", (PyCFunction)(void (*)(void))backward, METH_FASTCALL, "Run its adjoint."},
+    {"step", (PyCFunction)(void (*)(void))step, METH_FASTCALL, "Take patches by a plan."},
+    {"refresh", (PyCFunction)(void (*)(void))refresh, METH_FASTCALL, "Follow changed states."},
+    {"read", (PyCFunction)(void (*)(void))read_outputs, METH_FASTCALL, "Write the outputs."},
     {"instruction_sets", names, METH_NOARGS, "Return the names of those to choose from."},
     {"use", use, METH_O, "Use an instruction set from now on."},
     {"used", used, METH_NOARGS, "Return the name of the instruction set in use."},

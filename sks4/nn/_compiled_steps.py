@@ -1,0 +1,254 @@
+"""Models prepared for compiled steps: their numbers in the layout of ``step.h``."""
+
+from collections.abc import Iterable
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sks4 import _native
+from sks4 import ssm as ops
+
+from ._block import NoNorm, RealStepBatchNorm, S4Block, StepNorm
+from ._heads import PooledHead, Pooling
+from ._layer import S4Layer
+from ._model import S4Model
+from ._summary import Summary
+from ._summary_model import SummaryModel
+
+_GROUP_BYTES = 64
+_MAX_RANK = 2
+_HALF = 0.5**0.5
+_NO_NORM, _LAYER_NORM, _AFFINE_NORM = range(3)
+_POOLS = {"mean": 1, "last": 2, "max": 3}
+_SUMMARY = 4
+
+
+def can_step(model: nn.Module) -> bool:
+    """Return whether compiled code can take the steps of a model with one output a sequence."""
+    if not _native.is_available() or type(model) not in (S4Model, SummaryModel):
+        return False
+    model = cast(S4Model | SummaryModel, model)
+    if isinstance(model, S4Model) and type(model.head) is not PooledHead:
+        return False
+    if isinstance(model, SummaryModel) and model.backbone.inputs == "symbols":
+        return False
+    dtypes = {x.dtype for x in model.state_dict().values() if x.is_floating_point()}
+    layers = [module for module in model.modules() if isinstance(module, S4Layer)]
+    return (
+        type(model.pool) in (Pooling, Summary)
+        and len(dtypes) == 1
+        and dtypes <= {torch.float32, torch.float64}
+        and all(x.device.type == "cpu" for x in model.state_dict().values())
+        and all(layer.ssm == "s4d" or layer.P.shape[1] <= _MAX_RANK for layer in layers)
+    )
+
+
+class CompiledSteps:
+    """The steps of a model in one call each, beside ``_TorchSteps``, which has the same methods.
+
+    Parameters
+    ----------
+    model : S4Model or SummaryModel
+        One of which :func:`can_step` is true.
+    batch : int
+        Number of sequences side by side.
+    rate : float
+        Sampling interval now over the one in training.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, model: S4Model | SummaryModel, batch: int, rate: float) -> None:
+        backbone, pool = model.backbone, model.pool
+        self._batch, self.dtype = batch, backbone.projection.weight.dtype
+        self._lanes = _GROUP_BYTES // self.dtype.itemsize
+        self._kept: list[Tensor | np.ndarray] = []  # alive as long as the plan has the address
+        self._is_symbols = backbone.inputs == "symbols"
+        self._n_inputs = backbone.n_inputs * backbone.patch_size
+        blocks = cast(list[S4Block], list(backbone.blocks))
+        bank = model.features.bank if isinstance(model, SummaryModel) else None
+        H, H_p = backbone.d_model, self._padded(backbone.d_model)
+        F = 0 if bank is None else bank.n_filters
+        F_p = self._padded(F)
+        n_features = H if bank is None else H * len(blocks) + F
+        self._systems: list[_Systems] = []
+
+        weight = backbone.projection.weight
+        bias = None
+        if isinstance(backbone.projection, nn.Linear):
+            weight, bias = weight.T, backbone.projection.bias
+        records = [number for block in blocks for number in self._block(block, batch, rate)]
+        self._blocks = np.array(records, dtype=np.int64)
+        numbers = [self.dtype == torch.float64, batch, self._is_symbols, self._n_inputs]
+        numbers += [H, H_p, len(blocks), len(blocks) > 0 and blocks[0].prenorm, bank is not None]
+        numbers += [self._columns(weight), 0 if bias is None else self._columns(bias)]
+        numbers += [self._blocks.ctypes.data, *self._norm(backbone.norm), F, F_p]
+        if bank is None:
+            numbers += [0, 0, *[0] * 5]
+        else:
+            mix = self._columns(bank.mix)
+            record = self._new_systems(bank.layer, batch, rate)
+            steady = self._systems[-1].state_of(bank.steady[None])
+            numbers += [mix, self._keep(steady), *record]
+        self.features = torch.zeros(batch, n_features, dtype=self.dtype)
+        numbers += [n_features, self._keep(self.features), *self._pool(pool, n_features, rate)]
+        numbers += self._head(
+            model.linear if isinstance(model, SummaryModel) else model.head.linear
+        )
+        work = torch.zeros(batch * (5 * H_p + 2 * F_p), dtype=self.dtype)
+        numbers += [0, self._keep(work)]
+        self._plan = np.array(numbers, dtype=np.int64)
+        self._address = self._plan.ctypes.data
+
+    @property
+    def n_steps(self) -> int:
+        """Number of patches taken."""
+        return int(self._plan[-2])
+
+    @n_steps.setter
+    def n_steps(self, n_steps: int) -> None:
+        self._plan[-2] = n_steps
+
+    def step(self, patches: Tensor) -> None:
+        """Move by whole patches ``(batch, n, patch_size * n_inputs)``, or symbols (batch, n)."""
+        if self._is_symbols:
+            patches = patches.long()
+        elif patches.dtype != self.dtype:
+            patches = patches.to(self.dtype)
+        patches = patches.contiguous()
+        n = patches.shape[1]
+        stride = n if self._is_symbols else n * self._n_inputs
+        _native.step(self._address, patches.data_ptr(), n, stride)
+
+    def output(self) -> Tensor:
+        """Return the outputs of the head for what has been pooled, ``(batch, n_outputs)``."""
+        _native.read(self._address)
+        return self._outputs.clone()
+
+    @property
+    def states(self) -> tuple[Tensor, ...]:
+        """Copies of the states of the layers and of the bank, each ``(batch, H, N)``."""
+        return tuple(systems.real_state() for systems in self._systems)
+
+    @states.setter
+    def states(self, states: Iterable[Tensor]) -> None:
+        for systems, state in zip(self._systems, states, strict=True):
+            systems.state.copy_(systems.state_of(state))
+        _native.refresh(self._address)
+
+    @torch.inference_mode()
+    def reset(self) -> None:
+        """Go back to the beginning of all sequences."""
+        for systems in self._systems:
+            systems.state.zero_()
+        self.pooled.zero_()
+        self.n_steps = 0
+
+    # -- numbers of the plan, in the order of their structures
+
+    def _keep(self, array: Tensor) -> int:
+        """Return the address of an array, which stays alive."""
+        array = array.contiguous()
+        self._kept.append(array)
+        return array.data_ptr()
+
+    def _padded(self, n: int) -> int:
+        return -(-n // self._lanes) * self._lanes
+
+    def _columns(self, matrix: Tensor) -> int:
+        """Return the address of a copy whose last axis fills whole groups."""
+        n = matrix.shape[-1]
+        return self._keep(functional.pad(matrix.to(self.dtype), (0, self._padded(n) - n)).clone())
+
+    def _new_systems(
+        self, layer: S4Layer, batch: int, rate: float, factor: float = 1.0
+    ) -> list[int]:
+        systems = _Systems(layer.exact_step_operator(rate), batch, self.dtype, factor)
+        self._systems.append(systems)
+        n_groups = len(systems.parameters)
+        addresses = [self._keep(systems.parameters), self._keep(systems.state)]
+        return [n_groups, systems.n_modes, systems.rank, *addresses]
+
+    def _norm(self, norm: nn.Module) -> list[int]:
+        if isinstance(norm, NoNorm):
+            return [_NO_NORM, 0, 0, 0]
+        norm = cast(StepNorm | RealStepBatchNorm, norm)
+        weight: Tensor = norm.weight
+        bias: Tensor = norm.bias
+        kind = _LAYER_NORM
+        if isinstance(norm, RealStepBatchNorm):
+            kind = _AFFINE_NORM
+            weight = weight * torch.rsqrt(cast(Tensor, norm.running_var) + norm.eps)
+            bias = bias - cast(Tensor, norm.running_mean) * weight
+        eps = self._keep(torch.tensor(norm.eps, dtype=torch.float64))
+        return [kind, self._columns(weight), self._columns(bias), eps]
+
+    def _block(self, block: S4Block, batch: int, rate: float) -> list[int]:
+        halves = block.gate.weight.unflatten(0, (2, -1)).permute(2, 0, 1) * _HALF  # (H, 2, H)
+        bias = block.gate.bias.unflatten(0, (2, -1))
+        systems = self._new_systems(block.layer, batch, rate, _HALF)
+        return [*systems, *self._norm(block.norm), self._columns(halves), self._columns(bias)]
+
+    def _pool(self, pool: nn.Module, n_features: int, rate: float) -> list[int]:
+        rate_at = self._keep(torch.tensor(rate, dtype=torch.float64))
+        if isinstance(pool, Summary):
+            shape = self._batch, 6 * pool.start.numel() + 2 * n_features
+            self.pooled = torch.zeros(shape, dtype=torch.float64)
+            start, unit = (self._keep(x.double()) for x in (pool.start, pool.unit))
+            return [_SUMMARY, self._keep(self.pooled), len(pool.start), start, unit, rate_at]
+        pooling = cast(Pooling, pool).pooling
+        dtype = torch.float64 if pooling == "mean" else self.dtype
+        self.pooled = torch.zeros(self._batch, n_features, dtype=dtype)
+        return [_POOLS[pooling], self._keep(self.pooled), 0, 0, 0, rate_at]
+
+    def _head(self, linear: nn.Linear) -> list[int]:
+        n_outputs, n_read = linear.weight.shape
+        read = torch.zeros(self._batch, n_read, dtype=self.dtype)
+        self._outputs = torch.zeros(self._batch, n_outputs, dtype=self.dtype)
+        weights = [self._keep(x.detach()) for x in (linear.weight, linear.bias)]
+        return [n_read, self._keep(read), n_outputs, *weights, self._keep(self._outputs)]
+
+
+class _Systems:
+    """The systems of one layer in groups of features, and their state; see ``step.h``."""
+
+    def __init__(
+        self, operator: ops.StepOperator, batch: int, dtype: torch.dtype, factor: float
+    ) -> None:
+        H, self.rank, N = operator.q.shape
+        self.n_features, self.n_modes = H, N // 2
+        self.lanes = _GROUP_BYTES // dtype.itemsize
+        is_single = dtype == torch.float32
+        self.n_parts = 4 if is_single else 2
+        fields = [*operator.e]
+        for vector in (operator.B_bar, operator.C * factor):
+            fields += vector.chunk(2, -1)
+        if is_single and self.rank == 0:
+            fields += [e - e.to(dtype).double() for e in operator.e]
+        for q, r in zip(operator.q.unbind(1), operator.r.unbind(1), strict=True):
+            fields += [*q.chunk(2, -1), *r.chunk(2, -1)]
+        modes = torch.stack(fields, -1).flatten(1)  # (H, N/2 * fields)
+        rows = torch.cat([operator.D[:, None] * factor, modes], 1).to(dtype)
+        self.parameters = self._grouped(rows)  # (groups, fields, lanes)
+        size = self.rank + self.n_modes * self.n_parts
+        self.state = torch.zeros(len(self.parameters), batch, size, self.lanes, dtype=dtype)
+
+    def _grouped(self, rows: Tensor) -> Tensor:
+        """Return ``rows (..., H, n)`` as ``(groups, ..., n, lanes)``, filled with zeros."""
+        missing = -self.n_features % self.lanes
+        groups = functional.pad(rows, (0, 0, 0, missing)).unflatten(-2, (-1, self.lanes)).mT
+        return groups.movedim(-3, 0).contiguous()
+
+    def state_of(self, state: Tensor) -> Tensor:
+        """Return a state in real form, ``(batch, H, N)``, in groups."""
+        parts = state.to(self.state.dtype).unflatten(-1, (2, -1)).mT  # (batch, H, N/2, 2)
+        modes = functional.pad(parts, (0, self.n_parts - 2)).flatten(2)
+        return self._grouped(functional.pad(modes, (self.rank, 0)))
+
+    def real_state(self) -> Tensor:
+        """Return a copy of the state in real form."""
+        modes = self.state[:, :, self.rank :].unflatten(2, (-1, self.n_parts))[:, :, :, :2]
+        features = modes.permute(1, 0, 4, 3, 2).flatten(1, 2)  # (batch, H and more, 2, N/2)
+        return features[:, : self.n_features].flatten(2).clone()
