@@ -1,7 +1,5 @@
 """Sequences that arrive piece by piece, encoded as whole ones would be."""
 
-import copy
-
 import numpy as np
 
 from sks4.data._scaling import SequenceEncoder, fill_forward
@@ -61,8 +59,8 @@ class StreamEncoder:
 
     def copy(self) -> "StreamEncoder":
         """Return an independent copy over the same fitted encoder."""
-        other = copy.copy(self)
-        other.lengths, other._last = self.lengths.copy(), self._last.copy()
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)  # arrays are replaced by a call, never changed
         return other
 
     def encode(self, values: np.ndarray) -> np.ndarray:
@@ -100,7 +98,7 @@ class StreamEncoder:
         with np.errstate(over="ignore"):
             encoded[..., :n_channels] = scaled.transpose(0, 2, 1)
         self._refuse_overflow(encoded, scaled)
-        self._last, self.lengths = scaled[..., -1], lengths
+        self._last, self.lengths = scaled[..., -1].copy(), lengths
         self.n_pushed += n_timepoints
         return encoded
 

@@ -1,6 +1,7 @@
 """Models prepared for compiled steps: their numbers in the layout of ``step.h``."""
 
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import cast
 
 import numpy as np
@@ -49,6 +50,8 @@ def can_step(model: nn.Module) -> bool:
 class CompiledSteps:
     """The steps of a model in one call each, beside ``_TorchSteps``, which has the same methods.
 
+    A call is atomic: an interrupt comes before or after it.
+
     Parameters
     ----------
     model : S4Model or SummaryModel
@@ -58,6 +61,8 @@ class CompiledSteps:
     rate : float
         Sampling interval now over the one in training.
     """
+
+    is_atomic = True
 
     @torch.inference_mode()
     def __init__(self, model: S4Model | SummaryModel, batch: int, rate: float) -> None:
@@ -130,13 +135,32 @@ class CompiledSteps:
     @property
     def states(self) -> tuple[Tensor, ...]:
         """Copies of the states of the layers and of the bank, each ``(batch, H, N)``."""
-        return tuple(systems.real_state() for systems in self._systems)
+        return tuple(systems.parts(0) for systems in self._systems)
 
-    @states.setter
-    def states(self, states: Iterable[Tensor]) -> None:
-        for systems, state in zip(self._systems, states, strict=True):
-            systems.state.copy_(systems.state_of(state))
+    @property
+    def lost(self) -> tuple[Tensor, ...]:
+        """Copies of what rounding has taken from the states, as they are; none in float64."""
+        has_lost = self.dtype == torch.float32
+        return tuple(systems.parts(2) for systems in self._systems) if has_lost else ()
+
+    def load(self, states: Iterable[Tensor], lost: Iterable[Tensor] = ()) -> None:
+        """Set the states, and what rounding has taken from them."""
+        for systems, state, rest in zip_longest(self._systems, states, lost):
+            systems.state.copy_(systems.state_of(state, rest))
         _native.refresh(self._address)
+
+    def memory(self) -> tuple[list[Tensor], int]:
+        """Return a copy of all that changes with a step."""
+        return [x.clone() for x in self._tensors()], self.n_steps
+
+    def restore(self, memory: tuple[list[Tensor], int]) -> None:
+        """Go back to what :meth:`memory` returned."""
+        tensors, self.n_steps = memory
+        for x, before in zip(self._tensors(), tensors, strict=True):
+            x.copy_(before)
+
+    def _tensors(self) -> list[Tensor]:
+        return [self.pooled, *(systems.state for systems in self._systems)]
 
     @torch.inference_mode()
     def reset(self) -> None:
@@ -241,14 +265,17 @@ class _Systems:
         groups = functional.pad(rows, (0, 0, 0, missing)).unflatten(-2, (-1, self.lanes)).mT
         return groups.movedim(-3, 0).contiguous()
 
-    def state_of(self, state: Tensor) -> Tensor:
-        """Return a state in real form, ``(batch, H, N)``, in groups."""
-        parts = state.to(self.state.dtype).unflatten(-1, (2, -1)).mT  # (batch, H, N/2, 2)
-        modes = functional.pad(parts, (0, self.n_parts - 2)).flatten(2)
+    def state_of(self, state: Tensor, lost: Tensor | None = None) -> Tensor:
+        """Return a state in real form, ``(batch, H, N)``, and what it has lost, in groups."""
+        given = [state] if lost is None or self.n_parts == 2 else [state, lost]
+        parts = [x.to(self.state.dtype).unflatten(-1, (2, -1)).mT for x in given]
+        modes = torch.cat(parts, -1)  # (batch, H, N/2, 2 or 4)
+        modes = functional.pad(modes, (0, self.n_parts - modes.shape[-1])).flatten(2)
         return self._grouped(functional.pad(modes, (self.rank, 0)))
 
-    def real_state(self) -> Tensor:
-        """Return a copy of the state in real form."""
-        modes = self.state[:, :, self.rank :].unflatten(2, (-1, self.n_parts))[:, :, :, :2]
+    def parts(self, first: int) -> Tensor:
+        """Return a copy of two parts of the state in real form, ``(batch, H, N)``."""
+        modes = self.state[:, :, self.rank :].unflatten(2, (-1, self.n_parts))
+        modes = modes[:, :, :, first : first + 2]
         features = modes.permute(1, 0, 4, 3, 2).flatten(1, 2)  # (batch, H and more, 2, N/2)
         return features[:, : self.n_features].flatten(2).clone()

@@ -6,7 +6,7 @@ operations a block, on memory that is there.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self, cast
 
@@ -70,6 +70,10 @@ class _Systems:
 
     def _read(self) -> None:
         torch.bmm(self.readout, self.x.permute(1, 2, 0), out=self.read)
+
+    def memory(self) -> tuple[Tensor, Tensor]:
+        """Return what changes with a step."""
+        return self.z, self.read
 
     @property
     def state(self) -> Tensor:
@@ -253,6 +257,9 @@ class StepperState(NamedTuple):
         What the pooling remembers of the whole patches, such as a sum for the mean.
     n_steps : int
         Number of whole patches.
+    lost : tuple of Tensors of shape (batch, d_model, d_state)
+        What rounding has taken from each of `layers`, which compiled steps in single precision
+        carry; none otherwise.
     """
 
     layers: tuple[Tensor, ...]
@@ -260,6 +267,7 @@ class StepperState(NamedTuple):
     n_pending: int
     pooled: Tensor
     n_steps: int
+    lost: tuple[Tensor, ...] = ()
 
 
 class ModelStepper:
@@ -310,15 +318,19 @@ class ModelStepper:
         self._reduction = model.pool
         steps = CompiledSteps if can_step(model) else _TorchSteps
         self._steps: CompiledSteps | _TorchSteps = steps(model, batch, rate)
-        size = self._backbone.patch_size, self._backbone.n_inputs
-        self._patch = torch.zeros_like(self._steps.features[:, :1, None]).repeat(1, *size)
-        self._n_pending = 0
+        shape = self._backbone.patch_size, self._backbone.n_inputs
+        self._no_patch = self._steps.features.new_zeros(batch, *shape)
+        self._pending = self._no_patch[:, :0]  # samples that do not yet make a patch
 
-    @torch.inference_mode()
+    @property
+    def n_samples(self) -> int:
+        """Number of samples taken."""
+        return self._steps.n_steps * self._backbone.patch_size + self._pending.shape[1]
+
     def push(self, u: Tensor) -> None:
         """Continue by samples ``u (batch, length, n_inputs)``, any number of them.
 
-        Symbols have the shape ``(batch, length)``.
+        Symbols have the shape ``(batch, length)``. A call that raises changes nothing.
 
         Raises
         ------
@@ -326,22 +338,37 @@ class ModelStepper:
             If the shape does not fit, or a number is not that of a symbol.
         """
         self._check_input(u)
-        size, length = self._backbone.patch_size, u.shape[1]
-        if size == 1 and length == 1:  # nothing to collect
-            return self._steps.step(u)
-        start = 0
-        if self._n_pending:
-            start = min(size - self._n_pending, length)
-            self._collect(u[:, :start])
-        whole = (length - start) // size
-        end = start + whole * size
-        if whole >= _SCAN_FROM:
-            for piece in u[:, start:end].split(_AT_ONCE * size, 1):
-                self._scan(piece)
-        elif whole:
-            self._steps.step(self._patches(u[:, start:end]))
-        if end < length:
-            self._collect(u[:, end:])
+        is_short = self._backbone.patch_size == 1 and u.shape[1] < _SCAN_FROM
+        if is_short and self._steps.is_atomic:
+            self._steps.step(u)
+        else:
+            self._push(u)
+
+    @torch.inference_mode()
+    def _push(self, u: Tensor) -> None:
+        """Continue by any number of samples, or go back to what was before."""
+        size, pending = self._backbone.patch_size, self._pending
+        if size > 1:
+            u = torch.cat([pending, u.to(pending.dtype)], 1)
+        n_whole = u.shape[1] // size
+        whole, rest = u.split([n_whole * size, u.shape[1] - n_whole * size], 1)
+        is_scan = n_whole >= _SCAN_FROM
+        n_before = self._steps.n_steps
+        before = self._steps.memory() if is_scan or not self._steps.is_atomic else None
+        try:
+            if size > 1:
+                self._pending = rest.clone()
+            if is_scan:
+                for piece in whole.split(_AT_ONCE * size, 1):
+                    self._scan(piece)
+            elif n_whole:
+                self._steps.step(self._patches(whole))
+        except BaseException:  # also an interrupt, which would leave some layers ahead of others
+            if before is not None:
+                self._steps.restore(before)
+            if self._steps.n_steps == n_before:
+                self._pending = pending
+            raise
 
     def _patches(self, u: Tensor) -> Tensor:
         """Return whole patches, ``(batch, n, patch_size * n_inputs)``; symbols as they are."""
@@ -351,7 +378,7 @@ class ModelStepper:
 
     def _check_input(self, u: Tensor) -> None:
         """Raise if the input does not fit; there may be no sample in it."""
-        batch, n_inputs = len(self._patch), self._backbone.n_inputs
+        batch, n_inputs = len(self._no_patch), self._backbone.n_inputs
         if self._backbone.inputs == "symbols":
             if u.dim() != 2 or len(u) != batch or u.is_floating_point():
                 raise ValueError(
@@ -373,23 +400,19 @@ class ModelStepper:
 
         A patch that is not whole is filled with zeros, and evaluated on a copy of the state.
         """
-        steps, pool = self._steps, self._reduction
-        if not self._n_pending:
-            return pool.result(PoolState(steps.pooled, steps.n_steps), self.rate).clone()
+        steps = self._steps
         with self._finished():
-            return pool.result(PoolState(steps.pooled, steps.n_steps), self.rate).clone()
+            return self._reduction.result(PoolState(steps.pooled, steps.n_steps), self.rate).clone()
 
     @torch.inference_mode()
     def read(self, features: Tensor) -> Tensor:
         """Return the output of the model for pooled features ``(batch, n)``."""
-        return self.model.read(features.to(self._backbone.projection.weight.dtype))
+        return self.model.read(features.to(self._no_patch.dtype))
 
     @torch.inference_mode()
     def output(self) -> Tensor:
         """Return the output of the model for everything seen, at least a sample."""
-        if isinstance(self._steps, _TorchSteps):
-            return self.read(self.features())
-        if not self._n_pending:
+        if not self._pending.shape[1]:
             return self._steps.output()
         with self._finished():
             return self._steps.output()
@@ -397,24 +420,43 @@ class ModelStepper:
     def reset(self) -> None:
         """Go back to the beginning of all sequences."""
         self._steps.reset()
-        self._patch.zero_()
-        self._n_pending = 0
+        self._pending = self._no_patch[:, :0]
 
     @property
     def state(self) -> StepperState:
         """A copy of all that is remembered."""
-        steps, patch = self._steps, self._patch.clone()
-        pooled = steps.pooled.clone()
-        return StepperState(steps.states, patch, self._n_pending, pooled, steps.n_steps)
+        steps, pending = self._steps, self._pending
+        patch = self._no_patch.clone()
+        patch[:, : pending.shape[1]] = pending
+        return StepperState(
+            layers=steps.states,
+            patch=patch,
+            n_pending=pending.shape[1],
+            pooled=steps.pooled.clone(),
+            n_steps=steps.n_steps,
+            lost=steps.lost,
+        )
 
     @state.setter
     @torch.inference_mode()
     def state(self, state: StepperState) -> None:
         steps = self._steps
-        steps.states, steps.n_steps = state.layers, state.n_steps
+        self._check_state(state)
+        steps.load(state.layers, state.lost)
+        steps.n_steps = state.n_steps
         steps.pooled.copy_(state.pooled)
-        self._patch.copy_(state.patch)
-        self._n_pending = state.n_pending
+        self._pending = state.patch[:, : state.n_pending].to(self._no_patch, copy=True)
+
+    def _check_state(self, state: StepperState) -> None:
+        """Raise ValueError if the state is that of a model or batch of other sizes."""
+        steps = self._steps
+        expected = [*(x.shape for x in steps.states), self._no_patch.shape, steps.pooled.shape]
+        got = [*(x.shape for x in state.layers), state.patch.shape, state.pooled.shape]
+        if expected != got:
+            raise ValueError(
+                "The state must be of a stepper on the same model with the same batch, got the "
+                f"shapes {[tuple(x) for x in got]} in place of {[tuple(x) for x in expected]}."
+            )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return an independent stepper on the same model."""
@@ -430,27 +472,20 @@ class ModelStepper:
         stepper.state = state
         return stepper
 
-    def _collect(self, u: Tensor) -> None:
-        """Add samples to the open patch, and take a step when it is whole."""
-        n, length = self._n_pending, u.shape[1]
-        self._patch[:, n : n + length] = u
-        self._n_pending = n + length
-        if self._n_pending == self._backbone.patch_size:
-            self._steps.step(self._patch.flatten(1)[:, None])
-            self._patch.zero_()
-            self._n_pending = 0
-
     @contextmanager
     def _finished(self) -> Iterator[None]:
-        """Take the step of the open patch, and take it back."""
-        steps = self._steps
-        before = steps.states, steps.pooled.clone(), steps.n_steps
+        """Take the step of the open patch, if there is one, and take it back."""
+        if not self._pending.shape[1]:
+            yield
+            return
+        patch = self._no_patch.clone()
+        patch[:, : self._pending.shape[1]] = self._pending
+        before = self._steps.memory()
         try:
-            steps.step(self._patch.flatten(1)[:, None])
+            self._steps.step(patch.flatten(1)[:, None])
             yield
         finally:
-            steps.states, pooled, steps.n_steps = before
-            steps.pooled.copy_(pooled)
+            self._steps.restore(before)
 
     def _scan(self, u: Tensor) -> None:
         """Move by many whole patches."""
@@ -462,10 +497,10 @@ class ModelStepper:
             x, (after, filters_after) = self.model.features.advance(
                 u, FeatureState(before, filters), self.rate
             )
-            steps.states = (*cast(tuple[Tensor, ...], after.layers), cast(Tensor, filters_after))
+            steps.load((*cast(tuple[Tensor, ...], after.layers), cast(Tensor, filters_after)))
         else:
             x, after = self._backbone.advance(u, BackboneState(states, u[:, :0]), self.rate)
-            steps.states = cast(tuple[Tensor, ...], after.layers)
+            steps.load(cast(tuple[Tensor, ...], after.layers))
         pooled = self._reduction.update(x, PoolState(steps.pooled, steps.n_steps))
         value, steps.n_steps = cast(PoolState, pooled)
         steps.pooled.copy_(value)
@@ -484,8 +519,12 @@ class _TorchSteps:
         Result of the last step.
     """
 
+    is_atomic = False
+    lost: tuple[Tensor, ...] = ()
+
     @torch.inference_mode()
     def __init__(self, model: S4Model | SummaryModel, batch: int, rate: float) -> None:
+        self._model, self._rate = model, rate
         self._bank: _Bank | None = None
         if isinstance(model, SummaryModel):
             self._bank = _Bank(model.features.bank, batch, rate)
@@ -511,18 +550,38 @@ class _TorchSteps:
             value, self.n_steps = cast(PoolState, self._reduction.update(x[:, None], before))
             self.pooled.copy_(value)
 
+    def output(self) -> Tensor:
+        """Return the outputs of the head for what has been pooled, ``(batch, n_outputs)``."""
+        features = self._reduction.result(PoolState(self.pooled, self.n_steps), self._rate)
+        return self._model.read(features.to(self.features.dtype))
+
     @property
     def states(self) -> tuple[Tensor, ...]:
         """Copies of the states of the layers and of the bank, each ``(batch, H, N)``."""
-        filters = () if self._bank is None else (self._bank.systems.state,)
-        return (*self._stepper.state, *filters)
+        return tuple(systems.state for systems in self._systems)
 
-    @states.setter
-    def states(self, states: tuple[Tensor, ...]) -> None:
-        if self._bank is not None:
-            *layers, self._bank.systems.state = states
-            states = tuple(layers)
-        self._stepper.state = states
+    def load(self, states: Iterable[Tensor], lost: Iterable[Tensor] = ()) -> None:
+        """Set the states; what they have lost by rounding cannot be used here."""
+        for systems, state in zip(self._systems, states, strict=True):
+            systems.state = state
+
+    def memory(self) -> tuple[list[Tensor], int]:
+        """Return a copy of all that changes with a step."""
+        return [x.clone() for x in self._tensors()], self.n_steps
+
+    def restore(self, memory: tuple[list[Tensor], int]) -> None:
+        """Go back to what :meth:`memory` returned."""
+        tensors, self.n_steps = memory
+        for x, before in zip(self._tensors(), tensors, strict=True):
+            x.copy_(before)
+
+    def _tensors(self) -> list[Tensor]:
+        return [self.pooled, *(x for systems in self._systems for x in systems.memory())]
+
+    @property
+    def _systems(self) -> list[_Systems]:
+        filters = [] if self._bank is None else [self._bank.systems]
+        return [*self._stepper._systems, *filters]
 
     @torch.inference_mode()
     def reset(self) -> None:

@@ -181,25 +181,23 @@ static void systems_step(const struct step_systems *s, const REAL *u, REAL *y, i
     if (s->rank == 2) move_systems(s, u, y, batch, 2);
 }
 
-/* Read r x anew. */
+/* Read r x anew, by the sums of `move`, so that it has the same bits. */
 #define refresh_systems NAME(refresh_systems)
 static void refresh_systems(const struct step_systems *s, int64_t batch) {
-    const int64_t step = group_state(s), n = N_PARAMETERS(s->rank);
+    const int64_t size = group_state(s), n = N_PARAMETERS(s->rank);
     for (int64_t g = 0; g < s->n_groups; g++)
-        for (int64_t b = 0; b < batch; b++) {
-            const REAL *p = AT(REAL, s->parameters) + g * group_parameters(s) + GROUP;
-            REAL *state = AT(REAL, s->state) + (g * batch + b) * step;
+        for (int64_t i = 0; i < batch * s->rank * GROUP; i += LANES) {
+            const int64_t b = i / (s->rank * GROUP), j = i / GROUP % s->rank, l = i % GROUP;
+            const REAL *r = AT(REAL, s->parameters) + g * group_parameters(s) + l;
+            REAL *state = AT(REAL, s->state) + (g * batch + b) * size + l;
             const REAL *x = state + s->rank * GROUP;
-            for (int64_t j = 0; j < s->rank; j++)
-                for (int l = 0; l < GROUP; l++) {
-                    REAL sum = 0;
-                    for (int64_t m = 0; m < s->M; m++) {
-                        const REAL *r = p + (m * n + 8 + 4 * j) * GROUP + l;
-                        const REAL *at = x + m * N_STATE * GROUP + l;
-                        sum += r[0] * at[0] + r[GROUP] * at[GROUP];
-                    }
-                    state[j * GROUP + l] = sum;
-                }
+            vec re = {0}, im = {0};
+            for (int64_t m = 0; m < s->M; m++) {
+                const REAL *at = r + (1 + m * n + 8 + 4 * j) * GROUP;
+                re += *(const vec *)at * *(const vec *)(x + m * N_STATE * GROUP);
+                im += *(const vec *)(at + GROUP) * *(const vec *)(x + (m * N_STATE + 1) * GROUP);
+            }
+            *(vec *)(state + j * GROUP) = re + im;
         }
 }
 
