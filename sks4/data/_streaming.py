@@ -27,6 +27,8 @@ class StreamEncoder:
         Number of time points pushed to each stream.
     lengths : ndarray of shape (n_streams,), int64
         Time points of each stream, without those at its end at which all channels are NaN.
+    has_gaps : bool
+        Whether there are such time points in any stream.
 
     Raises
     ------
@@ -55,6 +57,7 @@ class StreamEncoder:
         self.n_channels = len(encoder.standardizer_.fill_)
         self.n_pushed = 0
         self.lengths = np.zeros(n_streams, dtype=np.int64)
+        self.has_gaps = False
         self._last = np.tile(encoder.standardizer_.fill_, (n_streams, 1))
 
     def copy(self) -> "StreamEncoder":
@@ -83,29 +86,43 @@ class StreamEncoder:
             the encoder refuses that. The streams are then as before.
         """
         n_streams, n_channels, n_timepoints = values.shape
-        finite = np.isfinite(values)
-        lengths = np.full(n_streams, self.n_pushed + n_timepoints)
-        absent = None if finite.all() else self._absent(values, finite)
-        if absent is not None:
+        encoded = np.zeros((n_streams, n_timepoints, self.encoder.n_inputs_), self.dtype)
+        with np.errstate(over="ignore"):
+            scaled = self.encoder.standardizer_.scaled(values)
+            encoded[..., :n_channels] = scaled.transpose(0, 2, 1)
+        absent, lengths = None, np.full(n_streams, self.n_pushed + n_timepoints)
+        is_regular = np.isfinite(encoded).all()  # so that nothing is missing, and nothing waits
+        if not is_regular:
+            absent = self._absent(values)
             lengths = self._lengths_after(absent)
         self._refuse_missing(absent, lengths)
-        scaled = self.encoder.standardizer_.transform(values)
-        encoded = np.zeros((n_streams, n_timepoints, self.encoder.n_inputs_), self.dtype)
         if absent is not None:
-            scaled = fill_forward(scaled, absent, self._last)
-            if self.encoder.has_mask_:
-                encoded[..., n_channels:] = absent.transpose(0, 2, 1)
-        with np.errstate(over="ignore"):
-            encoded[..., :n_channels] = scaled.transpose(0, 2, 1)
-        self._refuse_overflow(encoded, scaled)
+            scaled = self._fill(encoded, scaled, absent)
         self._last, self.lengths = scaled[..., -1].copy(), lengths
         self.n_pushed += n_timepoints
+        self.has_gaps = not is_regular and bool((lengths < self.n_pushed).any())
         return encoded
 
-    def _absent(self, values: np.ndarray, finite: np.ndarray) -> np.ndarray:
+    def _fill(self, encoded: np.ndarray, scaled: np.ndarray, absent: np.ndarray) -> np.ndarray:
+        """Write values in place of missing ones, and where they were; return all values."""
+        n_channels = scaled.shape[1]
+        scaled = fill_forward(scaled, absent, self._last)
+        if self.encoder.has_mask_:
+            encoded[..., n_channels:] = absent.transpose(0, 2, 1)
+        with np.errstate(over="ignore"):
+            encoded[..., :n_channels] = scaled.transpose(0, 2, 1)
+        if not np.isfinite(encoded).all():
+            raise ValueError(
+                f"A sample must be within the range of {self.dtype} after scaling (standardize="
+                f"{self.encoder.standardize!r}), got values up to {np.abs(scaled).max():.3g}. "
+                "Scale the data, or fit with standardize='global' or dtype='float64'."
+            )
+        return scaled
+
+    def _absent(self, values: np.ndarray) -> np.ndarray:
         """Return which values are NaN, and refuse those that are infinite."""
         absent = np.isnan(values)
-        if (infinite := ~(finite | absent)).any():
+        if (infinite := np.isinf(values)).any():
             stream, channel, step = np.argwhere(infinite)[0]
             raise ValueError(
                 f"A sample must not hold infinity, got it in stream {stream}, channel {channel}, "
@@ -134,13 +151,4 @@ class StreamEncoder:
             raise ValueError(
                 "A sample must have no missing values with missing='error', got NaN in stream "
                 f"{is_missing.argmax()}. Fit with missing='mask' or 'ffill'."
-            )
-
-    def _refuse_overflow(self, encoded: np.ndarray, scaled: np.ndarray) -> None:
-        """Raise if scaled values do not fit into the dtype."""
-        if not np.isfinite(encoded).all():
-            raise ValueError(
-                f"A sample must be within the range of {self.dtype} after scaling (standardize="
-                f"{self.encoder.standardize!r}), got values up to {np.abs(scaled).max():.3g}. "
-                "Scale the data, or fit with standardize='global' or dtype='float64'."
             )

@@ -141,7 +141,7 @@ class SequenceStream:
         """
         first, stepper = self._encoder.n_pushed, self._stepper
         kept, ends = self._outputs_before, []
-        if kept or encoder.lengths.min() < encoder.n_pushed:
+        if kept or encoder.has_gaps:
             kept = {row: y for row, y in kept.items() if encoder.lengths[row] <= first}
             inside = (encoder.lengths >= max(first, 1)) & (encoder.lengths < encoder.n_pushed)
             ends = [int(end) for end in np.unique(encoder.lengths[inside])]
