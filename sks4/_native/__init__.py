@@ -15,8 +15,8 @@ from typing import Any
 
 _SOURCES = Path(__file__).parent / "src"
 
-N_CALLS = {"forward": 0, "backward": 0, "step": 0}
-"""How often each pass, and steps by a plan, ran compiled in this process, for tests."""
+N_CALLS = {"forward": 0, "backward": 0, "step": 0, "draw": 0}
+"""How often each pass, steps by a plan and draws ran compiled in this process, for tests."""
 
 
 def _source_hash() -> str | None:
@@ -101,6 +101,12 @@ def step(plan: int, address: int, n_steps: int, stride: int) -> None:
     """Take patches by a plan, whose layout is that of ``step.h``."""
     N_CALLS["step"] += 1
     _require().step(plan, address, n_steps, stride)
+
+
+def draw(plan: int, noise: int, second: int, drawn: int, n_draws: int) -> None:
+    """Draw values of all streams of a plan, with addresses of random numbers and of the result."""
+    N_CALLS["draw"] += 1
+    _require().draw(plan, noise, second, drawn, n_draws)
 
 
 def refresh(plan: int) -> None:

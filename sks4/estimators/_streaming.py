@@ -127,9 +127,10 @@ class SequenceStream:
     def _values(self, sample: Any) -> np.ndarray:
         """Return what was pushed as float64 of shape (n_streams, n_channels, n_timepoints)."""
         shape = self.n_streams, self._encoder.n_channels
-        if type(sample) is np.ndarray and sample.dtype == np.float64:
-            if sample.shape == (shape if self.n_streams > 1 else shape[1:]):  # nothing to convert
-                return sample.reshape(*shape, 1)
+        expected = shape if self.n_streams > 1 else shape[1:]
+        is_exact = type(sample) is np.ndarray and sample.dtype == np.float64
+        if is_exact and sample.shape == expected:  # nothing to convert
+            return sample.reshape(*shape, 1)
         sample = as_sample(sample)
         self._check_names(sample)
         return check_sample(sample, *shape, self.layout)
@@ -154,8 +155,9 @@ class SequenceStream:
                     stepper.push(piece)
                     first = end
                 rows = [int(r) for r in np.flatnonzero(encoder.lengths == end) if r not in kept]
-                output = stepper.output() if rows else None
-                kept |= {row: output[row].clone() for row in rows}
+                if rows:
+                    output = stepper.output()
+                    kept |= {row: output[row].clone() for row in rows}
             self._encoder, self._outputs_before = encoder, kept
             stepper.push(u)
         except BaseException:  # also an interrupt

@@ -12,6 +12,8 @@ from torch.nn import functional
 from sks4 import _native
 from sks4 import ssm as ops
 
+from ._backbone import S4Backbone
+from ._bank import FilterBank
 from ._block import NoNorm, RealStepBatchNorm, S4Block, StepNorm
 from ._heads import PooledHead, Pooling
 from ._layer import S4Layer
@@ -29,25 +31,158 @@ _SUMMARY = 4
 
 def can_step(model: nn.Module) -> bool:
     """Return whether compiled code can take the steps of a model with one output a sequence."""
-    if not _native.is_available() or type(model) not in (S4Model, SummaryModel):
+    if type(model) not in (S4Model, SummaryModel):
         return False
     model = cast(S4Model | SummaryModel, model)
     if isinstance(model, S4Model) and type(model.head) is not PooledHead:
         return False
     if isinstance(model, SummaryModel) and model.backbone.inputs == "symbols":
         return False
-    dtypes = {x.dtype for x in model.state_dict().values() if x.is_floating_point()}
+    return type(model.pool) in (Pooling, Summary) and can_plan(model)
+
+
+def can_plan(model: nn.Module) -> bool:
+    """Return whether numbers of a model are such that compiled code can compute with them."""
+    if not _native.is_available():
+        return False
+    tensors = list(model.state_dict().values())
+    dtypes = {x.dtype for x in tensors if x.is_floating_point()}
     layers = [module for module in model.modules() if isinstance(module, S4Layer)]
     return (
-        type(model.pool) in (Pooling, Summary)
-        and len(dtypes) == 1
+        len(dtypes) == 1
         and dtypes <= {torch.float32, torch.float64}
-        and all(x.device.type == "cpu" for x in model.state_dict().values())
+        and all(x.device.type == "cpu" for x in tensors)
         and all(layer.ssm == "s4d" or layer.P.shape[1] <= _MAX_RANK for layer in layers)
     )
 
 
-class CompiledSteps:
+class Plan:
+    """A backbone in the layout of ``step.h``, and the memory of its states.
+
+    Parameters
+    ----------
+    backbone : S4Backbone
+        Of real numbers or symbols, not bidirectional.
+    bank : FilterBank or None
+        Filters beside it, with which the features of all blocks count.
+    batch : int
+        Number of sequences side by side.
+    rate : float
+        Sampling interval now over the one in training.
+
+    Attributes
+    ----------
+    dtype : torch.dtype
+        Type of the computation.
+    features : Tensor of shape (batch, n_features)
+        Result of the last step.
+    """
+
+    def __init__(
+        self, backbone: S4Backbone, bank: FilterBank | None, batch: int, rate: float
+    ) -> None:
+        self.batch, self.dtype = batch, backbone.projection.weight.dtype
+        self._rate = rate
+        self._lanes = _GROUP_BYTES // self.dtype.itemsize
+        self._kept: list[Tensor | np.ndarray] = []  # alive as long as the plan has the address
+        self.is_symbols = backbone.inputs == "symbols"
+        self.n_inputs = backbone.n_inputs * backbone.patch_size
+        blocks = cast(list[S4Block], list(backbone.blocks))
+        H, H_p = backbone.d_model, self.padded(backbone.d_model)
+        F = 0 if bank is None else bank.n_filters
+        self._systems: list[_Systems] = []
+        records = np.array([x for block in blocks for x in self._block(block)], dtype=np.int64)
+        self._kept.append(records)
+        self._numbers = [self.dtype == torch.float64, batch, self.is_symbols, self.n_inputs]
+        self._numbers += [H, H_p, len(blocks), bool(blocks) and blocks[0].prenorm, bank is not None]
+        self._numbers += [*self._projection(backbone.projection), records.ctypes.data]
+        self._numbers += [*self._norm(backbone.norm), F, self.padded(F), *self._bank(bank)]
+        n_features = H if bank is None else H * len(blocks) + F
+        self.features = torch.zeros(batch, n_features, dtype=self.dtype)
+        self._numbers += [n_features, self.keep(self.features)]
+        self._work = torch.zeros(batch * (5 * H_p + 2 * self.padded(F)), dtype=self.dtype)
+
+    def _finish(self, pool: list[int], head: list[int]) -> None:
+        """Add pooling and head, and fix the address."""
+        numbers = [*self._numbers, *pool, *head, 0, self.keep(self._work)]
+        self._plan = np.array(numbers, dtype=np.int64)
+        self.address = self._plan.ctypes.data
+
+    @property
+    def states(self) -> tuple[Tensor, ...]:
+        """Copies of the states of the layers and of the bank, each ``(batch, H, N)``."""
+        return tuple(systems.parts(0) for systems in self._systems)
+
+    @property
+    def lost(self) -> tuple[Tensor, ...]:
+        """Copies of what rounding has taken from the states, as they are; none in float64."""
+        has_lost = self.dtype == torch.float32
+        return tuple(systems.parts(2) for systems in self._systems) if has_lost else ()
+
+    def load(self, states: Iterable[Tensor], lost: Iterable[Tensor] = ()) -> None:
+        """Set the states, and what rounding has taken from them."""
+        for systems, state, rest in zip_longest(self._systems, states, lost):
+            systems.state.copy_(systems.state_of(state, rest))
+        _native.refresh(self.address)
+
+    # -- numbers of the plan, in the order of their structures
+
+    def keep(self, array: Tensor) -> int:
+        """Return the address of an array, which stays alive."""
+        array = array.contiguous()
+        self._kept.append(array)
+        return array.data_ptr()
+
+    def padded(self, n: int) -> int:
+        return -(-n // self._lanes) * self._lanes
+
+    def columns(self, matrix: Tensor) -> int:
+        """Return the address of a copy whose last axis fills whole groups."""
+        n = matrix.shape[-1]
+        return self.keep(functional.pad(matrix.to(self.dtype), (0, self.padded(n) - n)).clone())
+
+    def _new_systems(self, layer: S4Layer, factor: float = 1.0) -> list[int]:
+        operator = layer.exact_step_operator(self._rate)
+        systems = _Systems(operator, self.batch, self.dtype, factor)
+        self._systems.append(systems)
+        n_groups = len(systems.parameters)
+        addresses = [self.keep(systems.parameters), self.keep(systems.state)]
+        return [n_groups, systems.n_modes, systems.rank, *addresses]
+
+    def _projection(self, projection: nn.Linear | nn.Embedding) -> list[int]:
+        if isinstance(projection, nn.Embedding):
+            return [self.columns(projection.weight), 0]
+        return [self.columns(projection.weight.T), self.columns(projection.bias)]
+
+    def _bank(self, bank: FilterBank | None) -> list[int]:
+        if bank is None:
+            return [0] * 7
+        mix, record = self.columns(bank.mix), self._new_systems(bank.layer)
+        steady = self._systems[-1].state_of(bank.steady[None])
+        return [mix, self.keep(steady), *record]
+
+    def _norm(self, norm: nn.Module) -> list[int]:
+        if isinstance(norm, NoNorm):
+            return [_NO_NORM, 0, 0, 0]
+        norm = cast(StepNorm | RealStepBatchNorm, norm)
+        weight: Tensor = norm.weight
+        bias: Tensor = norm.bias
+        kind = _LAYER_NORM
+        if isinstance(norm, RealStepBatchNorm):
+            kind = _AFFINE_NORM
+            weight = weight * torch.rsqrt(cast(Tensor, norm.running_var) + norm.eps)
+            bias = bias - cast(Tensor, norm.running_mean) * weight
+        eps = self.keep(torch.tensor(norm.eps, dtype=torch.float64))
+        return [kind, self.columns(weight), self.columns(bias), eps]
+
+    def _block(self, block: S4Block) -> list[int]:
+        halves = block.gate.weight.unflatten(0, (2, -1)).permute(2, 0, 1) * _HALF  # (H, 2, H)
+        bias = block.gate.bias.unflatten(0, (2, -1))
+        systems = self._new_systems(block.layer, _HALF)
+        return [*systems, *self._norm(block.norm), self.columns(halves), self.columns(bias)]
+
+
+class CompiledSteps(Plan):
     """The steps of a model in one call each, beside ``_TorchSteps``, which has the same methods.
 
     A call is atomic: an interrupt comes before or after it.
@@ -66,46 +201,10 @@ class CompiledSteps:
 
     @torch.inference_mode()
     def __init__(self, model: S4Model | SummaryModel, batch: int, rate: float) -> None:
-        backbone, pool = model.backbone, model.pool
-        self._batch, self.dtype = batch, backbone.projection.weight.dtype
-        self._lanes = _GROUP_BYTES // self.dtype.itemsize
-        self._kept: list[Tensor | np.ndarray] = []  # alive as long as the plan has the address
-        self._is_symbols = backbone.inputs == "symbols"
-        self._n_inputs = backbone.n_inputs * backbone.patch_size
-        blocks = cast(list[S4Block], list(backbone.blocks))
         bank = model.features.bank if isinstance(model, SummaryModel) else None
-        H, H_p = backbone.d_model, self._padded(backbone.d_model)
-        F = 0 if bank is None else bank.n_filters
-        F_p = self._padded(F)
-        n_features = H if bank is None else H * len(blocks) + F
-        self._systems: list[_Systems] = []
-
-        weight = backbone.projection.weight
-        bias = None
-        if isinstance(backbone.projection, nn.Linear):
-            weight, bias = weight.T, backbone.projection.bias
-        records = [number for block in blocks for number in self._block(block, batch, rate)]
-        self._blocks = np.array(records, dtype=np.int64)
-        numbers = [self.dtype == torch.float64, batch, self._is_symbols, self._n_inputs]
-        numbers += [H, H_p, len(blocks), len(blocks) > 0 and blocks[0].prenorm, bank is not None]
-        numbers += [self._columns(weight), 0 if bias is None else self._columns(bias)]
-        numbers += [self._blocks.ctypes.data, *self._norm(backbone.norm), F, F_p]
-        if bank is None:
-            numbers += [0, 0, *[0] * 5]
-        else:
-            mix = self._columns(bank.mix)
-            record = self._new_systems(bank.layer, batch, rate)
-            steady = self._systems[-1].state_of(bank.steady[None])
-            numbers += [mix, self._keep(steady), *record]
-        self.features = torch.zeros(batch, n_features, dtype=self.dtype)
-        numbers += [n_features, self._keep(self.features), *self._pool(pool, n_features, rate)]
-        numbers += self._head(
-            model.linear if isinstance(model, SummaryModel) else model.head.linear
-        )
-        work = torch.zeros(batch * (5 * H_p + 2 * F_p), dtype=self.dtype)
-        numbers += [0, self._keep(work)]
-        self._plan = np.array(numbers, dtype=np.int64)
-        self._address = self._plan.ctypes.data
+        super().__init__(model.backbone, bank, batch, rate)
+        linear = model.linear if isinstance(model, SummaryModel) else model.head.linear
+        self._finish(self._pool(model.pool), self._head(linear))
 
     @property
     def n_steps(self) -> int:
@@ -118,36 +217,19 @@ class CompiledSteps:
 
     def step(self, patches: Tensor) -> None:
         """Move by whole patches ``(batch, n, patch_size * n_inputs)``, or symbols (batch, n)."""
-        if self._is_symbols:
+        if self.is_symbols:
             patches = patches.long()
         elif patches.dtype != self.dtype:
             patches = patches.to(self.dtype)
         patches = patches.contiguous()
         n = patches.shape[1]
-        stride = n if self._is_symbols else n * self._n_inputs
-        _native.step(self._address, patches.data_ptr(), n, stride)
+        stride = n if self.is_symbols else n * self.n_inputs
+        _native.step(self.address, patches.data_ptr(), n, stride)
 
     def output(self) -> Tensor:
         """Return the outputs of the head for what has been pooled, ``(batch, n_outputs)``."""
-        _native.read(self._address)
+        _native.read(self.address)
         return self._outputs.clone()
-
-    @property
-    def states(self) -> tuple[Tensor, ...]:
-        """Copies of the states of the layers and of the bank, each ``(batch, H, N)``."""
-        return tuple(systems.parts(0) for systems in self._systems)
-
-    @property
-    def lost(self) -> tuple[Tensor, ...]:
-        """Copies of what rounding has taken from the states, as they are; none in float64."""
-        has_lost = self.dtype == torch.float32
-        return tuple(systems.parts(2) for systems in self._systems) if has_lost else ()
-
-    def load(self, states: Iterable[Tensor], lost: Iterable[Tensor] = ()) -> None:
-        """Set the states, and what rounding has taken from them."""
-        for systems, state, rest in zip_longest(self._systems, states, lost):
-            systems.state.copy_(systems.state_of(state, rest))
-        _native.refresh(self._address)
 
     def memory(self) -> tuple[list[Tensor], int]:
         """Return a copy of all that changes with a step."""
@@ -170,69 +252,25 @@ class CompiledSteps:
         self.pooled.zero_()
         self.n_steps = 0
 
-    # -- numbers of the plan, in the order of their structures
-
-    def _keep(self, array: Tensor) -> int:
-        """Return the address of an array, which stays alive."""
-        array = array.contiguous()
-        self._kept.append(array)
-        return array.data_ptr()
-
-    def _padded(self, n: int) -> int:
-        return -(-n // self._lanes) * self._lanes
-
-    def _columns(self, matrix: Tensor) -> int:
-        """Return the address of a copy whose last axis fills whole groups."""
-        n = matrix.shape[-1]
-        return self._keep(functional.pad(matrix.to(self.dtype), (0, self._padded(n) - n)).clone())
-
-    def _new_systems(
-        self, layer: S4Layer, batch: int, rate: float, factor: float = 1.0
-    ) -> list[int]:
-        systems = _Systems(layer.exact_step_operator(rate), batch, self.dtype, factor)
-        self._systems.append(systems)
-        n_groups = len(systems.parameters)
-        addresses = [self._keep(systems.parameters), self._keep(systems.state)]
-        return [n_groups, systems.n_modes, systems.rank, *addresses]
-
-    def _norm(self, norm: nn.Module) -> list[int]:
-        if isinstance(norm, NoNorm):
-            return [_NO_NORM, 0, 0, 0]
-        norm = cast(StepNorm | RealStepBatchNorm, norm)
-        weight: Tensor = norm.weight
-        bias: Tensor = norm.bias
-        kind = _LAYER_NORM
-        if isinstance(norm, RealStepBatchNorm):
-            kind = _AFFINE_NORM
-            weight = weight * torch.rsqrt(cast(Tensor, norm.running_var) + norm.eps)
-            bias = bias - cast(Tensor, norm.running_mean) * weight
-        eps = self._keep(torch.tensor(norm.eps, dtype=torch.float64))
-        return [kind, self._columns(weight), self._columns(bias), eps]
-
-    def _block(self, block: S4Block, batch: int, rate: float) -> list[int]:
-        halves = block.gate.weight.unflatten(0, (2, -1)).permute(2, 0, 1) * _HALF  # (H, 2, H)
-        bias = block.gate.bias.unflatten(0, (2, -1))
-        systems = self._new_systems(block.layer, batch, rate, _HALF)
-        return [*systems, *self._norm(block.norm), self._columns(halves), self._columns(bias)]
-
-    def _pool(self, pool: nn.Module, n_features: int, rate: float) -> list[int]:
-        rate_at = self._keep(torch.tensor(rate, dtype=torch.float64))
+    def _pool(self, pool: nn.Module) -> list[int]:
+        rate_at = self.keep(torch.tensor(self._rate, dtype=torch.float64))
+        n_features = self.features.shape[1]
         if isinstance(pool, Summary):
-            shape = self._batch, 6 * pool.start.numel() + 2 * n_features
+            shape = self.batch, 6 * pool.start.numel() + 2 * n_features
             self.pooled = torch.zeros(shape, dtype=torch.float64)
-            start, unit = (self._keep(x.double()) for x in (pool.start, pool.unit))
-            return [_SUMMARY, self._keep(self.pooled), len(pool.start), start, unit, rate_at]
+            start, unit = (self.keep(x.double()) for x in (pool.start, pool.unit))
+            return [_SUMMARY, self.keep(self.pooled), len(pool.start), start, unit, rate_at]
         pooling = cast(Pooling, pool).pooling
         dtype = torch.float64 if pooling == "mean" else self.dtype
-        self.pooled = torch.zeros(self._batch, n_features, dtype=dtype)
-        return [_POOLS[pooling], self._keep(self.pooled), 0, 0, 0, rate_at]
+        self.pooled = torch.zeros(self.batch, n_features, dtype=dtype)
+        return [_POOLS[pooling], self.keep(self.pooled), 0, 0, 0, rate_at]
 
     def _head(self, linear: nn.Linear) -> list[int]:
         n_outputs, n_read = linear.weight.shape
-        read = torch.zeros(self._batch, n_read, dtype=self.dtype)
-        self._outputs = torch.zeros(self._batch, n_outputs, dtype=self.dtype)
-        weights = [self._keep(x.detach()) for x in (linear.weight, linear.bias)]
-        return [n_read, self._keep(read), n_outputs, *weights, self._keep(self._outputs)]
+        read = torch.zeros(self.batch, n_read, dtype=self.dtype)
+        self._outputs = torch.zeros(self.batch, n_outputs, dtype=self.dtype)
+        weights = [self.keep(x.detach()) for x in (linear.weight, linear.bias)]
+        return [n_read, self.keep(read), n_outputs, *weights, self.keep(self._outputs)]
 
 
 class _Systems:

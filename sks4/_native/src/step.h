@@ -57,6 +57,24 @@ struct step_plan {
     int64_t work; /* memory for batch * (5 H_p + 2 F_p) numbers */
 };
 
+enum { CATEGORICAL_DRAW, GAUSSIAN_DRAW, MIXTURE_DRAW };
+
+/* Sequences that are drawn value by value, each drawn value being the next input. */
+struct draw_plan {
+    int64_t steps;         /* struct step_plan without pooling */
+    int64_t kind, size;    /* distribution; number of symbols or of channels */
+    int64_t n_components;  /* of a mixture */
+    int64_t top_k;         /* most probable symbols to draw from; 0 for all */
+    int64_t temperature;   /* one double */
+    int64_t n_outputs_p;   /* of the head */
+    int64_t weight, bias;  /* (n_features, n_outputs_p), (n_outputs_p) */
+    int64_t outputs;       /* (batch, n_outputs_p) */
+    int64_t starts;        /* of the means of a mixture, (n_components) */
+    int64_t input;         /* (batch) symbols, or (batch, n_inputs), zero beyond the channels */
+    int64_t work;          /* n_outputs_p numbers, and then as many doubles */
+    int64_t is_ready;      /* whether the outputs are those after the last step */
+};
+
 /* The code for one instruction set and type. */
 struct step_kernel {
     /* Take n_steps patches; `stride` numbers are between those of one stream and of the next. */
@@ -65,6 +83,10 @@ struct step_kernel {
     void (*refresh)(const struct step_plan *);
     /* Write the outputs for what has been pooled. */
     void (*read)(const struct step_plan *);
+    /* Draw n values of each stream. The noise is double, of a Gaussian the plan's type, (n, batch)
+     * or (n, batch, size); of a mixture there is a second one. `drawn` (n, batch) holds symbols of
+     * 64 bits, or (n, batch, size) values. */
+    void (*draw)(struct draw_plan *, const void *noise, const void *second, void *drawn, int64_t n);
 };
 
 struct step_kernels {

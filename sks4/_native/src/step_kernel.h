@@ -449,8 +449,3 @@ static void read_outputs(const struct step_plan *p) {
             out[k] = AT(REAL, p->head_bias)[k] + dot(AT(REAL, p->head_weight) + k * n, x, n);
     }
 }
-
-static const struct step_kernel NAME(step_kernel) = {take_steps, refresh_plan, read_outputs};
-
-#undef LANES
-#undef GROUP

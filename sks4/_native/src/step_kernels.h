@@ -87,6 +87,9 @@ INLINE floats erf_floats(floats x) {
 #define IS_SINGLE 1
 #define NAME(x) x##_single
 #include "step_kernel.h"
+#include "draw_kernel.h"
+#undef LANES
+#undef GROUP
 #undef REAL
 #undef IS_SINGLE
 #undef NAME
@@ -95,6 +98,9 @@ INLINE floats erf_floats(floats x) {
 #define IS_SINGLE 0
 #define NAME(x) x##_double
 #include "step_kernel.h"
+#include "draw_kernel.h"
+#undef LANES
+#undef GROUP
 #undef REAL
 #undef IS_SINGLE
 #undef NAME
