@@ -51,6 +51,9 @@ if _core is None and _wanted != "0" and _wanted != "1":
 BLOCK: int = 128 if _core is None else _core.BLOCK
 """Samples between the states that the forward pass keeps for the backward pass."""
 
+RECENT: int = 0 if _core is None else _core.RECENT
+"""Steps after which a summary counts them."""
+
 
 def is_available() -> bool:
     """Return whether the compiled module is in use."""
@@ -112,6 +115,11 @@ def draw(plan: int, noise: int, second: int, drawn: int, n_draws: int) -> None:
 def refresh(plan: int) -> None:
     """Follow states of a plan that have been changed."""
     _require().refresh(plan)
+
+
+def flush(plan: int) -> None:
+    """Count in the summary of a plan what has not been counted yet."""
+    _require().flush(plan)
 
 
 def read(plan: int) -> None:

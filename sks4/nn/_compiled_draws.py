@@ -56,7 +56,7 @@ class CompiledDraws(Plan):
     ) -> None:
         batch, n_outputs = outputs.shape
         super().__init__(model.backbone, None, batch, 1.0)
-        self._finish([0] * 6, [0] * 6)
+        self._finish([0] * 8, [0] * 6)
         self.load(states)
         n_components = 0 if starts is None else len(starts)
         self._size = n_outputs // {"categorical": 1, "gaussian": 2}.get(kind, 3 * n_components)

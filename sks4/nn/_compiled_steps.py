@@ -231,15 +231,21 @@ class CompiledSteps(Plan):
         _native.read(self.address)
         return self._outputs.clone()
 
+    @property
+    def pooled(self) -> Tensor:
+        """What the reduction remembers of all steps, ``(batch, n)``."""
+        _native.flush(self.address)
+        return self._pooled
+
     def memory(self) -> tuple[list[Tensor], int]:
         """Return a copy of all that changes with a step."""
         return [x.clone() for x in self._tensors()], self.n_steps
 
     def restore(self, memory: tuple[list[Tensor], int]) -> None:
         """Go back to what :meth:`memory` returned."""
-        tensors, self.n_steps = memory
-        for x, before in zip(self._tensors(), tensors, strict=True):
+        for x, before in zip(self._tensors(), memory[0], strict=True):
             x.copy_(before)
+        self.n_steps = memory[1]
 
     def _tensors(self) -> list[Tensor]:
         return [self.pooled, *(systems.state for systems in self._systems)]
@@ -257,13 +263,15 @@ class CompiledSteps(Plan):
         n_features = self.features.shape[1]
         if isinstance(pool, Summary):
             shape = self.batch, 6 * pool.start.numel() + 2 * n_features
-            self.pooled = torch.zeros(shape, dtype=torch.float64)
+            self._pooled = torch.zeros(shape, dtype=torch.float64)
+            recent = torch.zeros(_native.RECENT, *self.features.shape, dtype=self.dtype)
             start, unit = (self.keep(x.double()) for x in (pool.start, pool.unit))
-            return [_SUMMARY, self.keep(self.pooled), len(pool.start), start, unit, rate_at]
+            numbers = [_SUMMARY, self.keep(self._pooled), len(pool.start), start, unit, rate_at]
+            return [*numbers, self.keep(recent), 0]
         pooling = cast(Pooling, pool).pooling
         dtype = torch.float64 if pooling == "mean" else self.dtype
-        self.pooled = torch.zeros(self.batch, n_features, dtype=dtype)
-        return [_POOLS[pooling], self.keep(self.pooled), 0, 0, 0, rate_at]
+        self._pooled = torch.zeros(self.batch, n_features, dtype=dtype)
+        return [_POOLS[pooling], self.keep(self._pooled), 0, 0, 0, rate_at, 0, 0]
 
     def _head(self, linear: nn.Linear) -> list[int]:
         n_outputs, n_read = linear.weight.shape

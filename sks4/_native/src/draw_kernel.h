@@ -137,5 +137,5 @@ static void draw_all(struct draw_plan *d, const void *noise, const void *second,
     }
 }
 
-static const struct step_kernel NAME(step_kernel) = {take_steps, refresh_plan, read_outputs,
-                                                     draw_all};
+static const struct step_kernel NAME(step_kernel) = {take_steps, refresh_plan, flush_summary,
+                                                     read_outputs, draw_all};

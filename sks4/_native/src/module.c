@@ -187,9 +187,17 @@ static PyObject *refresh(PyObject *self, PyObject *const *args, Py_ssize_t count
     Py_RETURN_NONE;
 }
 
+static PyObject *flush(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    (void)self;
+    struct step_plan *plan = read_plan(args, count, 0, NULL);
+    if (!plan) return NULL;
+    kernel_of(plan)->flush(plan);
+    Py_RETURN_NONE;
+}
+
 static PyObject *read_outputs(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     (void)self;
-    const struct step_plan *plan = read_plan(args, count, 0, NULL);
+    struct step_plan *plan = read_plan(args, count, 0, NULL);
     if (!plan) return NULL;
     kernel_of(plan)->read(plan);
     Py_RETURN_NONE;
@@ -253,6 +261,7 @@ static PyMethodDef functions[] = {
     {"step", (PyCFunction)(void (*)(void))step, METH_FASTCALL, "Take patches by a plan."},
     {"draw", (PyCFunction)(void (*)(void))draw, METH_FASTCALL, "Draw values one by one."},
     {"refresh", (PyCFunction)(void (*)(void))refresh, METH_FASTCALL, "Follow changed states."},
+    {"flush", (PyCFunction)(void (*)(void))flush, METH_FASTCALL, "Count recent features."},
     {"read", (PyCFunction)(void (*)(void))read_outputs, METH_FASTCALL, "Write the outputs."},
     {"instruction_sets", names, METH_NOARGS, "Return the names of those to choose from."},
     {"use", use, METH_O, "Use an instruction set from now on."},
@@ -272,6 +281,7 @@ PyMODINIT_FUNC PyInit__core(void) {
     in_use = sets[0];
     PyObject *module = PyModule_Create(&definition);
     if (module && (PyModule_AddIntConstant(module, "BLOCK", BLOCK) ||
+                   PyModule_AddIntConstant(module, "RECENT", RECENT) ||
                    PyModule_AddStringConstant(module, "SOURCE_HASH", SOURCE_HASH)))
         Py_CLEAR(module);
     return module;

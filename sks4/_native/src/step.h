@@ -13,6 +13,7 @@
 
 enum { GROUP_BYTES = 64 }; /* features side by side, whatever the processor's vectors are */
 enum { NO_NORM, LAYER_NORM, AFFINE_NORM };
+enum { RECENT = 16 }; /* steps after which a summary counts, so that its memory is read rarely */
 enum { NO_POOL, MEAN_POOL, LAST_POOL, MAX_POOL, SUMMARY_POOL };
 
 /* Systems, whose features are cut into groups. A group's parameters are D and then, for each of
@@ -51,6 +52,7 @@ struct step_plan {
     int64_t pool, pooled;         /* kind; (batch, n_pooled), double for mean and summary */
     int64_t n_limits, start, unit; /* of the summary; (n_limits, n_features), (n_features) double */
     int64_t rate;                  /* one double */
+    int64_t recent, n_recent;      /* features not yet in the summary, (RECENT, batch, n_features) */
     int64_t n_read, read;          /* numbers that the head reads; (batch, n_read) */
     int64_t n_outputs, head_weight, head_bias, outputs; /* (n_outputs, n_read), ..., (batch, ...) */
     int64_t n_steps; /* patches taken so far */
@@ -81,8 +83,10 @@ struct step_kernel {
     void (*step)(struct step_plan *, const void *input, int64_t n_steps, int64_t stride);
     /* Read r x from the states, which have been changed from outside. */
     void (*refresh)(const struct step_plan *);
+    /* Count the recent features in the summary. */
+    void (*flush)(struct step_plan *);
     /* Write the outputs for what has been pooled. */
-    void (*read)(const struct step_plan *);
+    void (*read)(struct step_plan *);
     /* Draw n values of each stream. The noise is double, of a Gaussian the plan's type, (n, batch)
      * or (n, batch, size); of a mixture there is a second one. `drawn` (n, batch) holds symbols of
      * 64 bits, or (n, batch, size) values. */

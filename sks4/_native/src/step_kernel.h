@@ -6,6 +6,7 @@
  * too slowly. */
 
 #define LANES ((int)(VECTOR_BYTES / sizeof(REAL)))
+#define SQRT(x) (IS_SINGLE ? sqrtf((float)(x)) : sqrt(x))
 #define GROUP ((int)(GROUP_BYTES / sizeof(REAL)))
 #define N_STATE (IS_SINGLE ? 4 : 2)
 #define N_PARAMETERS(R) (6 + 4 * (R) + ((R) == 0 && IS_SINGLE ? 2 : 0))
@@ -319,71 +320,125 @@ static void patch_step(const struct step_plan *p, const void *input, int64_t str
 
 /* -- pooling */
 
-/* Count a step of a stream in its summary, as `Summary._count_piece` does. */
-#define count_limit NAME(count_limit)
-static void count_limit(const double *restrict z, const double *restrict start, int64_t F,
-                        int64_t all, double time, double *restrict above) {
-    double *restrict pairs = above + all, *restrict moments = above + 2 * all;
-    double *restrict last = above + 3 * all, *restrict run = above + 4 * all;
-    double *restrict longest = above + 5 * all;
-    for (int64_t f = 0; f < F; f++) {
-        double on = z[f] - start[f];
-        on = on < 0 ? 0 : on;
+/* What a summary counts of one feature and one limit; see `_Counts` in `Summary`. */
+#define count_one NAME(count_one)
+static void count_one(const double *z, double start, double *at, int64_t all, int64_t before,
+                      int64_t n_steps) {
+    double above = at[0], pairs = at[all], moments = at[2 * all], last = at[3 * all];
+    double run = at[4 * all], longest = at[5 * all];
+    for (int64_t t = 0; t < n_steps; t++) {
+        double on = z[t * COUNTED] - start;
+        on = on < 0 ? 0 : on; /* NaN stays */
         on = on > 1 ? 1 : on;
-        const double now = on + on * run[f];
-        above[f] += on;
-        moments[f] += on * time;
-        pairs[f] += on * last[f];
-        run[f] = now;
-        longest[f] = now > longest[f] ? now : longest[f];
-        last[f] = on;
+        above += on;
+        moments += on * ((double)(before + t) + 0.5);
+        pairs += on * last;
+        run = on + on * run;
+        longest = run > longest ? run : longest;
+        last = on;
     }
+    at[0] = above, at[all] = pairs, at[2 * all] = moments, at[3 * all] = last;
+    at[4 * all] = run, at[5 * all] = longest;
 }
 
+/* The same of one vector of features. */
+#define count_vector NAME(count_vector)
+INLINE void count_vector(const double *z, const double *start, double *at, int64_t all,
+                         int64_t before, int64_t n_steps) {
+#define PART(k) (*(loose_doubles *)(at + (k) * all))
+    const doubles zero = {0}, one = zero + 1, limit = *(const loose_doubles *)start;
+    doubles above = PART(0), pairs = PART(1), moments = PART(2), last = PART(3), run = PART(4),
+            longest = PART(5);
+    for (int64_t t = 0; t < n_steps; t++) {
+        doubles on = *(const loose_doubles *)(z + t * COUNTED) - limit;
+        on = (doubles)(~(on < zero) & (longs)on);
+        on = CHOOSE_DOUBLES(on > one, one, on);
+        above += on;
+        moments += on * ((double)(before + t) + 0.5);
+        pairs += on * last;
+        run = on + on * run;
+        longest = CHOOSE_DOUBLES(run > longest, run, longest);
+        last = on;
+    }
+    PART(0) = above, PART(1) = pairs, PART(2) = moments, PART(3) = last;
+    PART(4) = run, PART(5) = longest;
+#undef PART
+}
+
+/* Count of all steps at which each of n features is the largest, of the sign, of their group; `z`
+ * has rows of steps, zero beyond the last one. */
 #define count_wins NAME(count_wins)
-static void count_wins(const double *z, int64_t F, double sign, double *wins) {
-    for (int64_t f = 0; f < F; f += 8) {
-        const int n = F - f < 8 ? (int)(F - f) : 8;
-        double largest = sign * z[f];
-        for (int i = 1; i < n; i++) {
-            const double x = sign * z[f + i];
-            largest = x > largest ? x : largest;
+static void count_wins(const double *restrict z, int n, double sign, double *restrict wins) {
+    double largest[RECENT], strength[RECENT];
+    for (int t = 0; t < RECENT; t++) largest[t] = sign * z[t];
+    for (int i = 1; i < n; i++)
+        for (int t = 0; t < RECENT; t++) {
+            const double x = sign * z[i * RECENT + t];
+            largest[t] = x > largest[t] ? x : largest[t];
         }
-        const double size = fabs(largest), strength = size < 1 ? size : 1;
-        for (int i = 0; i < n; i++) wins[f + i] += sign * z[f + i] == largest ? strength : 0;
+    for (int t = 0; t < RECENT; t++) {
+        const double size = fabs(largest[t]);
+        strength[t] = size < 1 ? size : 1;
+    }
+    for (int i = 0; i < n; i++) {
+        double sum = 0;
+        for (int t = 0; t < RECENT; t++)
+            sum += sign * z[i * RECENT + t] == largest[t] ? strength[t] : 0;
+        wins[i] += sum;
     }
 }
 
-#define pool_summary NAME(pool_summary)
-static void pool_summary(const struct step_plan *p, int64_t before) {
-    const int64_t F = p->n_features, all = p->n_limits * F;
-    const double *unit = AT(double, p->unit), *start = AT(double, p->start);
-    double z[1024];
-    for (int64_t b = 0; b < p->batch; b++) {
-        const REAL *x = AT(REAL, p->features) + b * F;
-        double *at = AT(double, p->pooled) + b * (6 * all + 2 * F);
-        for (int64_t f = 0; f < F; f += 1024) { /* whole groups of features that compete */
-            const int64_t n = F - f < 1024 ? F - f : 1024;
-            for (int64_t i = 0; i < n; i++) z[i] = x[f + i] / unit[f + i];
-            for (int64_t l = 0; l < p->n_limits; l++)
-                count_limit(z, start + l * F + f, n, all, (double)before + 0.5, at + l * F + f);
-            count_wins(z, n, 1, at + 6 * all + f);
-            count_wins(z, n, -1, at + 6 * all + F + f);
-        }
+/* Count n features, which compete, of a stream; `x` has rows `stride` apart. */
+#define count_group NAME(count_group)
+static void count_group(const struct step_plan *p, const REAL *x, int64_t stride, int64_t f, int n,
+                        double *at) {
+    const int64_t F = p->n_features, all = p->n_limits * F, n_steps = p->n_recent;
+    const int64_t before = p->n_steps - n_steps;
+    const double *unit = AT(double, p->unit) + f, *start = AT(double, p->start) + f;
+    double z[RECENT * COUNTED], by_feature[COUNTED * RECENT] = {0};
+    for (int64_t t = 0; t < n_steps; t++)
+        for (int i = 0; i < n; i++)
+            z[t * COUNTED + i] = by_feature[i * RECENT + t] = x[t * stride + f + i] / unit[i];
+    for (int64_t l = 0; l < p->n_limits; l++) {
+        const int64_t offset = l * F;
+        if (n < COUNTED)
+            for (int i = 0; i < n; i++)
+                count_one(z + i, start[offset + i], at + offset + f + i, all, before, n_steps);
+        else
+            for (int i = 0; i < COUNTED; i += DOUBLES)
+                count_vector(z + i, start + offset + i, at + offset + f + i, all, before, n_steps);
     }
+    count_wins(by_feature, n, 1, at + 6 * all + f);
+    count_wins(by_feature, n, -1, at + 6 * all + F + f);
 }
 
+/* Count the recent features. */
+#define flush_summary NAME(flush_summary)
+static void flush_summary(struct step_plan *p) {
+    const int64_t F = p->n_features, size = (6 * p->n_limits + 2) * F;
+    for (int64_t b = 0; b < p->batch && p->n_recent; b++)
+        for (int64_t f = 0; f < F; f += COUNTED)
+            count_group(p, AT(REAL, p->recent) + b * F, p->batch * F, f,
+                        F - f < COUNTED ? (int)(F - f) : COUNTED, AT(double, p->pooled) + b * size);
+    p->n_recent = 0;
+}
+
+/* Count the features of a step; there are `p->n_steps` with it. */
 #define pool_step NAME(pool_step)
-static void pool_step(const struct step_plan *p, int64_t before) {
-    const int64_t n = p->batch * p->n_features;
+static void pool_step(struct step_plan *p) {
+    const int64_t n = p->batch * p->n_features, is_first = p->n_steps == 1;
     const REAL *x = AT(REAL, p->features);
     REAL *at = AT(REAL, p->pooled);
     if (p->pool == MEAN_POOL)
         for (int64_t i = 0; i < n; i++) AT(double, p->pooled)[i] += x[i];
     if (p->pool == LAST_POOL) memcpy(at, x, (size_t)n * sizeof(REAL));
     if (p->pool == MAX_POOL) /* NaN stays */
-        for (int64_t i = 0; i < n; i++) at[i] = before && !(x[i] > at[i] || x[i] != x[i]) ? at[i] : x[i];
-    if (p->pool == SUMMARY_POOL) pool_summary(p, before);
+        for (int64_t i = 0; i < n; i++)
+            at[i] = !is_first && !(x[i] > at[i] || x[i] != x[i]) ? at[i] : x[i];
+    if (p->pool == SUMMARY_POOL) {
+        memcpy(AT(REAL, p->recent) + p->n_recent++ * n, x, (size_t)n * sizeof(REAL));
+        if (p->n_recent == RECENT) flush_summary(p);
+    }
 }
 
 #define take_steps NAME(take_steps)
@@ -392,8 +447,8 @@ static void take_steps(struct step_plan *p, const void *input, int64_t n_steps, 
     const int64_t bytes = size * (int64_t)(p->symbols ? sizeof(int64_t) : sizeof(REAL));
     for (int64_t t = 0; t < n_steps; t++) {
         patch_step(p, (const char *)input + t * bytes, stride, p->n_steps == 0);
-        pool_step(p, p->n_steps);
         p->n_steps++;
+        pool_step(p);
     }
 }
 
@@ -404,7 +459,7 @@ static void take_steps(struct step_plan *p, const void *input, int64_t n_steps, 
 static void roots(const double *share, int64_t n, double factor, REAL *out) {
     for (int64_t i = 0; i < n; i++) {
         const double x = share[i] * factor;
-        out[i] = (REAL)sqrt((x < 0 ? 0 : x) + 1e-4);
+        out[i] = SQRT((REAL)((x < 0 ? 0 : x) + 1e-4));
     }
 }
 
@@ -423,14 +478,15 @@ static void describe(const struct step_plan *p, const double *at, int64_t n_step
     for (; i < all; i++) run[i] = (REAL)log((double)run[i]);
     for (i = 0; i < all; i++) {
         const double x = (at[i] - pairs[i]) * again;
-        anew[i] = (REAL)sqrt((x < 0 ? 0 : x) + 1e-4);
+        anew[i] = SQRT((REAL)((x < 0 ? 0 : x) + 1e-4));
         when[i] = (REAL)(moments[i] * part / n - at[i] * part / 2);
     }
     roots(at + 6 * all, 2 * F, part, out + 3 * all);
 }
 
 #define read_outputs NAME(read_outputs)
-static void read_outputs(const struct step_plan *p) {
+static void read_outputs(struct step_plan *p) {
+    flush_summary(p);
     const int64_t n = p->n_read, n_steps = p->n_steps;
     for (int64_t b = 0; b < p->batch; b++) {
         REAL *x = AT(REAL, p->read) + b * n;

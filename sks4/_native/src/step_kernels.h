@@ -18,7 +18,15 @@
 typedef float floats __attribute__((vector_size(VECTOR_BYTES), may_alias));
 typedef int32_t ints __attribute__((vector_size(VECTOR_BYTES), may_alias));
 
+#define DOUBLES ((int)(VECTOR_BYTES / sizeof(double)))
+typedef double doubles __attribute__((vector_size(VECTOR_BYTES), may_alias));
+typedef double loose_doubles __attribute__((vector_size(VECTOR_BYTES), aligned(8), may_alias));
+typedef int64_t longs __attribute__((vector_size(VECTOR_BYTES), may_alias));
+
+enum { COUNTED = 8 }; /* features that compete in a summary, as `Summary.GROUP` */
+
 /* Where `mask` holds, `yes`, else `no`. */
+#define CHOOSE_DOUBLES(mask, yes, no) ((doubles)(((mask) & (longs)(yes)) | (~(mask) & (longs)(no))))
 #define CHOOSE(mask, yes, no) ((floats)(((mask) & (ints)(yes)) | (~(mask) & (ints)(no))))
 
 /* e^x to rounding; 0 or infinity beyond the range. */
@@ -90,6 +98,7 @@ INLINE floats erf_floats(floats x) {
 #include "draw_kernel.h"
 #undef LANES
 #undef GROUP
+#undef SQRT
 #undef REAL
 #undef IS_SINGLE
 #undef NAME
@@ -101,6 +110,7 @@ INLINE floats erf_floats(floats x) {
 #include "draw_kernel.h"
 #undef LANES
 #undef GROUP
+#undef SQRT
 #undef REAL
 #undef IS_SINGLE
 #undef NAME
