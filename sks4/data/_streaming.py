@@ -1,5 +1,7 @@
 """Sequences that arrive piece by piece, encoded as whole ones would be."""
 
+import math
+
 import numpy as np
 
 from sks4.data._scaling import SequenceEncoder, fill_forward
@@ -56,8 +58,7 @@ class StreamEncoder:
         self.dtype = dtype
         self.n_channels = len(encoder.standardizer_.fill_)
         self.n_pushed = 0
-        self.lengths = np.zeros(n_streams, dtype=np.int64)
-        self.has_gaps = False
+        self._lengths: np.ndarray | None = None  # of all streams, if they differ from `n_pushed`
         self._last = np.tile(encoder.standardizer_.fill_, (n_streams, 1))
 
     def copy(self) -> "StreamEncoder":
@@ -87,21 +88,33 @@ class StreamEncoder:
         """
         n_streams, n_channels, n_timepoints = values.shape
         encoded = np.zeros((n_streams, n_timepoints, self.encoder.n_inputs_), self.dtype)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             scaled = self.encoder.standardizer_.scaled(values)
             encoded[..., :n_channels] = scaled.transpose(0, 2, 1)
-        absent, lengths = None, np.full(n_streams, self.n_pushed + n_timepoints)
-        is_regular = np.isfinite(encoded).all()  # so that nothing is missing, and nothing waits
+            is_regular = math.isfinite(np.add.reduce(encoded, axis=None))  # as all values then are
+        absent, lengths = None, None
         if not is_regular:
             absent = self._absent(values)
             lengths = self._lengths_after(absent)
-        self._refuse_missing(absent, lengths)
+        if self.encoder.missing == "error":
+            self._refuse_missing(absent, lengths)
         if absent is not None:
             scaled = self._fill(encoded, scaled, absent)
-        self._last, self.lengths = scaled[..., -1].copy(), lengths
+        self._last, self._lengths = scaled[..., -1].copy(), lengths
         self.n_pushed += n_timepoints
-        self.has_gaps = not is_regular and bool((lengths < self.n_pushed).any())
         return encoded
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Time points of each stream without a gap at its end, shape (n_streams,), int64."""
+        if self._lengths is None:
+            return np.full(len(self._last), self.n_pushed)
+        return self._lengths
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether all channels of a stream are NaN at its end."""
+        return self._lengths is not None and bool((self._lengths < self.n_pushed).any())
 
     def _fill(self, encoded: np.ndarray, scaled: np.ndarray, absent: np.ndarray) -> np.ndarray:
         """Write values in place of missing ones, and where they were; return all values."""
@@ -136,10 +149,10 @@ class StreamEncoder:
         last = has_value.shape[1] - has_value[:, ::-1].argmax(axis=1)
         return np.where(has_value.any(axis=1), self.n_pushed + last, self.lengths)
 
-    def _refuse_missing(self, absent: np.ndarray | None, lengths: np.ndarray) -> None:
-        """Raise if values before the end of a stream are missing and must not be."""
-        if self.encoder.missing != "error":
-            return
+    def _refuse_missing(self, absent: np.ndarray | None, lengths: np.ndarray | None) -> None:
+        """Raise if values before the end of a stream are missing."""
+        if lengths is None:
+            lengths = np.full(len(self._last), np.iinfo(np.int64).max)
         # those that waited, if a value has come since, and those in the new piece
         is_missing = (self.lengths < self.n_pushed) & (lengths > self.n_pushed)
         if absent is not None:

@@ -120,8 +120,8 @@ class SequenceStream:
         values = self._values(sample)
         if values.shape[2]:
             encoder = self._encoder.copy()
-            u = torch.from_numpy(encoder.encode(values)).to(self._device)
-            self._advance(u, encoder)
+            u = torch.from_numpy(encoder.encode(values))
+            self._advance(u if self._device == "cpu" else u.to(self._device), encoder)
         return self
 
     def _values(self, sample: Any) -> np.ndarray:

@@ -237,6 +237,11 @@ class CompiledSteps(Plan):
         _native.flush(self.address)
         return self._pooled
 
+    @pooled.setter
+    def pooled(self, pooled: Tensor) -> None:
+        _native.flush(self.address)
+        self._pooled.copy_(pooled)
+
     def memory(self) -> tuple[list[Tensor], int]:
         """Return a copy of all that changes with a step."""
         return [x.clone() for x in self._tensors()], self.n_steps

@@ -389,7 +389,9 @@ class ModelStepper:
                 raise ValueError(
                     f"The symbols in u must be in [0, {n_inputs}), got {u.min()} to {u.max()}."
                 )
-        elif u.dim() != 3 or u.shape[0] != batch or u.shape[2] != n_inputs:
+            return
+        shape = u.shape
+        if len(shape) != 3 or shape[0] != batch or shape[2] != n_inputs:
             raise ValueError(
                 f"u must have shape ({batch}, length, {n_inputs}), got {tuple(u.shape)}."
             )
@@ -444,7 +446,7 @@ class ModelStepper:
         self._check_state(state)
         steps.load(state.layers, state.lost)
         steps.n_steps = state.n_steps
-        steps.pooled.copy_(state.pooled)
+        steps.pooled = state.pooled.to(steps.pooled, copy=True)
         self._pending = state.patch[:, : state.n_pending].to(self._no_patch, copy=True)
 
     def _check_state(self, state: StepperState) -> None:
@@ -502,8 +504,7 @@ class ModelStepper:
             x, after = self._backbone.advance(u, BackboneState(states, u[:, :0]), self.rate)
             steps.load(cast(tuple[Tensor, ...], after.layers))
         pooled = self._reduction.update(x, PoolState(steps.pooled, steps.n_steps))
-        value, steps.n_steps = cast(PoolState, pooled)
-        steps.pooled.copy_(value)
+        steps.pooled, steps.n_steps = cast(PoolState, pooled)
 
 
 class _TorchSteps:
@@ -547,8 +548,8 @@ class _TorchSteps:
             if self._bank is not None:
                 x = torch.cat([x, self._bank.step(patch, is_first=self.n_steps == 0)], 1)
             before = PoolState(self.pooled, self.n_steps)
-            value, self.n_steps = cast(PoolState, self._reduction.update(x[:, None], before))
-            self.pooled.copy_(value)
+            after = cast(PoolState, self._reduction.update(x[:, None], before))
+            self.pooled, self.n_steps = after
 
     def output(self) -> Tensor:
         """Return the outputs of the head for what has been pooled, ``(batch, n_outputs)``."""
@@ -566,17 +567,17 @@ class _TorchSteps:
             systems.state = state
 
     def memory(self) -> tuple[list[Tensor], int]:
-        """Return a copy of all that changes with a step."""
-        return [x.clone() for x in self._tensors()], self.n_steps
+        """Return all that changes with a step; what is pooled is replaced, never changed."""
+        return [self.pooled, *(x.clone() for x in self._tensors())], self.n_steps
 
     def restore(self, memory: tuple[list[Tensor], int]) -> None:
         """Go back to what :meth:`memory` returned."""
-        tensors, self.n_steps = memory
+        (self.pooled, *tensors), self.n_steps = memory
         for x, before in zip(self._tensors(), tensors, strict=True):
             x.copy_(before)
 
     def _tensors(self) -> list[Tensor]:
-        return [self.pooled, *(x for systems in self._systems for x in systems.memory())]
+        return [x for systems in self._systems for x in systems.memory()]
 
     @property
     def _systems(self) -> list[_Systems]:
@@ -589,7 +590,7 @@ class _TorchSteps:
         self._stepper.reset()
         if self._bank is not None:
             self._bank.systems.reset()
-        self.pooled.zero_()
+        self.pooled = torch.zeros_like(self.pooled)
         self.n_steps = 0
 
 

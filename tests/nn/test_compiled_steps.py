@@ -10,12 +10,21 @@ from hypothesis import strategies as st
 
 from sks4 import _native
 from sks4.nn import ModelStepper, S4Backbone, S4Model, StepperState
+from sks4.nn._compiled_steps import CompiledSteps
 from summaries import summary_model
 
 pytestmark = pytest.mark.skipif(not _native.is_available(), reason="no compiled code")
 
 # sums in another order, in units of the largest output
 ROUNDING = {torch.float32: 3e-5, torch.float64: 1e-11}
+
+
+@pytest.fixture(autouse=True)
+def compiled_steps_ran():
+    """Assert that each test has taken compiled steps."""
+    before = _native.N_CALLS["step"]
+    yield
+    assert _native.N_CALLS["step"] > before
 
 
 def noise(*shape, seed=1):
@@ -41,7 +50,9 @@ def by_torch(model, *args, **options):
     """Return a stepper that does not use compiled code."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_native, "_core", None)
-        return ModelStepper(model, *args, **options)
+        stepper = ModelStepper(model, *args, **options)
+    assert not isinstance(stepper._steps, CompiledSteps)
+    return stepper
 
 
 def assert_equal(one, other, dtype):
@@ -73,7 +84,7 @@ SHAPES = {
 }
 
 
-@settings(max_examples=60)
+@settings(max_examples=50)
 @given(**SHAPES)
 def test_both_paths_agree_for_any_shape(batch, system, dtype, rate, **options):
     rate = 1.0 if options["patch_size"] > 1 else rate
@@ -120,7 +131,7 @@ def test_all_instruction_sets_agree(instructions, head, dtype, request):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "last", "max"])
-@pytest.mark.parametrize("pieces", [1, 5, 80])
+@pytest.mark.parametrize("pieces", [1, 5, [80, 60, 20]])
 def test_both_paths_agree_on_symbols(pooling, pieces):
     options = {"d_model": 9, "n_layers": 2, "d_state": 4, "inputs": "symbols"}
     model = make(head=pooling, n_inputs=7, n_outputs=3, dtype=torch.float64, **options)
@@ -163,6 +174,7 @@ def test_what_compiled_code_cannot_step_takes_the_other_path():
         stepper.push(u)
         stepper.features()
     assert _native.N_CALLS["step"] == before
+    ModelStepper(model, 2).push(u)  # which it can
 
 
 def test_stepper_refuses_input_of_another_shape():
@@ -172,6 +184,12 @@ def test_stepper_refuses_input_of_another_shape():
         for shape in [(3, 1, 3), (2, 1, 2), (3, 2)]:
             with pytest.raises(ValueError, match=r"u must have shape \(3, length, 2\), got"):
                 stepper.push(torch.zeros(shape))
+    u, stepper = noise(3, 4, 2).float(), ModelStepper(model, 3)
+    stepper.push(u[:, :3])
+    with pytest.raises(ValueError, match="u must have shape"):
+        stepper.push(u[:2])
+    stepper.push(u[:, 3:])
+    assert_equal(stepper.output(), model(u), torch.float32)
     model = make(n_inputs=4, inputs="symbols", dtype=torch.float32, **options)
     for stepper in (ModelStepper(model, 1), by_torch(model, 1)):
         for symbol in (-1, 4):
@@ -201,4 +219,40 @@ def test_compiled_steps_in_single_precision_keep_to_the_truth(ssm, level):
         for stepper, dtype in zip(steppers, (torch.float64, torch.float32), strict=True):
             stepper.push(piece.to(dtype))
     for exact, rounded in zip(*(stepper.state.layers for stepper in steppers), strict=True):
-        assert (rounded - exact).abs().max() < 1e-5 * exact.abs().max()
+        # 3e-8 to 1.2e-7 measured: the state itself is rounded, and nothing adds up
+        assert (rounded - exact).abs().max() < 4e-7 * exact.abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("head", ["mean", "summary"])
+@pytest.mark.parametrize("patch_size", [1, 3])
+def test_restored_stepper_continues_with_the_same_bits(head, system, dtype, patch_size):
+    options = {"d_model": 21, "n_layers": 2, "d_state": 6, "patch_size": patch_size}
+    model = make(head=head, n_inputs=2, n_outputs=3, dtype=dtype, **system, **options)
+    u, stepper = noise(2, 70, 2).to(dtype), ModelStepper(model, 2)
+    for piece in u[:, :50].split(1, 1):
+        stepper.push(piece)
+    others = [copy.deepcopy(stepper), pickle.loads(pickle.dumps(stepper)), ModelStepper(model, 2)]
+    others[2].state = stepper.state
+    for piece in u[:, 50:].split(1, 1):
+        for one in (stepper, *others):
+            one.push(piece)
+    for one in others:
+        assert torch.equal(one.output(), stepper.output())
+        for x, y in zip(one.state.layers, stepper.state.layers, strict=True):
+            assert torch.equal(x, y)
+
+
+def test_state_of_other_sizes_is_refused_and_changes_nothing():
+    options = {"d_model": 5, "n_layers": 1, "d_state": 4, "n_outputs": 3, "head": "mean"}
+    model = make(n_inputs=2, dtype=torch.float32, **options)
+    u = noise(2, 9, 2).float()
+    for stepper in (ModelStepper(model, 2), by_torch(model, 2)):
+        stepper.push(u)
+        for other in (ModelStepper(model, 3), by_torch(model, 1)):
+            with pytest.raises(
+                ValueError, match="The state must be of a stepper on the same model"
+            ):
+                stepper.state = other.state
+        assert_equal(stepper.output(), model(u), torch.float32)
