@@ -132,7 +132,9 @@ def speed_case(d_model: int, batch: int, context: int, repeats: int) -> dict[str
     }
     seconds = {
         name: statistics.median(times) / N_STEPS
-        for name, times in time_interleaved(functions, repeats=repeats, warmup=2).items()
+        for name, times in time_interleaved(
+            functions, repeats=repeats, warmup=2, clock=time.process_time
+        ).items()
     }
     return {
         "d_model": d_model,
