@@ -452,9 +452,10 @@ class ModelStepper:
     def _check_state(self, state: StepperState) -> None:
         """Raise ValueError if the state is that of a model or batch of other sizes."""
         steps = self._steps
-        expected = [*(x.shape for x in steps.states), self._no_patch.shape, steps.pooled.shape]
+        layers = [x.shape for x in steps.states]
+        expected = [*layers, self._no_patch.shape, steps.pooled.shape]
         got = [*(x.shape for x in state.layers), state.patch.shape, state.pooled.shape]
-        if expected != got:
+        if expected != got or [x.shape for x in state.lost] not in ([], layers):
             raise ValueError(
                 "The state must be of a stepper on the same model with the same batch, got the "
                 f"shapes {[tuple(x) for x in got]} in place of {[tuple(x) for x in expected]}."
