@@ -46,7 +46,7 @@ def _load(wanted: str) -> tuple[ModuleType | None, str]:
 _wanted = os.environ.get("SKS4_NATIVE", "1")
 _core, _reason = _load(_wanted)
 if _core is None and _wanted != "0" and _wanted != "1":
-    raise ImportError(f"The compiled recurrence is required by SKS4_NATIVE, but {_reason}.")
+    raise ImportError(f"The compiled code is required by SKS4_NATIVE, but {_reason}.")
 
 BLOCK: int = 128 if _core is None else _core.BLOCK
 """Samples between the states that the forward pass keeps for the backward pass."""

@@ -140,13 +140,14 @@ class SequenceStream:
 
         The outputs of streams that end before the last of them are kept.
         """
-        first, stepper = self._encoder.n_pushed, self._stepper
+        first = n_before = self._encoder.n_pushed
+        stepper = self._stepper
         kept, ends = self._outputs_before, []
         if kept or encoder.has_gaps:
             kept = {row: y for row, y in kept.items() if encoder.lengths[row] <= first}
             inside = (encoder.lengths >= max(first, 1)) & (encoder.lengths < encoder.n_pushed)
             ends = [int(end) for end in np.unique(encoder.lengths[inside])]
-        before = self._encoder, self._outputs_before, stepper.n_samples
+        before = self._encoder, self._outputs_before
         state = stepper.state if ends and ends[-1] > first else None
         try:
             for end in ends:
@@ -163,8 +164,8 @@ class SequenceStream:
         except BaseException:  # also an interrupt
             if state is not None:
                 stepper.state = state
-            if stepper.n_samples == before[2]:
-                self._encoder, self._outputs_before = before[:2]
+            if stepper.n_samples == n_before:
+                self._encoder, self._outputs_before = before
             raise
 
     def reset(self) -> Self:

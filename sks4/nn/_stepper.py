@@ -311,7 +311,7 @@ class ModelStepper:
             raise TypeError(
                 "model must have a pooled head, got a step head. Use S4Stepper on its backbone."
             )
-        self.model, self.rate = model, rate
+        self.model, self.rate, self._batch = model, rate, batch
         self._backbone = model.backbone
         self._backbone.check_rate(rate)
         self._backbone.check_has_state()
@@ -378,7 +378,7 @@ class ModelStepper:
 
     def _check_input(self, u: Tensor) -> None:
         """Raise if the input does not fit; there may be no sample in it."""
-        batch, n_inputs = len(self._no_patch), self._backbone.n_inputs
+        batch, n_inputs = self._batch, self._backbone.n_inputs
         if self._backbone.inputs == "symbols":
             if u.dim() != 2 or len(u) != batch or u.is_floating_point():
                 raise ValueError(
@@ -452,9 +452,10 @@ class ModelStepper:
     def _check_state(self, state: StepperState) -> None:
         """Raise ValueError if the state is that of a model or batch of other sizes."""
         steps = self._steps
-        expected = [*(x.shape for x in steps.states), self._no_patch.shape, steps.pooled.shape]
+        layers = [x.shape for x in steps.states]
+        expected = [*layers, self._no_patch.shape, steps.pooled.shape]
         got = [*(x.shape for x in state.layers), state.patch.shape, state.pooled.shape]
-        if expected != got:
+        if expected != got or [x.shape for x in state.lost] not in ([], layers):
             raise ValueError(
                 "The state must be of a stepper on the same model with the same batch, got the "
                 f"shapes {[tuple(x) for x in got]} in place of {[tuple(x) for x in expected]}."

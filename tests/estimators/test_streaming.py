@@ -367,8 +367,7 @@ def interrupt_steps(patch):
 
 @pytest.mark.parametrize("n_pushed", [1, 5, 80])
 @pytest.mark.parametrize("part", ["steps", "outputs"])
-@pytest.mark.parametrize("readout", ["trained", "ridge"])
-@pytest.mark.parametrize("patch_size", [1, 3])
+@pytest.mark.parametrize(("readout", "patch_size"), [("trained", 1), ("ridge", 1), ("trained", 3)])
 def test_interrupted_push_changes_nothing(path, monkeypatch, readout, part, n_pushed, patch_size):
     X = np.random.default_rng(0).normal(size=(12, 2, 90))
     fitted = S4Classifier(**SMALL, readout=readout, patch_size=patch_size)

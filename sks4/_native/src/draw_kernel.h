@@ -1,5 +1,5 @@
 /* Draws from the distribution of the next value, and the steps between them; included by
- * step_kernels.h after step_kernel.h. The distributions are those of sks4/training/_likelihoods.py.
+ * step_kernels.h after output_kernel.h. The distributions are those of sks4/training/_likelihoods.py.
  */
 
 #define SMALLEST_SCALE 1e-3 /* as there */

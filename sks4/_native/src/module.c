@@ -231,29 +231,17 @@ static PyObject *draw(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     Py_RETURN_NONE;
 }
 
-static PyObject *refresh(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-    (void)self;
-    const struct step_plan *plan = read_plan(args, count, 0, NULL);
-    if (!plan) return NULL;
-    kernel_of(plan)->refresh(plan);
-    Py_RETURN_NONE;
-}
-
-static PyObject *flush(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-    (void)self;
-    struct step_plan *plan = read_plan(args, count, 0, NULL);
-    if (!plan) return NULL;
-    kernel_of(plan)->flush(plan);
-    Py_RETURN_NONE;
-}
-
-static PyObject *read_outputs(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-    (void)self;
-    struct step_plan *plan = read_plan(args, count, 0, NULL);
-    if (!plan) return NULL;
-    kernel_of(plan)->read(plan);
-    Py_RETURN_NONE;
-}
+#define PLAN_CALL(name)                                                                     \
+    static PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t count) {        \
+        (void)self;                                                                         \
+        struct step_plan *plan = read_plan(args, count, 0, NULL);                           \
+        if (!plan) return NULL;                                                             \
+        kernel_of(plan)->name(plan);                                                        \
+        Py_RETURN_NONE;                                                                     \
+    }
+PLAN_CALL(refresh)
+PLAN_CALL(flush)
+PLAN_CALL(read_outputs)
 
 /* -- instruction sets and threads */
 

@@ -82,11 +82,11 @@ struct step_kernel {
     /* Take n_steps patches; `stride` numbers are between those of one stream and of the next. */
     void (*step)(struct step_plan *, const void *input, int64_t n_steps, int64_t stride);
     /* Read r x from the states, which have been changed from outside. */
-    void (*refresh)(const struct step_plan *);
+    void (*refresh)(struct step_plan *);
     /* Count the recent features in the summary. */
     void (*flush)(struct step_plan *);
     /* Write the outputs for what has been pooled. */
-    void (*read)(struct step_plan *);
+    void (*read_outputs)(struct step_plan *);
     /* Draw n values of each stream. The noise is double, of a Gaussian the plan's type, (n, batch)
      * or (n, batch, size); of a mixture there is a second one. `drawn` (n, batch) holds symbols of
      * 64 bits, or (n, batch, size) values. */

@@ -95,6 +95,7 @@ INLINE floats erf_floats(floats x) {
 #define IS_SINGLE 1
 #define NAME(x) x##_single
 #include "step_kernel.h"
+#include "output_kernel.h"
 #include "draw_kernel.h"
 #undef LANES
 #undef GROUP
@@ -107,6 +108,7 @@ INLINE floats erf_floats(floats x) {
 #define IS_SINGLE 0
 #define NAME(x) x##_double
 #include "step_kernel.h"
+#include "output_kernel.h"
 #include "draw_kernel.h"
 #undef LANES
 #undef GROUP
