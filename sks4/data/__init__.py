@@ -38,6 +38,7 @@ from sks4.data._rows import (
     check_series,
 )
 from sks4.data._scaling import SequenceEncoder, Standardizer, fill_forward, level_and_spread
+from sks4.data._series_container import SeriesContainer, holds_many_series
 from sks4.data._smoothing import Smoother, SmoothingState, nan_median
 from sks4.data._streaming import StreamEncoder
 from sks4.data._symbols import SymbolEncoder
@@ -55,6 +56,7 @@ __all__ = [
     "Panel",
     "SequenceDataset",
     "SequenceEncoder",
+    "SeriesContainer",
     "SeriesEncoder",
     "Smoother",
     "SmoothingState",
@@ -85,6 +87,7 @@ __all__ = [
     "fill_forward",
     "find_period",
     "from_long",
+    "holds_many_series",
     "level_and_spread",
     "nan_median",
     "other_form_message",
