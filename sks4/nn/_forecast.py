@@ -36,7 +36,7 @@ class S4ForecastModel(RandomModule):
     is their mean: an S4 backbone over patches, read by a linear head, and one linear map for all
     series. In training each window goes through one of the two, drawn at random. So each path
     learns to forecast by itself, and their mean is that of two models, with errors that partly
-    cancel. Both begin as the naive forecast, the last value.
+    cancel. Both begin as a naive forecast: the last value, or the last season.
 
     Where covariates are known ahead, a small network of them is subtracted before and added after:
     a regression whose errors are forecast.
@@ -60,6 +60,8 @@ class S4ForecastModel(RandomModule):
         them together.
     pooling : {"all", "last", "mean", "max"}, default="all"
         What the head reads: the features of all steps, or those of one pooled step.
+    period : int, default=1
+        Number of steps of the season that the first forecast repeats; 1: the last value.
     d_model, n_layers, patch_size, dropout, norm, prenorm
         See :class:`S4Backbone`. The first patch is filled with zeros, which are the level.
     generator : torch.Generator or None, default=None
@@ -95,6 +97,7 @@ class S4ForecastModel(RandomModule):
         standardize: bool = True,
         channels: str = "independent",
         pooling: str = "all",
+        period: int = 1,
         d_model: int = 16,
         n_layers: int = 2,
         patch_size: int = 24,
@@ -114,6 +117,11 @@ class S4ForecastModel(RandomModule):
             check_integer("n_quantiles", n_quantiles)
         self.n_quantiles = n_quantiles
         self.standardize = standardize
+        self.period = check_integer("period", period)
+        if self.period > self.context_length:
+            raise ValueError(
+                f"period must be at most context_length={context_length}, got {period}."
+            )
         self.channels = check_choice("channels", channels, CHANNELS)
         check_choice("pooling", pooling, POOLINGS)
         n_series = 1 if channels == "independent" else self.n_targets
@@ -177,7 +185,11 @@ class S4ForecastModel(RandomModule):
         level, scale = self._level_and_scale(context, observed)
         if observed is not None:
             context = torch.where(observed, context, level)
-        forecast = self._forecast((context - level) / scale)
+        u = (context - level) / scale
+        forecast = self._forecast(u)
+        if self.period > 1:
+            season = self._last_season(u, observed)
+            forecast = forecast + (season if self.n_quantiles is None else season[..., None])
         if self.standardize:  # a constant window has no unit, and is continued as it is
             scale = torch.where((context == level).all(1, keepdim=True), 0, scale)
         if self.n_quantiles is not None:
@@ -232,6 +244,22 @@ class S4ForecastModel(RandomModule):
         mean = (share * u).sum(1, keepdim=True)
         variance = (share * (u - mean).square()).sum(1, keepdim=True)
         return level, (variance + _SMALLEST_SCALE**2).sqrt()
+
+    def _last_season(self, u: Tensor, observed: Tensor | None) -> Tensor:
+        """Return the last values at each step of a season, (batch, horizon, n_targets).
+
+        Of a step that was never observed, the level, which is zero.
+        """
+        n_seasons = u.shape[1] // self.period
+        seasons = u[:, u.shape[1] - n_seasons * self.period :]
+        seasons = seasons.unflatten(1, (n_seasons, self.period))
+        season = seasons[:, -1]
+        if observed is not None:
+            known = observed[:, -n_seasons * self.period :].unflatten(1, (n_seasons, self.period))
+            season = torch.zeros_like(season)
+            for i in range(n_seasons):
+                season = torch.where(known[:, i], seasons[:, i], season)
+        return season[:, torch.arange(self.horizon, device=u.device) % self.period]
 
     def _forecast(self, u: Tensor) -> Tensor:
         """Return the forecast of a window in its own units."""

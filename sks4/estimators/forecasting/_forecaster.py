@@ -1,6 +1,7 @@
 """The forecaster: rows are time."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -15,22 +16,37 @@ from sks4._validation import check_integer, check_positive, check_weights
 from sks4.data import (
     Calendar,
     Columns,
+    EncodedSeries,
+    SeriesContainer,
     SeriesEncoder,
+    SeriesItems,
     Timeline,
     TimeRows,
     as_weights,
     check_calendar,
     check_each_observed,
+    container_of,
 )
 from sks4.estimators._auto import resolve_dt_range
 from sks4.estimators._base import Interruption, Run, S4Estimator, Trained, draw_seeds
 from sks4.estimators._targets import r_squared
+from sks4.estimators.forecasting import _panel_training as panels
 from sks4.estimators.forecasting import _training as training
 from sks4.estimators.forecasting._backtest import backtest_frame
 from sks4.estimators.forecasting._intervals import DEFAULT_LEVELS, Intervals, check_levels
+from sks4.estimators.forecasting._panel import (
+    OneSeries,
+    SeriesRows,
+    canonical_order,
+    naming,
+    read_panel,
+    scaled_series,
+)
+from sks4.estimators.forecasting._panel_forecaster import PanelForecaster
 from sks4.estimators.forecasting._predictor import Forecasts, WindowPredictor, Windows
 from sks4.estimators.forecasting._reader import SeriesReader
 from sks4.estimators.forecasting._stream import ForecasterStream
+from sks4.exceptions import ValidationSplitWarning
 from sks4.nn import S4ForecastModel
 from sks4.training import REGRESSION_LOSSES, WeightAverage
 
@@ -274,8 +290,14 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight: Any = None,
+        series_id: Any = None,
+        time: Any = None,
+        target: Any = None,
     ) -> Self:
         """Train on rows of time, the last of which are those that forecasts follow.
+
+        One model is trained on many series, each in its own scale, if they come as a dict, a list
+        of Series or frames, a frame with row labels (series, time), or a long table.
 
         Each call starts again, unless ``warm_start=True``. A call that raises changes nothing: an
         earlier fit stays as it was.
@@ -288,13 +310,18 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             no columns; NaN where missing. An index of dates, periods or integers must be regular:
             at equal steps, or those of a frequency of pandas.
         y : array-like of shape (n_timepoints,) or (n_timepoints, n_targets), or None, default=None
-            The series to forecast, NaN where a value is missing.
+            The series to forecast, NaN where a value is missing. Of many series, in the container
+            of X.
         X_val, y_val : like X and y, or None, default=None
             Rows that follow those of X, as validation data. Without them the last block of X may
             be set aside; see `early_stopping`. Forecasts follow the last row of X in any case.
         sample_weight : array-like of shape (n_timepoints,) or None, default=None
             Weight of each row in the loss when it is forecast, relative to the others: the weights
-            are divided by their mean. Targets of rows with weight 0 count as missing.
+            are divided by their mean. Targets of rows with weight 0 count as missing. Of many
+            series, in the container of X; of a long table, an array.
+        series_id, time, target : str or another column name, or None, default=None
+            Columns of a long table `X` with the name of the series, the time and what is to be
+            forecast; all three. The other columns are what is known ahead of each row.
 
         Returns
         -------
@@ -317,7 +344,14 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             If ``early_stopping=True`` and there are too few rows to set some aside.
         """
         calendar, levels = self._checked_parameters()
+        container = container_of(X, series_id, time, target)
+        if container is not None:
+            items = container.split(X, y)
+            later = None if X_val is None else container.split(X_val, y_val, name="X_val")
+            return self._fit_many(container, items, later, sample_weight, calendar, levels)
         resumed = self._trained_to_resume() if self.warm_start else None
+        if resumed is not None:
+            self._refuse_many("fit with warm_start=True")
         if resumed is None:
             reader, rows = SeriesReader.fit(X, y, sample_weight, calendar)
         else:
@@ -363,6 +397,126 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         interruption.raise_again()
         return self
 
+    def _fit_many(
+        self,
+        container: SeriesContainer,
+        items: SeriesItems,
+        later: SeriesItems | None,
+        sample_weight: Any,
+        calendar: Calendar | None,
+        levels: list[float],
+    ) -> Self:
+        """Train on many series."""
+        if self.warm_start and hasattr(self, "net_"):
+            raise ValueError("warm_start must be False to fit many series again, got True.")
+        panel = read_panel(items, calendar, container.split_weights(sample_weight, items))
+        plan = self._plan(panel, later, levels)
+        setup = plan.setup
+        max_epochs = panels.resolve_n_epochs(
+            self.max_epochs, len(plan.origins), len(panel), setup.batch_size
+        )
+        valid = plan.validation_batches()
+        stops_early = valid is not None and bool(self.early_stopping)
+        trained = self._net_to_train(setup, None, max_epochs, early_stopping=stops_early)
+        batches = plan.training_batches(trained.rng)
+        chosen = setup.attributes() | {"max_epochs_": max_epochs}
+        self._announce(f"{len(plan.origins)} windows", trained.net, chosen)
+        with Interruption(trained.net) as interruption:
+            trained.net.fit(batches, valid=valid)
+        fitted = interruption.repeat(
+            lambda: plan.judged(trained.net, is_trusted=not self.early_stopping)
+        )
+        forecaster = PanelForecaster.of(container, items.ids, fitted)
+        self._adopt(trained, chosen | forecaster.attributes())
+        interruption.raise_again()
+        return self
+
+    def _plan(
+        self, panel: dict[Hashable, SeriesRows], later: SeriesItems | None, levels: list[float]
+    ) -> panels.Plan:
+        """Return what is chosen from the training rows of many series."""
+        blocks, n_train = self._rows_of_many(panel, later)
+        order = canonical_order(blocks)
+        keys = [list(panel)[i] for i in order]
+        read = [panel[key] for key in keys]
+        blocks, n_train = [blocks[i] for i in order], [n_train[i] for i in order]
+        train = [rows[:n] for rows, n in zip(blocks, n_train, strict=True)]
+        series = scaled_series(self._make_encoder(), keys, read, train)
+        setup, origins = self._setup_of_many(series, train, levels)
+        windows = setup.windows
+        parts = []
+        for key, one, rows in zip(keys, series, blocks, strict=True):
+            with naming(key):
+                parts.append(one.encode(rows, windows.dtype))
+        return panels.Plan(
+            setup,
+            keys,
+            series,
+            blocks,
+            n_train,
+            EncodedSeries.join(parts),
+            np.concatenate([rows.weights for rows in blocks]),
+            panels.joined_origins(panels.starts_of(blocks), origins),
+        )
+
+    def _rows_of_many(
+        self, panel: dict[Hashable, SeriesRows], later: SeriesItems | None
+    ) -> tuple[list[Columns], list[int]]:
+        """Return all rows of each series, and the numbers of rows to train on."""
+        validation = {} if later is None else dict(zip(later.ids, later.items, strict=True))
+        unknown = [key for key in validation if key not in panel]
+        if unknown:
+            raise ValueError(f"X_val must hold series of X, got {unknown[0]!r}.")
+        blocks, n_train = [], []
+        for key, one in panel.items():
+            with naming(key):
+                X_val, y_val = validation.get(key, (None, None))
+                of_one = self._with_validation_rows(
+                    one.reader, one.rows, X_val, y_val, n_series=len(panel), is_given=bool(later)
+                )
+            blocks.append(of_one[0])
+            n_train.append(of_one[1])
+        is_all = all(n == len(rows) for n, rows in zip(n_train, blocks, strict=True))
+        if len(panel) > 1 and self.early_stopping is True and is_all:
+            warnings.warn(
+                "No validation block could be set aside: every series is too short. Pass longer "
+                "series, or X_val.",
+                ValidationSplitWarning,
+                stacklevel=4,
+            )
+        return blocks, n_train
+
+    def _setup_of_many(
+        self, series: list[OneSeries], train: list[Columns], levels: list[float]
+    ) -> tuple[training.Setup, list[np.ndarray]]:
+        """Return what is chosen from the training rows, and the origins in each series."""
+        n_train = [len(rows) for rows in train]
+        periods = panels.likely_periods(series, train)
+        longest = max(n_train) - int(self.horizon)
+        if self._may_be_short:
+            longest = min(2 * longest, max(n_train))
+        period = periods[0] if periods else 1
+        lengths = [len(one.rows) for one in series]
+        context_length = panels.resolve_context_length(
+            self.context_length, lengths, longest, period
+        )
+        patch_size = training.resolve_patch_size(self.patch_size, context_length, period)
+        if self.context_length == "auto":
+            context_length = training.in_whole_patches(context_length, patch_size)
+        n_windows = sum(max(n - context_length - int(self.horizon) + 1, 0) for n in n_train)
+        encoder = SeriesEncoder(standardize=False, missing=self.missing)
+        encoder.fit(np.zeros_like(train[0].values[:1]), np.zeros_like(train[0].covariates[:1]))
+        setup = self._setup_of(
+            encoder, context_length, patch_size, n_windows, levels, periods, len(series)
+        )
+        origins = panels.training_origins(
+            setup.windows, train, n_train, may_be_short=self._may_be_short
+        )
+        if len(series) > 1 and self.standardize == "window":
+            base = panels.base_of(series, train, n_train, periods, setup.windows)
+            setup = replace(setup, period=min(base.season_length, context_length))
+        return setup, origins
+
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
         """Append rows to those seen, and train one epoch on the windows that end in them.
 
@@ -390,6 +544,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             If the loss becomes NaN or infinite.
         """
         calendar, levels = self._checked_parameters()
+        self._refuse_many("partial_fit")
         resumed = self._trained_to_resume()
         if resumed is None:
             reader, seen = SeriesReader.fit(X, y, sample_weight, calendar)
@@ -446,7 +601,21 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             If the rows do not follow those seen, or their form is not that of `fit`.
         """
         check_is_fitted(self)
+        self._refuse_many("update")
         return self._moved_on(*self._observed(X, y))
+
+    @property
+    def _many(self) -> PanelForecaster | None:
+        """What forecasts many series, None after a fit to one."""
+        return getattr(self, "_panel_", None)
+
+    def _refuse_many(self, method: str) -> None:
+        """Raise ValueError if there are many series."""
+        if self._many is not None:
+            raise ValueError(
+                f"{method} must be called after fit to one series, got a fit to many. Call fit "
+                "with all rows instead."
+            )
 
     def _checked_parameters(self) -> tuple[Calendar | None, list[float]]:
         """Return the features of the calendar and the levels, or raise if any is not valid."""
@@ -464,9 +633,20 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         return check_levels(DEFAULT_LEVELS if self.quantiles is None else self.quantiles)
 
     def _with_validation_rows(
-        self, reader: SeriesReader, rows: TimeRows, X_val: Any, y_val: Any
+        self,
+        reader: SeriesReader,
+        rows: TimeRows,
+        X_val: Any,
+        y_val: Any,
+        *,
+        n_series: int = 1,
+        is_given: bool = False,
     ) -> tuple[Columns, int]:
-        """Return all rows, those of validation last, and the number of rows to train on."""
+        """Return all rows, those of validation last, and the number of rows to train on.
+
+        Of several series, a few rows of each make enough origins; where validation rows are given
+        of some, others have none.
+        """
         if X_val is not None:
             later = reader.read_following(rows, X_val, y_val)
             if np.isnan(later.columns().values).all():
@@ -478,12 +658,15 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         if y_val is not None:
             raise ValueError("X_val must be given where y_val is, got only y_val.")
         columns = rows.columns()
+        if is_given:
+            return columns, len(columns)
         n_train = training.n_rows_to_train_on(
             columns.values,
             int(self.horizon),
             self.context_length,
             self.validation_fraction,
-            self.early_stopping,
+            self.early_stopping if n_series == 1 else self.early_stopping and "auto",
+            min_origins=-(-training.MIN_ORIGINS // n_series),
         )
         return columns, n_train
 
@@ -513,13 +696,31 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         patch_size = training.resolve_patch_size(self.patch_size, context_length, period)
         if self.context_length == "auto":
             context_length = training.in_whole_patches(context_length, patch_size)
-        encoder = SeriesEncoder(
+        encoder = self._make_encoder().fit(train.values, train.covariates, counts=train.weights > 0)
+        n_windows = len(train) - context_length - int(self.horizon) + 1
+        return self._setup_of(encoder, context_length, patch_size, n_windows, levels, periods)
+
+    def _make_encoder(self) -> SeriesEncoder:
+        """Return an encoder that is not fitted."""
+        return SeriesEncoder(
             self.standardize is not None,
             self.missing,
             fix_constants=self.standardize == "global",
-        ).fit(train.values, train.covariates, counts=train.weights > 0)
+        )
+
+    def _setup_of(
+        self,
+        encoder: SeriesEncoder,
+        context_length: int,
+        patch_size: int,
+        n_windows: int,
+        levels: list[float],
+        periods: tuple[int, ...],
+        n_series: int = 1,
+    ) -> training.Setup:
+        """Return what follows from the size of a window and the number of windows."""
         n_patches = -(-context_length // patch_size)
-        n_steps = n_patches * (len(names) if self.channels == "independent" else 1)
+        n_steps = n_patches * (encoder.n_targets_ if self.channels == "independent" else 1)
         windows = Windows(
             encoder=encoder,
             context_length=context_length,
@@ -528,16 +729,15 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             levels=np.array(levels) if self.loss == "quantile" else None,
             dtype=self.dtype,
         )
-        n_windows = len(train) - context_length - windows.horizon + 1
         is_corrected = (
             self.standardize == "window"
             and windows.levels is None
             and not encoder.n_covariates_
-            and training.least_share(n_windows) < 1
+            and (n_series > 1 or training.least_share(n_windows) < 1)
         )
         return training.Setup(
             windows,
-            training.resolve_batch_size(self.batch_size, n_windows, n_steps),
+            training.resolve_batch_size(self.batch_size, n_windows, n_steps, n_series),
             resolve_dt_range(np.array([n_patches]), self.dt_min, self.dt_max),
             patch_size,
             periods if is_corrected else None,
@@ -574,6 +774,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             n_quantiles=None if windows.levels is None else len(windows.levels),
             standardize=self.standardize == "window",
             patch_size=setup.patch_size,
+            period=setup.period,
         )
 
     def _observed(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[TimeRows, Intervals]:
@@ -626,6 +827,9 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             If the index has a hole, is not the continuation of that of `fit`, or begins within the
             first context; if features differ from those of `fit`; or a forecast is not finite.
         """
+        check_is_fitted(self)
+        if self._many is not None:
+            return self._many.predict(X)
         forecasts = self._forecasts(X)
         return self._reader_.form.arrange(self._predictor_.point(forecasts.outputs))
 
@@ -670,6 +874,10 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             `coverage` also as in `predict_interval`.
         """
         check_is_fitted(self)
+        if coverage is not None:
+            check_coverage(coverage)
+        if self._many is not None:
+            return self._many.forecast(horizon, history, X_future, coverage)
         reader, predictor, windows = self._reader_, self._predictor_, self._predictor_.windows
         rows = self._seen_
         if history is not None:
@@ -677,8 +885,6 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         if horizon is None:
             horizon = windows.horizon if X_future is None else n_samples_of(X_future)
         n_steps = check_integer("horizon", horizon)
-        if coverage is not None:
-            check_coverage(coverage)
         covariates = reader.future(X_future, rows.timeline, n_steps)
         forecasts = predictor.ahead(rows.latest(windows.context_length), covariates)
         point, labels = predictor.point(forecasts.outputs), rows.timeline.following(n_steps)
@@ -697,15 +903,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             ahead = reader.ahead(seen, start, covariates)
             forecasts = predictor.ahead(seen.latest(context_length), ahead)
             return forecasts[start - len(seen) :]
-        if start < context_length:  # so X has an index
-            labels = seen.timeline.labels()
-            raise ValueError(
-                f"X must begin after the first context_length_={context_length} rows of fit, "
-                f"from which the first forecast follows, got the index from {labels[start]} on, "
-                f"row {start} of fit. Leave these rows out. If X is of rows that follow those of "
-                f"fit, its index must go on from {seen.timeline.following(1)[0]}: set it, or pass "
-                "X.to_numpy()."
-            )
+        reader.check_start(start, seen, context_length)
         rows = seen.columns().with_covariates(start, covariates)
         stop = start + len(covariates)
         inside = predictor.one_step_ahead(rows, start, min(stop, len(seen)))
@@ -740,6 +938,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             rows than the forecasts: nothing is realigned.
         """
         check_is_fitted(self)
+        if self._many is not None:
+            return self._many.score(X, y, sample_weight)
         truth = self._reader_.truth(X, y, self._seen_)
         predicted = self.predict(X)
         is_known = ~np.isnan(np.column_stack([truth, predicted])).any(axis=1)
@@ -780,6 +980,9 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             If the rows are not of the form of `fit`, or too few for one origin.
         """
         check_is_fitted(self)
+        levels = None if self.quantiles is None else self._levels()
+        if self._many is not None:
+            return self._many.backtest(X, y, horizon, stride, levels)
         reader, predictor, windows = self._reader_, self._predictor_, self._predictor_.windows
         rows = reader.read(X, y)
         n_steps = check_integer("horizon", windows.horizon if horizon is None else horizon)
@@ -799,9 +1002,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             reader.form.names,
             truths,
             predictor.point(outputs),
-            self._intervals_.of_origins(
-                outputs, None if self.quantiles is None else self._levels()
-            ),
+            self._intervals_.of_origins(outputs, levels),
         )
 
     # ------------------------------------------------------------------ intervals
@@ -835,11 +1036,13 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             As in `predict`, and if there was no validation data to learn errors from.
         """
         check_is_fitted(self)
-        levels = self._predictor_.windows.levels
+        levels = self._setup_.windows.levels
         if quantiles is not None:
             levels = np.array(check_levels(quantiles))
         elif levels is None:
             levels = np.array(self._levels())
+        if self._many is not None:
+            return self._many.predict_quantiles(X, levels)
         return self._reader_.form.arrange(self._intervals_.quantiles(self._forecasts(X), levels))
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
@@ -872,6 +1075,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         """
         check_is_fitted(self)
         coverage = check_coverage(coverage)
+        if self._many is not None:
+            return self._many.predict_interval(X, coverage)
         return self._reader_.form.arrange(self._intervals_.interval(self._forecasts(X), coverage))
 
     # ------------------------------------------------------------------ streams and tags
@@ -909,6 +1114,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         True
         """
         check_is_fitted(self)
+        self._refuse_many("stream")
         return ForecasterStream(self._predictor_, self._reader_.form, n_streams)
 
     def __sklearn_tags__(self) -> Any:
