@@ -14,6 +14,7 @@ from sks4.estimators.forecasting._base_forecasts import BaseForecast, choose_bas
 from sks4.estimators.forecasting._intervals import Intervals
 from sks4.estimators.forecasting._panel import OneSeries
 from sks4.estimators.forecasting._predictor import WindowPredictor, Windows
+from sks4.estimators.forecasting._training import SHARES
 from sks4.training import Batches, S4Net
 
 # Series that a base forecast is judged on, and in which seasons are looked for.
@@ -36,9 +37,6 @@ _MAX_VALIDATION, _MAX_ORIGINS, _FEWEST_ORIGINS = 2000, 500, 4
 # A series counts as much as all others together, in its share and its errors, with so many windows
 # that do not overlap.
 _SHRINKAGE = 2.0
-
-# The shares of the correction to choose from.
-_SHARES = np.linspace(0, 1, 11)
 
 _ROUNDING = 1e-6
 
@@ -186,9 +184,14 @@ def choose_shares(
     network: np.ndarray,
     truths: np.ndarray,
     number: np.ndarray,
+    after: np.ndarray,
     n_series: int,
 ) -> tuple[np.ndarray, float]:
     """Return how far to go from base to network in each series, and in a new one.
+
+    Each share is the one with the smallest error, that of the series and that of all of them
+    together, times ``max(0, 1 - (standard error / gain)**2)``, as in `training.best_share`: the
+    gain is that of all series, and its standard error that over their blocks of held-out rows.
 
     Parameters
     ----------
@@ -196,34 +199,66 @@ def choose_shares(
         Scaled forecasts, and truths that are NaN where missing.
     number : ndarray of shape (n_origins,), int
         The series of each origin.
+    after : ndarray of shape (n_origins,), int
+        Number of held-out rows of the series before each origin.
     n_series : int
         Number of series.
 
     Returns
     -------
     shares : ndarray of shape (n_series,)
-        Those with the smallest error, that of the series and that of all of them together.
+        Shares of the network, from 0 to 1.
     common : float
-        The one with the smallest error of all.
+        The share of a new series.
     """
-    error, change = truths - base, network - base
-    axes = (1, 2)
+    errors, series = _errors_by_block(truths - base, network - base, number, after, n_series)
+    if len(errors) < training.MIN_BLOCKS:
+        return np.zeros(n_series), 0.0
+    counts = np.bincount(series, minlength=n_series)
+    sums = np.stack([np.bincount(series, column, n_series) for column in errors.T], axis=1)
+    own = sums / np.maximum(counts, 1)[:, np.newaxis]  # (n_series, n_shares)
+    together = own[counts > 0].mean(axis=0)
+    best = int(together.argmin())
+    gains = errors[:, 0] - errors[:, best]
+    gain, variance = gains.mean(), gains.var(ddof=1) / len(gains)
+    confirmed = max(0.0, 1 - variance / gain**2) if gain > 0 else 0.0
+    weight = (counts / (counts + _SHRINKAGE))[:, np.newaxis]
+    chosen = (weight * own + (1 - weight) * together).argmin(axis=1)
+    return SHARES[chosen] * confirmed, float(SHARES[best] * confirmed)
+
+
+def _errors_by_block(
+    error: np.ndarray, change: np.ndarray, number: np.ndarray, after: np.ndarray, n_series: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean errors (n_blocks, n_shares) of blocks of a horizon, and the series of each block.
+
+    `error` is that of the base, and `change` the way to the network, (n_origins, horizon,
+    n_targets). Errors are in the unit of those of the base in the same series.
+    """
+    horizon = error.shape[1]
+    n_blocks = np.ones(n_series, dtype=int)
+    np.maximum.at(n_blocks, number, (after + 1) // horizon)
+    rows = after[:, np.newaxis] + np.arange(horizon)
+    first = np.cumsum(n_blocks) - n_blocks
+    block = first[number][:, np.newaxis] + np.minimum(rows // horizon, n_blocks[number, None] - 1)
+    block = np.broadcast_to(block[..., np.newaxis], error.shape)
     is_known = ~np.isnan(error)
-    counts = np.bincount(number, is_known.sum(axis=axes), n_series)
-
-    def mean_error(share: float) -> np.ndarray:
-        size = np.where(is_known, np.abs(error - share * change), 0.0).sum(axis=axes)
-        return np.bincount(number, size, n_series) / np.maximum(counts, 1)
-
-    errors = np.array([mean_error(share) for share in _SHARES])  # (n_shares, n_series)
-    unit = np.where(errors[0] > _ROUNDING, errors[0], 1.0)
-    errors = errors / unit
-    has_some = counts > 0
-    together = errors[:, has_some].mean(axis=1, keepdims=True)
-    n_apart = counts / (truths.shape[1] * truths.shape[2])
-    weight = n_apart / (n_apart + _SHRINKAGE)
-    shrunk = weight * errors + (1 - weight) * together
-    return _SHARES[shrunk.argmin(axis=0)], float(_SHARES[together[:, 0].argmin()])
+    size = np.where(is_known, np.abs(error), 0.0).sum(axis=1)  # (n_origins, n_targets)
+    sizes, counts = (
+        np.stack([np.bincount(number, column, n_series) for column in columns.T], axis=1)
+        for columns in (size, is_known.sum(axis=1))
+    )
+    unit = sizes / np.maximum(counts, 1)
+    unit = np.where(unit > _ROUNDING, unit, 1.0)[number][:, np.newaxis]
+    total = int(n_blocks.sum())
+    known_in = np.bincount(block[is_known], minlength=total)
+    sums = [
+        np.bincount(block[is_known], (np.abs(error - share * change) / unit)[is_known], total)
+        for share in SHARES
+    ]
+    has_some = known_in > 0
+    errors = np.stack(sums, axis=1)[has_some] / known_in[has_some, np.newaxis]
+    return errors, np.repeat(np.arange(n_series), n_blocks)[has_some]
 
 
 def sizes_of_errors(errors: np.ndarray, number: np.ndarray, n_series: int) -> np.ndarray:
@@ -342,10 +377,11 @@ def judge(
         )
         forecasts = uncorrected[..., 0], network[..., 0], truths
         if n_series == 1:  # one stretch of time may be like no other
-            common = training.share_of_one(windows, *forecasts, n_train[0], len(blocks[0]))
+            common = training.share_of_one(windows, *forecasts, origins, n_train[0])
             shares = np.array([common])
         else:
-            shares, common = choose_shares(*forecasts, number, n_series)
+            after = np.concatenate([part - n for part, n in zip(parts, n_train, strict=True)])
+            shares, common = choose_shares(*forecasts, number, after, n_series)
         predictor = replace(predictor, share=common)
         outputs = of_base + shares[number][:, None, None, None] * (network - of_base)
     return Judged(predictor, shares, truths - outputs[..., 0], number)
