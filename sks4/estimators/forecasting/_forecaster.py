@@ -26,6 +26,7 @@ from sks4.data import (
     check_calendar,
     check_each_observed,
     container_of,
+    holds_many_series,
 )
 from sks4.estimators._auto import resolve_dt_range
 from sks4.estimators._base import Interruption, Run, S4Estimator, Trained, draw_seeds
@@ -411,7 +412,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         if self.warm_start and hasattr(self, "net_"):
             raise ValueError("warm_start must be False to fit many series again, got True.")
         panel = read_panel(items, calendar, container.split_weights(sample_weight, items))
-        plan = self._plan(panel, later, levels)
+        plan = self._plan(panel, *self._rows_of_many(panel, later), levels)
         setup = plan.setup
         max_epochs = panels.resolve_n_epochs(
             self.max_epochs, len(plan.origins), len(panel), setup.batch_size
@@ -433,10 +434,13 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         return self
 
     def _plan(
-        self, panel: dict[Hashable, SeriesRows], later: SeriesItems | None, levels: list[float]
+        self,
+        panel: dict[Hashable, SeriesRows],
+        blocks: list[Columns],
+        n_train: list[int],
+        levels: list[float],
     ) -> panels.Plan:
-        """Return what is chosen from the training rows of many series."""
-        blocks, n_train = self._rows_of_many(panel, later)
+        """Return what is chosen from the first `n_train` of all rows of many series."""
         order = canonical_order(blocks)
         keys = [list(panel)[i] for i in order]
         read = [panel[key] for key in keys]
@@ -545,8 +549,17 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             If the loss becomes NaN or infinite.
         """
         calendar, levels = self._checked_parameters()
-        self._refuse_many("partial_fit")
         resumed = self._trained_to_resume()
+        many = self._many if resumed is not None else None
+        container = many.container if many is not None else None
+        if resumed is None and holds_many_series(X):
+            container = SeriesContainer.of(X)
+        if container is not None:
+            items = container.split(X, y)
+            weights = container.split_weights(sample_weight, items)
+            if many is not None and resumed is not None:
+                return self._fit_later_rows(many, items, weights, resumed)
+            return self._fit_first_rows(container, items, weights, calendar, levels)
         if resumed is None:
             reader, seen = SeriesReader.fit(X, y, sample_weight, calendar)
             columns = seen.columns()
@@ -576,6 +589,55 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         interruption.raise_again()
         return self
 
+    def _fit_first_rows(
+        self,
+        container: SeriesContainer,
+        items: SeriesItems,
+        weights: list[Any] | None,
+        calendar: Calendar | None,
+        levels: list[float],
+    ) -> Self:
+        """Train one epoch on all windows of many series."""
+        panel = read_panel(items, calendar, weights)
+        blocks = [one.rows.columns() for one in panel.values()]
+        plan = self._plan(panel, blocks, [len(rows) for rows in blocks], levels)
+        trained = self._net_to_train(plan.setup, None, 1)
+        batches = plan.training_batches(trained.rng)
+        with Interruption(trained.net) as interruption:
+            trained.net.partial_fit(batches)
+        forecaster = PanelForecaster.of(container, items.ids, plan.start(trained.net))
+        self._adopt(trained, plan.setup.attributes() | {"max_epochs_": 1} | forecaster.attributes())
+        interruption.raise_again()
+        return self
+
+    def _fit_later_rows(
+        self,
+        many: PanelForecaster,
+        items: SeriesItems,
+        weights: list[Any] | None,
+        resumed: Trained,
+    ) -> Self:
+        """Append rows to those of many series, and train on the windows that end in them."""
+        seen, setup = many.observed(items, weights), self._setup_
+        latest = seen.latest_windows(many, items.ids)
+        if latest is None:
+            return self._adopt_panel(seen)
+        trained = self._net_to_train(setup, resumed, 1)
+        joined, of_rows, origins = latest
+        batches = training.training_batches(setup, joined, of_rows, origins, trained.rng)
+        with Interruption(trained.net) as interruption:
+            trained.net.partial_fit(batches)
+        seen = replace(seen, predictor=replace(seen.predictor, net=trained.net))
+        chosen = setup.attributes() | {"max_epochs_": self.max_epochs_}
+        self._adopt(trained, chosen | seen.attributes())
+        interruption.raise_again()
+        return self
+
+    def _adopt_panel(self, forecaster: PanelForecaster) -> Self:
+        """Replace what forecasts many series at once."""
+        self.__dict__ |= {"_panel_": forecaster}
+        return self
+
     def update(self, X: Any, y: Any = None) -> Self:
         """Append what has been observed, without training.
 
@@ -602,7 +664,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             If the rows do not follow those seen, or their form is not that of `fit`.
         """
         check_is_fitted(self)
-        self._refuse_many("update")
+        if self._many is not None:
+            return self._adopt_panel(self._many.observed(self._many.container.split(X, y)))
         return self._moved_on(*self._observed(X, y))
 
     @property

@@ -20,10 +20,11 @@ from sks4.data import (
 )
 from sks4.estimators._targets import r_squared
 from sks4.estimators.forecasting._backtest import backtest_frame
-from sks4.estimators.forecasting._intervals import Intervals
+from sks4.estimators.forecasting._intervals import Intervals, by_time_of_truth
 from sks4.estimators.forecasting._panel import OneSeries, fit_like, naming, read_like
 from sks4.estimators.forecasting._panel_training import Fitted
 from sks4.estimators.forecasting._predictor import Forecasts, WindowPredictor
+from sks4.estimators.forecasting._training import latest_windows
 
 # Rows that are encoded at once, and origins that are forecast at once, to bound the memory.
 _MAX_ROWS, _MAX_ORIGINS = 200_000, 1000
@@ -344,11 +345,7 @@ class PanelForecaster:
         self, job: Job, outputs: np.ndarray, labels: pd.Index, levels: Sequence[float] | None
     ) -> pd.DataFrame:
         """Return the table of one series."""
-        one, n_rows = job.series, len(job.rows)
-        rows = job.origins[:, np.newaxis] + np.arange(job.n_steps)
-        truths = np.where(
-            (rows < n_rows)[..., np.newaxis], job.rows.values[np.minimum(rows, n_rows - 1)], np.nan
-        )
+        one, truths = job.series, _truths(job)
         unit = one.unit[:, np.newaxis]
         quantiles = self.intervals.of_origins(outputs / unit, levels)
         restored = {
@@ -357,6 +354,83 @@ class PanelForecaster:
         }
         point = self._point(one, outputs)
         return backtest_frame(labels, one.reader.form.names, truths, point, restored)
+
+    # ------------------------------------------------------------------ rows that were observed
+
+    def observed(self, items: SeriesItems, weights: Sequence[Any] | None = None) -> Self:
+        """Return a forecaster that has seen further rows, and whose intervals learned from them."""
+        known, new = dict(self.known), []
+        of_each = weights or [None] * len(items.ids)
+        for key, item, of_rows in zip(items.ids, items.items, of_each, strict=True):
+            with naming(key):
+                one = self._known(key)
+                rows = one.reader.read_following(one.rows, *item, of_rows)
+                one.encoder.check(rows.columns().values)
+            known[key] = replace(one, rows=one.rows.followed_by(rows))
+            new.append((known[key], len(rows)))
+        return replace(self, known=known, intervals=self._learned(new))
+
+    def _learned(self, new: Sequence[tuple[OneSeries, int]]) -> Intervals:
+        """Return intervals that learned from the last rows of some series, in order of time."""
+        windows, intervals = self.predictor.windows, self.intervals
+        if not intervals.adapts:
+            return intervals
+        jobs, counts = [], []
+        for one, n_new in new:
+            n_rows = len(one.rows)
+            first = max(windows.context_length, n_rows - n_new + 1 - windows.horizon)
+            if first < n_rows:
+                columns = one.rows.latest(n_rows - first + windows.context_length)
+                origins = np.arange(first, n_rows) - (n_rows - len(columns))
+                jobs.append(Job(one, columns, origins, windows.horizon))
+                counts.append(n_new)
+        if not jobs:
+            return intervals
+        outputs, truths, times = [], [], []
+        for job, n_new, of_job in zip(jobs, counts, self._roll_out(jobs), strict=True):
+            scaled, of_rows = self._scaled(job, of_job)
+            by_time = by_time_of_truth(scaled, of_rows, n_new)
+            outputs.append(by_time[0])
+            truths.append(by_time[1])
+            times.append(np.arange(-n_new, 0))
+        order = np.argsort(np.concatenate(times), kind="stable")
+        return intervals.take_in(np.concatenate(outputs)[order], np.concatenate(truths)[order])
+
+    def _scaled(self, job: Job, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return forecasts and truths in the scale of a series over its usual error."""
+        one, scaler = job.series, job.series.encoder.target_scaler_
+        truths = _truths(job)
+        if scaler is not None:
+            truths = scaler.transform(truths)
+        return outputs / one.unit[:, np.newaxis], truths / one.unit
+
+    def latest_windows(
+        self, before: "PanelForecaster", keys: Sequence[Hashable]
+    ) -> tuple[EncodedSeries, np.ndarray, np.ndarray] | None:
+        """Return windows that end in the rows that were not seen before, None for none.
+
+        Returns
+        -------
+        joined : EncodedSeries
+            The last rows of each series, one after the other.
+        weights : ndarray of shape (n_timepoints,)
+            Their weights.
+        origins : ndarray of shape (n_windows,), int
+            Origins of the windows.
+        """
+        windows = self.predictor.windows
+        parts, weights, origins, start = [], [], [], 0
+        for key in keys:
+            one, n_before = self.known[key], len(before.known[key].rows)
+            columns, some = latest_windows(windows, one.rows, len(one.rows) - n_before)
+            if len(some):
+                parts.append(one.encode(columns, windows.dtype))
+                weights.append(columns.weights)
+                origins.append(start + some)
+                start += len(columns)
+        if not parts:
+            return None
+        return EncodedSeries.join(parts), np.concatenate(weights), np.concatenate(origins)
 
     # ------------------------------------------------------------------ batches over series
 
@@ -386,6 +460,13 @@ class PanelForecaster:
             for some in _slices(len(origins))
         ]
         return np.split(np.concatenate(outputs), np.cumsum(counts)[:-1])
+
+
+def _truths(job: Job) -> np.ndarray:
+    """Return what followed each origin, (n_origins, n_steps, n_targets), NaN where unknown."""
+    rows = job.origins[:, np.newaxis] + np.arange(job.n_steps)
+    inside = np.minimum(rows, len(job.rows) - 1)
+    return np.where((rows == inside)[..., np.newaxis], job.rows.values[inside], np.nan)
 
 
 def _slices(n_origins: int) -> list[slice]:

@@ -36,7 +36,7 @@ _MAX_VALIDATION, _MAX_ORIGINS, _FEWEST_ORIGINS = 2000, 500, 4
 
 # A series counts as much as all others together, in its share and its errors, with so many windows
 # that do not overlap.
-_SHRINKAGE = 2.0
+_SHRINKAGE = 4.0
 
 _ROUNDING = 1e-6
 
@@ -422,6 +422,13 @@ class Plan:
     joined: EncodedSeries
     weights: np.ndarray
     origins: np.ndarray
+
+    def start(self, net: S4Net) -> Fitted:
+        """Return what forecasts the series by the network alone, before it is judged."""
+        windows = self.setup.windows
+        intervals = Intervals.start(windows.levels, windows.horizon, windows.encoder.n_targets_)
+        known = dict(zip(self.keys, self.series, strict=True))
+        return Fitted(known, self.series[-1], WindowPredictor(net, windows), intervals)
 
     def training_batches(self, rng: np.random.Generator) -> Batches:
         """Return batches of windows: all of those of one series, or drawn from those of many."""

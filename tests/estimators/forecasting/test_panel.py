@@ -456,3 +456,64 @@ def test_one_series_after_many_leaves_no_trace(make, panel):
     forecaster = make().fit(panel).fit(panel["north"])
     assert isinstance(forecaster.forecast(), pd.Series)
     assert isinstance(forecaster.update(weeks(2, "2024-03-31", 1.0, 0)).forecast(), pd.Series)
+
+
+# --- rows that come later ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parameters", [{}, {"loss": "quantile"}], ids=str)
+@pytest.mark.parametrize("method", ["update", "partial_fit"])
+def test_rows_of_one_series_are_appended_as_to_a_single_one(make_judged, panel, method, parameters):
+    series = panel["north"]
+    one = make_judged(**parameters).fit(series[:70])
+    many = make_judged(**parameters).fit({"north": series[:70]})
+    for rows in (series[70:72], series[72:90]):
+        getattr(one, method)(rows)
+        getattr(many, method)({"north": rows})
+        wanted = one.forecast(6, coverage=0.8)
+        assert_allclose(many.forecast(6, coverage=0.8)["north"], wanted, rtol=1e-6)
+
+
+def test_first_partial_fit_reads_many_series(make, panel):
+    single = make().partial_fit(panel["north"])
+    many = make().partial_fit({"north": panel["north"]})
+    assert_allclose(many.forecast()["north"], single.forecast(), rtol=1e-9)
+    assert list(make().partial_fit(as_rows(panel)).forecast().index.levels[0]) == list(panel)
+
+
+def test_update_of_some_series_moves_these_alone(make_judged, panel):
+    later_rows = panel["north"][-5:]
+    forecaster = make_judged().fit(panel | {"north": panel["north"][:-5]})
+    before = forecaster.forecast()
+    expected = forecaster.forecast(history={"north": panel["north"]})["north"]
+    forecaster.update({"north": later_rows})
+    after = forecaster.forecast()
+    assert_allclose(after["north"], expected)
+    assert_array_equal(after["south"], before["south"])
+    long = make_judged().fit(as_long(panel | {"north": panel["north"][:-5]}), **LONG)
+    table = long.update(as_long({"north": later_rows})).forecast()
+    assert_allclose(table.loc[table["store"] == "north", "forecast"], expected)
+
+
+def test_intervals_adapt_to_what_all_series_show(make_judged, panel):
+    few = {key: panel[key] for key in ("north", "east")}
+    forecaster = make_judged().fit({key: part[:-20] for key, part in few.items()})
+    width = (forecaster.forecast(coverage=0.8)["north"].diff(axis=1)["upper"]).mean()
+    noise = np.random.default_rng(0)
+    wild = {key: part[-20:] + noise.normal(0, 20 * part.std(), 20) for key, part in few.items()}
+    forecaster.update({"east": wild["east"]})
+    wider = (forecaster.forecast(coverage=0.8)["north"].diff(axis=1)["upper"]).mean()
+    assert abs(wider) > 1.5 * abs(width)
+
+
+def test_rows_that_do_not_follow_are_named(make_judged, panel):
+    forecaster = make_judged().fit(panel)
+    before = forecaster.forecast()["south"]
+    for method in ("update", "partial_fit"):
+        rows = {"north": weeks(2, "2024-03-31", 1.0, 0), "south": panel["south"][:2]}
+        with pytest.raises(ValueError, match="In series 'south': The rows must follow those seen"):
+            getattr(forecaster, method)(rows)
+        with pytest.raises(ValueError, match="In series 'west': This series was not in fit"):
+            getattr(forecaster, method)({"west": panel["south"]})
+    assert_array_equal(forecaster.forecast()["south"], before)
+    assert len(forecaster.forecast()["north"]) == 4
