@@ -1,7 +1,7 @@
 """Windows over rows of time: the context before an origin, and the horizon after it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,12 +39,18 @@ class EncodedSeries:
         Scaled covariates; of one series there may be more rows, since they are known ahead.
     stops : Tensor of shape (n_series,), int64, or None
         Numbers of rows up to the end of each series, each of one row at least; None: one series.
+    static : Tensor of shape (n_series, n_static) or None
+        Scaled features of each series, which do not change in time.
+    identity : Tensor of shape (n_series,), int64, or None
+        Number of each series from 1, 0 of one that is not known.
     """
 
     values: Tensor
     observed: Tensor
     covariates: Tensor
     stops: Tensor | None = None
+    static: Tensor | None = None
+    identity: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of time points at which targets may be known."""
@@ -59,15 +65,16 @@ class EncodedSeries:
             torch.cat([part.observed for part in parts]),
             torch.cat([part.covariates[: len(part)] for part in parts]),
             lengths.cumsum(0),
+            _joined([part.static for part in parts]),
+            _joined([part.identity for part in parts]),
         )
 
     def ahead(self) -> "EncodedSeries":
         """Return one series with a row, without a value, for each that is known ahead."""
         n_more = len(self.covariates) - len(self)
         values = torch.cat([self.values, self.values[-1:].expand(n_more, -1)])
-        return EncodedSeries(
-            values, functional.pad(self.observed, (0, 0, 0, n_more)), self.covariates
-        )
+        observed = functional.pad(self.observed, (0, 0, 0, n_more))
+        return replace(self, values=values, observed=observed)
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """Return the first row of each series, and the row after its last one, (n_series,)."""
@@ -97,11 +104,22 @@ class EncodedSeries:
 
     def is_known_before(self, origins: Tensor) -> Tensor:
         """Return whether a target had a value before each origin, (n_origins, n_targets)."""
+        return self.first_seen()[self.series_of(origins)] < origins[:, None]
+
+    def first_seen(self) -> Tensor:
+        """Return the first row of each series in which a target has a value, (n_series, n_targets).
+
+        Of a target without any, the number of all rows.
+        """
         starts, _ = self.bounds()
-        rows = torch.arange(len(self))[:, None]
+        rows = torch.arange(len(self), dtype=torch.int32)[:, None]
         seen_at = torch.where(self.observed, rows, len(self)).numpy()
-        first_seen = torch.from_numpy(np.minimum.reduceat(seen_at, starts.numpy()))
-        return first_seen[self.series_of(origins)] < origins[:, None]
+        return torch.from_numpy(np.minimum.reduceat(seen_at, starts.numpy()))
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    some = [part for part in parts if part is not None]
+    return torch.cat(some) if some else None
 
 
 class SeriesEncoder:
@@ -375,8 +393,9 @@ class WindowDataset(Dataset[Batch]):
 
     No window is copied before its batch: the rows are found by their numbers. A batch is ``(inputs,
     targets)``. `inputs` holds "context", shape (batch, context_length, n_targets); "observed", bool
-    of the same shape, if asked for; and "covariates", shape (batch, context_length + horizon,
-    n_covariates), if there are some. `targets` holds "y" and "weight", both
+    of the same shape, if asked for; "covariates", shape (batch, context_length + horizon,
+    n_covariates), "static", shape (batch, n_static), and "identity", int64 of shape (batch,), if
+    the series have them. `targets` holds "y" and "weight", both
     (batch, horizon, n_targets); the weight is 0 where a target is missing, after the last row, or
     where its target has no value before the origin. The context of such a target is zero. Rows
     before the first one of a series are not observed; its first values and covariates stand there.
@@ -440,10 +459,8 @@ class WindowDataset(Dataset[Batch]):
         self.n_ahead = n_ahead
         self._series = series
         self._row_weight = None if row_weight is None else torch.from_numpy(row_weight)
-        starts, stops = series.bounds()
-        number = series.series_of(self.origins)
-        self._first, self._stop = starts[number], stops[number]
-        self._is_known = series.is_known_before(self.origins)
+        self._starts, self._stops = series.bounds()
+        self._first_seen = series.first_seen()
 
     def _check_origins(self, n_timepoints: int) -> None:
         first, last = int(self.origins.min()), int(self.origins.max())
@@ -463,8 +480,10 @@ class WindowDataset(Dataset[Batch]):
 
     def __getitems__(self, rows: list[int]) -> Batch:
         """Return the windows at some positions as one batch."""
-        series, first, stop = self._series, self._first[rows, None], self._stop[rows, None]
-        ahead = self.origins[rows, None] + self.n_ahead
+        series, origins = self._series, self.origins[rows]
+        number = series.series_of(origins)
+        first, stop = self._starts[number, None], self._stops[number, None]
+        ahead = origins[:, None] + self.n_ahead
         past = ahead + torch.arange(-self.context_length, 0)  # (batch, context_length)
         future = ahead + torch.arange(self.horizon)  # (batch, horizon)
         inside = past.maximum(first).minimum(stop - 1)
@@ -480,7 +499,11 @@ class WindowDataset(Dataset[Batch]):
             last = stop - 1 + len(series.covariates) - len(series)
             steps = torch.cat([past, future], dim=1).maximum(first).minimum(last)
             inputs["covariates"] = series.covariates[steps]
-        known = self._is_known[rows][:, None]  # (batch, 1, n_targets)
+        if series.static is not None:
+            inputs["static"] = series.static[number]
+        if series.identity is not None:
+            inputs["identity"] = series.identity[number]
+        known = (self._first_seen[number] < origins[:, None])[:, None]  # (batch, 1, n_targets)
         if not known.all():  # what fills rows before the first value is this value, from later on
             inputs["context"] = torch.where(known, inputs["context"], 0)
         return inputs, self._targets(future, stop, known)

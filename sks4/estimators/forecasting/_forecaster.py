@@ -36,6 +36,7 @@ from sks4.estimators.forecasting import _training as training
 from sks4.estimators.forecasting._backtest import backtest_frame
 from sks4.estimators.forecasting._intervals import DEFAULT_LEVELS, Intervals, check_levels
 from sks4.estimators.forecasting._panel import (
+    About,
     OneSeries,
     SeriesRows,
     canonical_order,
@@ -173,6 +174,9 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         Anything else that skorch's net takes, such as ``{"optimizer__betas": (0.9, 0.95)}``.
     warm_start : bool, default=False
         Whether fit resumes from the weights, the optimizer and the scaling of the last fit.
+    series_embedding : bool, default=False
+        Whether the model learns an embedding of each of many series. New series have one, too,
+        which is trained by taking some of the windows for those of new ones.
 
     Attributes
     ----------
@@ -259,6 +263,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
     channels: str = "independent"
     calendar: str | Sequence[str] | None = None
     holidays: str | Sequence[Any] | None = None
+    series_embedding: bool = False
 
     _parameter_constraints: ClassVar[dict[str, list]] = S4Estimator._parameter_constraints | {
         "bidirectional": ["boolean"],
@@ -272,6 +277,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         "channels": [StrOptions({"independent", "mixed"})],
         "calendar": [str, "array-like", None],
         "holidays": [str, "array-like", None],
+        "series_embedding": ["boolean"],
     }
     _model_parameters: ClassVar[tuple[str, ...]] = (
         *S4Estimator._model_parameters,
@@ -279,7 +285,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
     )
     _fixed_parameters: ClassVar[tuple[str, ...]] = (
         *S4Estimator._fixed_parameters,
-        *("context_length", "loss", "quantiles", "calendar", "holidays"),
+        *("context_length", "loss", "quantiles", "calendar", "holidays", "series_embedding"),
     )
 
     # ------------------------------------------------------------------ training
@@ -295,6 +301,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         series_id: Any = None,
         time: Any = None,
         target: Any = None,
+        static: Any = None,
+        series_weight: Any = None,
     ) -> Self:
         """Train on rows of time, the last of which are those that forecasts follow.
 
@@ -324,6 +332,13 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         series_id, time, target : str or another column name, or None, default=None
             Columns of a long table `X` with the name of the series, the time and what is to be
             forecast; all three. The other columns are what is known ahead of each row.
+        static : DataFrame, array-like of shape (n_series, n_static), or None, default=None
+            Numbers that are known of each of many series and do not change: a frame with a row for
+            each series, labeled by its name (its position in a list), or rows in their order. NaN
+            where missing.
+        series_weight : dict, Series, array-like of shape (n_series,), or None, default=None
+            Weight of each of many series in the loss, by name or in their order, relative to the
+            others. A series of weight 0 is forecast all the same.
 
         Returns
         -------
@@ -350,7 +365,11 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         if container is not None:
             items = container.split(X, y)
             later = None if X_val is None else container.split(X_val, y_val, name="X_val")
-            return self._fit_many(container, items, later, sample_weight, calendar, levels)
+            panel = read_panel(items, calendar, container.split_weights(sample_weight, items))
+            about = About.read(items.ids, static, series_weight)
+            return self._fit_many(container, panel, later, about, levels)
+        if static is not None or series_weight is not None:
+            raise ValueError("static and series_weight must be None for one series, got some.")
         resumed = self._trained_to_resume() if self.warm_start else None
         if resumed is not None:
             self._refuse_many("fit with warm_start=True")
@@ -402,17 +421,15 @@ class S4Forecaster(RegressorMixin, S4Estimator):
     def _fit_many(
         self,
         container: SeriesContainer,
-        items: SeriesItems,
+        panel: dict[Hashable, SeriesRows],
         later: SeriesItems | None,
-        sample_weight: Any,
-        calendar: Calendar | None,
+        about: About,
         levels: list[float],
     ) -> Self:
         """Train on many series."""
         if self.warm_start and hasattr(self, "net_"):
             raise ValueError("warm_start must be False to fit many series again, got True.")
-        panel = read_panel(items, calendar, container.split_weights(sample_weight, items))
-        plan = self._plan(panel, *self._rows_of_many(panel, later), levels)
+        plan = self._plan(panel, *self._rows_of_many(panel, later), levels, about)
         setup = plan.setup
         max_epochs = panels.resolve_n_epochs(
             self.max_epochs, len(plan.origins), len(panel), setup.batch_size
@@ -428,7 +445,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         fitted = interruption.repeat(
             lambda: plan.judged(trained.net, is_trusted=not self.early_stopping)
         )
-        forecaster = PanelForecaster.of(container, items.ids, fitted)
+        forecaster = PanelForecaster.of(container, list(panel), fitted, about.reader)
         self._adopt(trained, chosen | forecaster.attributes())
         interruption.raise_again()
         return self
@@ -439,6 +456,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         blocks: list[Columns],
         n_train: list[int],
         levels: list[float],
+        about: About,
     ) -> panels.Plan:
         """Return what is chosen from the first `n_train` of all rows of many series."""
         order = canonical_order(blocks)
@@ -447,6 +465,11 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         blocks, n_train = [blocks[i] for i in order], [n_train[i] for i in order]
         train = [rows[:n] for rows, n in zip(blocks, n_train, strict=True)]
         series = scaled_series(self._make_encoder(), keys, read, train)
+        is_embedded = self.series_embedding and len(series) > 1
+        series = [
+            replace(one, static=about.static.get(key), identity=i if is_embedded else None)
+            for i, (key, one) in enumerate(zip(keys, series, strict=True), start=1)
+        ]
         setup, origins = self._setup_of_many(series, train, levels)
         windows = setup.windows
         parts = []
@@ -460,7 +483,9 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             blocks,
             n_train,
             EncodedSeries.join(parts),
-            np.concatenate([rows.weights for rows in blocks]),
+            np.concatenate(
+                [about.weight[key] * rows.weights for key, rows in zip(keys, blocks, strict=True)]
+            ),
             panels.joined_origins(panels.starts_of(blocks), origins),
         )
 
@@ -520,6 +545,12 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         if len(series) > 1 and self.standardize == "window":
             base = panels.base_of(series, train, n_train, periods, setup.windows)
             setup = replace(setup, period=min(base.season_length, context_length))
+        one = series[0]
+        setup = replace(
+            setup,
+            n_static=0 if one.static is None else len(one.static),
+            n_known=0 if one.identity is None else len(series),
+        )
         return setup, origins
 
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
@@ -600,12 +631,13 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         """Train one epoch on all windows of many series."""
         panel = read_panel(items, calendar, weights)
         blocks = [one.rows.columns() for one in panel.values()]
-        plan = self._plan(panel, blocks, [len(rows) for rows in blocks], levels)
+        about = About.read(items.ids, None, None)
+        plan = self._plan(panel, blocks, [len(rows) for rows in blocks], levels, about)
         trained = self._net_to_train(plan.setup, None, 1)
         batches = plan.training_batches(trained.rng)
         with Interruption(trained.net) as interruption:
             trained.net.partial_fit(batches)
-        forecaster = PanelForecaster.of(container, items.ids, plan.start(trained.net))
+        forecaster = PanelForecaster.of(container, items.ids, plan.start(trained.net), None)
         self._adopt(trained, plan.setup.attributes() | {"max_epochs_": 1} | forecaster.attributes())
         interruption.raise_again()
         return self
@@ -839,6 +871,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             standardize=self.standardize == "window",
             patch_size=setup.patch_size,
             period=setup.period,
+            n_static=setup.n_static,
+            n_known=setup.n_known,
         )
 
     def _observed(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[TimeRows, Intervals]:
@@ -904,6 +938,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         history: Any = None,
         X_future: Any = None,
         coverage: float | None = None,
+        static: Any = None,
     ) -> Any:
         """Return forecasts of the rows that follow.
 
@@ -941,7 +976,9 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         if coverage is not None:
             check_coverage(coverage)
         if self._many is not None:
-            return self._many.forecast(horizon, history, X_future, coverage)
+            return self._many.forecast(horizon, history, X_future, coverage, static)
+        if static is not None:
+            raise ValueError("static must be None after a fit to one series, got some.")
         reader, predictor, windows = self._reader_, self._predictor_, self._predictor_.windows
         rows = self._seen_
         if history is not None:

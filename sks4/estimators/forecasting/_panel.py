@@ -1,13 +1,14 @@
 """Many series with one model: each read on its own, in its own scale."""
 
 import zlib
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import torch
 
 from sks4._validation import check_weights
 from sks4.data import (
@@ -19,7 +20,9 @@ from sks4.data import (
     Timeline,
     TimeRows,
     as_weights,
+    check_covariates,
     check_each_observed,
+    plain_data,
     time_index,
 )
 from sks4.estimators.forecasting._reader import SeriesReader
@@ -41,6 +44,10 @@ class OneSeries:
         Share of the network's correction of the base, from 0 to 1.
     unit : ndarray of shape (n_targets,)
         Size of its errors, in its own scale.
+    static : ndarray of shape (n_static,) or None
+        Scaled features that do not change in time.
+    identity : int or None
+        Its number from 1, 0 if it was not in fit; None where series have no embedding.
     """
 
     reader: SeriesReader
@@ -48,6 +55,8 @@ class OneSeries:
     encoder: SeriesEncoder
     share: float
     unit: np.ndarray
+    static: np.ndarray | None = None
+    identity: int | None = None
 
     def encode(self, rows: Columns, dtype: str, ahead: np.ndarray | None = None) -> EncodedSeries:
         """Return rows as the network reads them, with those ahead whose covariates are known."""
@@ -55,7 +64,13 @@ class OneSeries:
         if ahead is not None:
             covariates = np.concatenate([covariates, ahead])
         counts = rows.weights > 0
-        return self.encoder.transform(rows.values, covariates, dtype, counts=counts).ahead()
+        encoded = self.encoder.transform(rows.values, covariates, dtype, counts=counts).ahead()
+        static = identity = None
+        if self.static is not None:
+            static = torch.from_numpy(self.static[np.newaxis].astype(dtype))
+        if self.identity is not None:
+            identity = torch.tensor([self.identity])
+        return replace(encoded, static=static, identity=identity)
 
     def restore(self, outputs: np.ndarray) -> np.ndarray:
         """Return scaled outputs (..., n_targets, n_outputs) in the unit of the targets."""
@@ -180,6 +195,137 @@ def _with_weights(
         columns = replace(one.rows.columns(), weights=part)
         weighted[key] = SeriesRows(one.reader, TimeRows((columns,), one.rows.timeline))
     return weighted
+
+
+# ------------------------------------------------------------------ what is known of a series
+
+
+@dataclass(frozen=True, eq=False)
+class StaticReader:
+    """The static features of the series in fit, which those of other series must have.
+
+    Attributes
+    ----------
+    names : Index or None
+        Names of the columns, if they came as a frame.
+    mean, scale : ndarray of shape (n_static,)
+        Mean and standard deviation over the series in fit.
+    """
+
+    names: pd.Index | None
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fit(cls, static: Any, keys: Sequence[Hashable]) -> tuple[Self, list[np.ndarray]]:
+        """Return a reader, and the scaled features of each series.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If they are not numbers, or a series has none.
+        """
+        table, values = _static_rows(static, keys)
+        known = np.where(np.isnan(values).all(axis=0), 0.0, values)
+        mean, scale = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
+        names = table.columns if isinstance(table, pd.DataFrame) else None
+        reader = cls(names, mean, np.where(scale > 0, scale, 1.0))
+        return reader, reader._scaled(values)
+
+    def read(self, static: Any, keys: Sequence[Hashable]) -> list[np.ndarray]:
+        """Return the scaled features of series; missing ones are as usual.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If they are missing, or do not have the columns of fit.
+        """
+        if static is None:
+            raise ValueError(
+                f"static must be given for new series, such as {keys[0]!r}, since fit got some, "
+                "got None."
+            )
+        table, values = _static_rows(static, keys)
+        names = table.columns if isinstance(table, pd.DataFrame) else None
+        if values.shape[1] != len(self.mean) or (
+            names is not None and self.names is not None and not names.equals(self.names)
+        ):
+            wanted = len(self.mean) if self.names is None else self.names.tolist()
+            got = values.shape[1] if names is None else names.tolist()
+            raise ValueError(f"static must have the columns of fit, {wanted}, got {got}.")
+        return self._scaled(values)
+
+    def _scaled(self, values: np.ndarray) -> list[np.ndarray]:
+        return list(np.nan_to_num((values - self.mean) / self.scale))
+
+
+def _static_rows(static: Any, keys: Sequence[Hashable]) -> tuple[Any, np.ndarray]:
+    """Return static features as they came, and as an array (n_series, n_static) in order."""
+    table = plain_data(static)
+    if isinstance(table, pd.DataFrame):
+        missing = [key for key in keys if key not in table.index]
+        if missing:
+            raise ValueError(
+                f"static must have a row for each series, labeled by its name, got none for "
+                f"{missing[0]!r}."
+            )
+        if table.index.has_duplicates:
+            twice = table.index[table.index.duplicated()][0]
+            raise ValueError(f"static must have one row for each series, got {twice!r} twice.")
+        table = table.loc[list(keys)]
+    values = check_covariates(table, "static")
+    if len(values) != len(keys):
+        raise ValueError(
+            f"static must have a row for each of the {len(keys)} series, got {len(values)}."
+        )
+    if values.shape[1] == 0:
+        raise ValueError("static must have one column at least, got none.")
+    return table, values
+
+
+def check_series_weight(weight: Any, keys: Sequence[Hashable]) -> np.ndarray:
+    """Return the weight of each series, with a mean of 1.
+
+    Raises
+    ------
+    ValueError
+        If a series has none, or weights are not valid.
+    """
+    if isinstance(weight, (Mapping, pd.Series)):
+        missing = [key for key in keys if key not in weight]
+        if missing:
+            raise ValueError(f"series_weight must have all series, got none for {missing[0]!r}.")
+        weight = [weight[key] for key in keys]
+    return check_weights(as_weights(weight), len(keys), "series_weight")
+
+
+@dataclass(frozen=True, eq=False)
+class About:
+    """What fit was told of the series beside their rows.
+
+    Attributes
+    ----------
+    reader : StaticReader or None
+        What reads static features, if there are some.
+    static : dict of ndarray of shape (n_static,)
+        Scaled static features of each series, empty if there are none.
+    weight : dict of float
+        Weight of each series in the loss.
+    """
+
+    reader: StaticReader | None
+    static: dict[Hashable, np.ndarray]
+    weight: dict[Hashable, float]
+
+    @classmethod
+    def read(cls, keys: Sequence[Hashable], static: Any, series_weight: Any) -> Self:
+        """Return what is known of series, or raise if it is not valid."""
+        weight = check_series_weight(series_weight, keys).tolist()
+        weights = dict(zip(keys, weight, strict=True))
+        if static is None:
+            return cls(None, {}, weights)
+        reader, features = StaticReader.fit(static, keys)
+        return cls(reader, dict(zip(keys, features, strict=True)), weights)
 
 
 # ------------------------------------------------------------------ order and scale

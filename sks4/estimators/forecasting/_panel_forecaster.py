@@ -17,11 +17,18 @@ from sks4.data import (
     as_weights,
     check_each_observed,
     holds_many_series,
+    plain_data,
 )
 from sks4.estimators._targets import r_squared
 from sks4.estimators.forecasting._backtest import backtest_frame
 from sks4.estimators.forecasting._intervals import Intervals, by_time_of_truth
-from sks4.estimators.forecasting._panel import OneSeries, fit_like, naming, read_like
+from sks4.estimators.forecasting._panel import (
+    OneSeries,
+    StaticReader,
+    fit_like,
+    naming,
+    read_like,
+)
 from sks4.estimators.forecasting._panel_training import Fitted
 from sks4.estimators.forecasting._predictor import Forecasts, WindowPredictor
 from sks4.estimators.forecasting._training import latest_windows
@@ -71,6 +78,8 @@ class PanelForecaster:
         The net and the base, in the scale of each series.
     intervals : Intervals
         Errors of all series, each in the scale of the series over its usual error.
+    static : StaticReader or None
+        What reads the static features of new series, if fit got some.
     """
 
     container: SeriesContainer
@@ -78,12 +87,19 @@ class PanelForecaster:
     usual: OneSeries
     predictor: WindowPredictor
     intervals: Intervals
+    static: StaticReader | None
 
     @classmethod
-    def of(cls, container: SeriesContainer, ids: Sequence[Hashable], fitted: Fitted) -> Self:
+    def of(
+        cls,
+        container: SeriesContainer,
+        ids: Sequence[Hashable],
+        fitted: Fitted,
+        static: StaticReader | None,
+    ) -> Self:
         """Return a forecaster of series in the order of `ids`."""
         known = {key: fitted.known[key] for key in ids}
-        return cls(container, known, fitted.usual, fitted.predictor, fitted.intervals)
+        return cls(container, known, fitted.usual, fitted.predictor, fitted.intervals, static)
 
     def attributes(self) -> dict[str, Any]:
         """Return it as fitted attributes of an estimator."""
@@ -99,7 +115,12 @@ class PanelForecaster:
     # ------------------------------------------------------------------ forecasts
 
     def forecast(
-        self, horizon: int | None, history: Any, X_future: Any, coverage: float | None
+        self,
+        horizon: int | None,
+        history: Any,
+        X_future: Any,
+        coverage: float | None,
+        static: Any = None,
     ) -> Any:
         """Return forecasts of the rows that follow those seen, or those of other series."""
         is_one = history is not None and not self._is_many(history)
@@ -116,6 +137,27 @@ class PanelForecaster:
             for job, outputs in zip(jobs, self._roll_out(jobs), strict=True)
         ]
         return forecasts[0] if is_one else self.container.join(list(series), forecasts)
+
+    def _with_static(
+        self, series: dict[Hashable, OneSeries], static: Any, *, is_one: bool
+    ) -> dict[Hashable, OneSeries]:
+        """Return series with static features; those that were not in fit need some."""
+        new = [key for key, one in series.items() if not self._has_seen(key, one)]
+        if self.static is None or not new:
+            if static is not None:
+                raise ValueError("static must be None, unless fit got some and series are new.")
+            return series
+        if is_one and static is not None:  # one row without a name
+            static = np.atleast_2d(np.asarray(plain_data(static), dtype=np.float64))
+        features = dict(zip(new, self.static.read(static, new), strict=True))
+        return {
+            key: replace(one, static=features[key]) if key in features else one
+            for key, one in series.items()
+        }
+
+    def _has_seen(self, key: Hashable, one: OneSeries) -> bool:
+        """Return whether a series was in fit: those of a history in a list never were."""
+        return key in self.known and self.known[key].encoder is one.encoder
 
     def _is_many(self, history: Any) -> bool:
         """Return whether a history is of several series, in the container of fit."""

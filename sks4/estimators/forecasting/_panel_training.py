@@ -86,6 +86,12 @@ def resolve_n_epochs(max_epochs: int | str, n_windows: int, n_series: int, batch
     return min(max(low, round(n_optimizer_steps(n_series) / n_batches)), high)
 
 
+def unknown(one: OneSeries) -> OneSeries:
+    """Return a series without what is known of it alone."""
+    static = None if one.static is None else np.zeros_like(one.static)
+    return replace(one, static=static, identity=None if one.identity is None else 0)
+
+
 # ------------------------------------------------------------------ windows
 
 
@@ -428,7 +434,8 @@ class Plan:
         windows = self.setup.windows
         intervals = Intervals.start(windows.levels, windows.horizon, windows.encoder.n_targets_)
         known = dict(zip(self.keys, self.series, strict=True))
-        return Fitted(known, self.series[-1], WindowPredictor(net, windows), intervals)
+        usual = unknown(self.series[-1])
+        return Fitted(known, usual, WindowPredictor(net, windows), intervals)
 
     def training_batches(self, rng: np.random.Generator) -> Batches:
         """Return batches of windows: all of those of one series, or drawn from those of many."""
@@ -477,5 +484,5 @@ class Plan:
                 self.keys, series, judged.shares, units[:-1], strict=True
             )
         }
-        usual = replace(series[-1], share=judged.predictor.share, unit=units[-1])
+        usual = replace(unknown(series[-1]), share=judged.predictor.share, unit=units[-1])
         return Fitted(known, usual, judged.predictor, intervals)

@@ -77,6 +77,8 @@ class Setup:
         Seasons that a base forecast may have; None: the network makes its forecasts alone.
     period : int
         Rows of the season that the network's first forecast repeats; 1: the last value.
+    n_static, n_known : int
+        Numbers of static features, and of series that have an embedding.
     """
 
     windows: Windows
@@ -85,6 +87,8 @@ class Setup:
     patch_size: int
     periods: tuple[int, ...] | None
     period: int = 1
+    n_static: int = 0
+    n_known: int = 0
 
     def attributes(self) -> dict[str, Any]:
         """Return it as fitted attributes of an estimator."""
