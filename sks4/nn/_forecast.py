@@ -43,7 +43,7 @@ class S4ForecastModel(RandomModule):
 
     Where covariates are known ahead, a small network of them is subtracted before and added after:
     a regression whose errors are forecast. Of many series, static features and an embedding of each
-    series are read by this network, too, and by another one that corrects the forecast of the head.
+    series are read by this network, too, and by another one of the normalized window.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ class S4ForecastModel(RandomModule):
         self.correction: CovariateEffect | None = None
         if n_attributes:
             self.correction = CovariateEffect(
-                n_attributes, self.n_targets * n_outputs, generator=generator, dtype=dtype
+                self.context_length + n_attributes, n_outputs, generator=generator, dtype=dtype
             )
         self.regression: CovariateEffect | None = None
         if n_covariates:
@@ -222,7 +222,7 @@ class S4ForecastModel(RandomModule):
             season = self._last_season(u, observed)
             forecast = forecast + (season if self.n_quantiles is None else season[..., None])
         if self.correction is not None and attributes is not None:
-            forecast = forecast + self.correction(attributes).view(forecast.shape)
+            forecast = forecast + self._correct(u, attributes).reshape(forecast.shape)
         if self.standardize:  # a constant window has no unit, and is continued as it is
             scale = torch.where((context == level).all(1, keepdim=True), 0, scale)
         if self.n_quantiles is not None:
@@ -288,6 +288,13 @@ class S4ForecastModel(RandomModule):
             steps = attributes[:, None].expand(-1, covariates.shape[1], -1)
             covariates = torch.cat([covariates, steps], dim=2)
         return self.regression(covariates)
+
+    def _correct(self, u: Tensor, attributes: Tensor) -> Tensor:
+        """Return what the attributes change, (batch, horizon, n_targets, n_quantiles)."""
+        assert self.correction is not None
+        of_targets = attributes[:, None].expand(-1, self.n_targets, -1)
+        y = self.correction(torch.cat([u.mT, of_targets], dim=2))
+        return y.unflatten(2, (self.horizon, -1)).transpose(1, 2)
 
     def _level_and_scale(self, u: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return last value and standard deviation of what a window observes.

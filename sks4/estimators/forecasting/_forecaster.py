@@ -371,8 +371,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         if static is not None or series_weight is not None:
             raise ValueError("static and series_weight must be None for one series, got some.")
         resumed = self._trained_to_resume() if self.warm_start else None
-        if resumed is not None:
-            self._refuse_many("fit with warm_start=True")
+        if resumed is not None and self._many is not None:
+            raise ValueError("warm_start must be False after a fit to many series, got True.")
         if resumed is None:
             reader, rows = SeriesReader.fit(X, y, sample_weight, calendar)
         else:
@@ -705,14 +705,6 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         """What forecasts many series, None after a fit to one."""
         return getattr(self, "_panel_", None)
 
-    def _refuse_many(self, method: str) -> None:
-        """Raise ValueError if there are many series."""
-        if self._many is not None:
-            raise ValueError(
-                f"{method} must be called after fit to one series, got a fit to many. Call fit "
-                "with all rows instead."
-            )
-
     def _checked_parameters(self) -> tuple[Calendar | None, list[float]]:
         """Return the features of the calendar and the levels, or raise if any is not valid."""
         self._check_parameters()
@@ -949,19 +941,25 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             None: that horizon, or the number of rows of `X_future`.
         history : array-like, tuple (X, y) or None, default=None
             Other rows that the forecasts follow, in the form of `fit`, `context_length_` at
-            least; None: those seen.
+            least; None: those seen. After a fit to many series, a new one, of any length, or
+            several in a container. Those in `fit` are known by their name.
         X_future : array-like of shape (horizon, n_features) or None, default=None
-            What is known ahead of the rows to forecast, where `fit` got such columns.
+            What is known ahead of the rows to forecast, where `fit` got such columns; of many
+            series in their container.
         coverage : float or None, default=None
             Share of the truths that intervals should contain, as in `predict_interval`; None:
             forecasts alone.
+        static : DataFrame, array-like or None, default=None
+            Static features of the series in `history` that were not in `fit`, if it got some, in
+            its form; those of a single one are one row.
 
         Returns
         -------
         ndarray, Series or DataFrame of shape (horizon,) or (horizon, n_targets)
             Forecasts, with the labels of their rows if the targets came with an index. With
             `coverage` a DataFrame with the columns "forecast", "lower" and "upper", for a table of
-            targets below the name of each target.
+            targets below the name of each target. Of many series, one for each in their container;
+            of a long table, a table of series, time and "forecast".
 
         Raises
         ------
@@ -1182,13 +1180,18 @@ class S4Forecaster(RegressorMixin, S4Estimator):
 
     # ------------------------------------------------------------------ streams and tags
 
-    def stream(self, n_streams: int = 1) -> ForecasterStream:
+    def stream(
+        self, n_streams: int = 1, *, series: Sequence[Hashable] | None = None
+    ) -> ForecasterStream:
         """Return an object that reads series row by row, in constant memory.
 
         Parameters
         ----------
         n_streams : int, default=1
             Number of series side by side, each with all targets.
+        series : sequence or None, default=None
+            After a fit to many series, the names of those to read, a stream for each, with its
+            scale; None: all of them.
 
         Returns
         -------
@@ -1201,7 +1204,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         NotFittedError
             If it has not been fitted.
         ValueError
-            If `fit` got covariates or a calendar, or `n_streams` is not positive.
+            If `fit` got covariates or a calendar, `n_streams` is not positive, or a series is not
+            known.
 
         Examples
         --------
@@ -1215,7 +1219,14 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         True
         """
         check_is_fitted(self)
-        self._refuse_many("stream")
+        if self._many is not None:
+            if n_streams != 1:
+                raise ValueError(
+                    f"n_streams must be 1 for many series, got {n_streams}: pass series."
+                )
+            return self._many.stream(series)
+        if series is not None:
+            raise ValueError("series must be None after a fit to one series, got some.")
         return ForecasterStream(self._predictor_, self._reader_.form, n_streams)
 
     def __sklearn_tags__(self) -> Any:

@@ -31,6 +31,7 @@ from sks4.estimators.forecasting._panel import (
 )
 from sks4.estimators.forecasting._panel_training import Fitted
 from sks4.estimators.forecasting._predictor import Forecasts, WindowPredictor
+from sks4.estimators.forecasting._stream import ForecasterStream
 from sks4.estimators.forecasting._training import latest_windows
 
 # Rows that are encoded at once, and origins that are forecast at once, to bound the memory.
@@ -131,6 +132,7 @@ class PanelForecaster:
         else:
             series = self.known if history is None else self._read_history(history)
             future = self._by_id(X_future, "X_future", series)
+        series = self._with_static(series, static, is_one=is_one)
         jobs = [self._job_ahead(key, one, horizon, future.get(key)) for key, one in series.items()]
         forecasts = [
             self._labeled(job.series, outputs[0], coverage)
@@ -473,6 +475,19 @@ class PanelForecaster:
         if not parts:
             return None
         return EncodedSeries.join(parts), np.concatenate(weights), np.concatenate(origins)
+
+    def stream(self, keys: Sequence[Hashable] | None) -> ForecasterStream:
+        """Return a stream for each of some series."""
+        chosen = list(self.known) if keys is None else list(keys)
+        if not chosen:
+            raise ValueError("series must name one series at least, got none.")
+        series = []
+        for key in chosen:
+            with naming(key):
+                series.append(self._known(key))
+        return ForecasterStream(
+            self.predictor, self.usual.reader.form, len(series), series=tuple(series)
+        )
 
     # ------------------------------------------------------------------ batches over series
 

@@ -517,3 +517,138 @@ def test_rows_that_do_not_follow_are_named(make_judged, panel):
             getattr(forecaster, method)({"west": panel["south"]})
     assert_array_equal(forecaster.forecast()["south"], before)
     assert len(forecaster.forecast()["north"]) == 4
+
+
+# --- streams -------------------------------------------------------------------------------------
+
+
+def test_streams_have_the_scale_of_their_series(make_judged, panel):
+    forecaster = make_judged(series_embedding=True).fit(panel)
+    keys = ["south", "north"]
+    stream = forecaster.stream(series=keys)
+    rows = np.stack([panel[key].to_numpy()[-60:] for key in keys])
+    stream.push(rows[:, np.newaxis, :30]).push(rows[:, np.newaxis, 30:])
+    histories = {key: panel[key][-60:] for key in keys}
+    expected = forecaster.forecast(6, history=histories)
+    for key, forecast in zip(keys, stream.forecast(6), strict=True):
+        assert_allclose(forecast, expected[key], rtol=1e-6)
+    assert forecaster.stream().n_streams == len(panel)
+    again = pickle.loads(pickle.dumps(stream))
+    assert_array_equal(again.forecast(), stream.forecast())
+
+
+def test_stream_of_an_unknown_series_is_refused(make, panel):
+    forecaster = make().fit(panel)
+    with pytest.raises(ValueError, match="In series 'west': This series was not in fit"):
+        forecaster.stream(series=["west"])
+    with pytest.raises(ValueError, match="n_streams must be 1 for many series"):
+        forecaster.stream(3)
+    with pytest.raises(ValueError, match="must name one series"):
+        forecaster.stream(series=[])
+    with pytest.raises(ValueError, match="series must be None after a fit to one series"):
+        make().fit(panel["north"]).stream(series=["north"])
+
+
+# --- what is known of a series -------------------------------------------------------------------
+
+
+@pytest.fixture
+def kinds():
+    """Return twelve series with a peak soon after a drop, or later: only their kind says which."""
+    rng = np.random.default_rng(0)
+    panel, kind = {}, {}
+    for number in range(12):
+        days = np.arange(65) % 10
+        values = 3.0 * (days == (5 if number % 2 else 9)) - (days == 4) + rng.normal(0, 0.05, 65)
+        panel[f"s{number}"] = pd.Series(values[: 45 + 10 * (number % 3)])
+        kind[f"s{number}"] = float(number % 2)
+    return panel, pd.DataFrame({"is_soon": kind})
+
+
+def soon(forecast):
+    """Return how much a forecast after a drop believes in a peak at once."""
+    return forecast.iloc[0] - forecast.iloc[4]
+
+
+LEARNS = {"max_epochs": 12, "lr": 0.05, "context_length": 4, "horizon": 5, "patch_size": 2}
+LEARNS |= {"dropout": 0.0, "standardize": "global", "dtype": "float32"}
+
+
+@pytest.fixture
+def new(kinds):
+    """Return a new series, after a drop, that has had peaks of both kinds."""
+    panel, _ = kinds
+    return pd.concat([panel["s0"][:20], panel["s1"][20:45]])
+
+
+def test_static_features_are_read(make, kinds, new):
+    panel, static = kinds
+    forecaster = make(**LEARNS).fit(panel, static=static)
+    one = soon(forecaster.forecast(history=new, static=[1.0]))
+    other = soon(forecaster.forecast(history=new, static=pd.DataFrame({"is_soon": [0.0]})))
+    assert one > 1
+    assert other < -1
+    both = forecaster.forecast(
+        history={"x": new, "y": new}, static=pd.DataFrame({"is_soon": {"y": 0.0, "x": 1.0}})
+    )
+    assert soon(both["x"]) == pytest.approx(one)
+    assert soon(both["y"]) == pytest.approx(other)
+    listed = make(**LEARNS).fit(list(panel.values()), static=static.to_numpy())
+    assert_array_equal(listed.forecast()[3], forecaster.forecast()["s3"])
+
+
+@pytest.mark.parametrize(
+    ("static", "error", "message"),
+    [
+        (lambda s: s[:-1], ValueError, "static must have a row for each series.* none for 's11'"),
+        (lambda s: pd.concat([s, s[:1]]), ValueError, "one row for each series, got 's0' twice"),
+        (lambda s: s.to_numpy()[:-1], ValueError, "each of the 12 series, got 11"),
+        (lambda s: s.astype(str), TypeError, "Column 'is_soon' of static must hold numbers"),
+        (lambda s: s[[]], ValueError, "one column at least"),
+    ],
+)
+def test_bad_static_features_are_refused(make, kinds, static, error, message):
+    panel, features = kinds
+    with pytest.raises(error, match=message):
+        make().fit(panel, static=static(features))
+
+
+def test_new_series_need_static_features(make, kinds):
+    panel, static = kinds
+    forecaster = make().fit(panel, static=static)
+    with pytest.raises(ValueError, match="static must be given for new series, such as 'x'"):
+        forecaster.forecast(history={"x": panel["s0"]})
+    wrong = pd.DataFrame({"size": {"x": 1.0}})
+    with pytest.raises(ValueError, match=r"columns of fit, \['is_soon'\], got \['size'\]"):
+        forecaster.forecast(history={"x": panel["s0"]}, static=wrong)
+    with pytest.raises(ValueError, match="static must be None, unless"):
+        forecaster.forecast(static=static)
+    assert len(forecaster.forecast(history={"s0": panel["s0"]})["s0"]) == 4
+    with pytest.raises(ValueError, match="static and series_weight must be None for one series"):
+        make().fit(panel["s0"], static=static)
+
+
+def test_embedding_tells_series_apart(make, kinds, new):
+    panel, _ = kinds
+    forecaster = make(series_embedding=True, **LEARNS).fit(panel)
+    forecast = forecaster.forecast(history={"s0": new, "s1": new, "new": new})
+    assert soon(forecast["s1"]) > 1
+    assert soon(forecast["s0"]) < -1
+    assert soon(forecast["s0"]) < soon(forecast["new"]) < soon(forecast["s1"])
+    unknown = forecaster.net_.module_.embedding.weight[0]
+    start = make(series_embedding=True, **(LEARNS | {"max_epochs": 1, "lr": 1e-9})).fit(panel)
+    before = start.net_.module_.embedding.weight[0]
+    assert not np.allclose(unknown.detach(), before.detach(), atol=1e-3)
+
+
+def test_series_of_more_weight_is_followed(make, kinds, new):
+    panel, static = kinds
+    forecaster = make(**LEARNS).fit(panel, series_weight=static["is_soon"])
+    other = make(**LEARNS).fit(panel, series_weight=1 - static["is_soon"].to_numpy())
+    assert soon(forecaster.forecast(history=new)) > 1
+    assert soon(other.forecast(history=new)) < -1
+    assert set(forecaster.forecast()) == set(panel)
+    with pytest.raises(ValueError, match="series_weight must have all series, got none for 's1'"):
+        make().fit(panel, series_weight={"s0": 1.0})
+    with pytest.raises(ValueError, match="no negative weight"):
+        make().fit(panel, series_weight=-np.ones(12))
