@@ -2,6 +2,7 @@
 # versions in constraints.txt. Another interpreter: make test PYTHON=python3.12
 
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 CONSTRAINTS := constraints.txt
 BIN := $(VENV)/bin
@@ -27,7 +28,7 @@ demo: $(VENV)/installed-demo
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/installed-test
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 lint: $(VENV)/installed-lint
 	@$(BIN)/ruff format --check .

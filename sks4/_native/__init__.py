@@ -1,4 +1,4 @@
-"""The compiled recurrence: finding, checking and calling the optional extension module.
+"""The compiled code: finding, checking and calling the optional extension module.
 
 The module takes addresses and sizes, so one binary serves every version of Python and torch.
 ``SKS4_NATIVE=0`` in the environment turns it off, ``SKS4_NATIVE=require`` makes it an error that it
@@ -15,7 +15,7 @@ from typing import Any
 
 _SOURCES = Path(__file__).parent / "src"
 
-N_CALLS = {"forward": 0, "backward": 0}
+N_CALLS = {"forward": 0, "backward": 0, "block": 0}
 """How often each pass ran compiled in this process, for tests."""
 
 
@@ -97,7 +97,12 @@ def backward(numbers: Sequence[int]) -> None:
     _call("backward", numbers)
 
 
-def _call(name: str, numbers: Sequence[int]) -> None:
+def block(numbers: Sequence[float]) -> None:
+    """Run an element-wise part of a block; the order of the numbers is that of ``module.c``."""
+    _call("block", numbers)
+
+
+def _call(name: str, numbers: Sequence[float]) -> None:
     getattr(_require(), name)(*numbers)
     N_CALLS[name] += 1
 
