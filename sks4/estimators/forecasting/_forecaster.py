@@ -904,7 +904,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         ----------
         X : array-like of shape (n_rows,) or (n_rows, n_features)
             What is known ahead of the rows to forecast. Where `fit` got a series alone, only the
-            length and the index are read; dates alone are enough, as an index, an array or a list.
+            length and the index are read; dates alone are enough, as an index, a Series, an array or a
+            list.
 
         Returns
         -------
