@@ -69,6 +69,8 @@ class Run:
         Called after the user's callbacks and before early stopping.
     options : mapping
         Other options of the net.
+    is_trial : bool
+        Whether the run only decides something: without the user's callbacks, and without display.
     """
 
     criterion: torch.nn.Module
@@ -76,6 +78,7 @@ class Run:
     early_stopping: bool = False
     callbacks: Sequence[tuple[str, Any]] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    is_trial: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +159,11 @@ class Interruption:
                 raise
             self._interrupt = interrupt
         return compute()
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether there was an interrupt."""
+        return self._interrupt is not None
 
     def raise_again(self) -> None:
         """Raise the interrupt, if there was one."""
@@ -352,6 +360,8 @@ class S4Estimator(BaseEstimator):
         callbacks: list = []
         if self.lr_schedule is not None:
             callbacks.append(("lr_schedule", LearningRateSchedule()))
+        if run.is_trial:
+            return callbacks
         callbacks += clone(self.net_callbacks or [], safe=False)
         callbacks += run.callbacks
         if run.early_stopping:

@@ -35,8 +35,9 @@ from sks4.estimators._base import (
     Trained,
     random_numbers,
 )
+from sks4.estimators._evidence import deserves_trial, trial_epochs
 from sks4.estimators._predictor import SequencePredictor
-from sks4.estimators._readout import Readout, Select
+from sks4.estimators._readout import LeftOut, Readout, Select
 from sks4.estimators._sequences import (
     SequenceEstimator,
     SequenceReader,
@@ -107,10 +108,19 @@ class FoundReadout:
         The layer, and what it reads.
     attributes : mapping
         Fitted attributes of the estimator.
+    left_out : LeftOut
+        Predictions for samples by regressions without them.
+    score : float
+        Accuracy or R² for samples that were left out in blocks.
+    n_samples : int
+        Number of different samples.
     """
 
     readout: Readout
     attributes: Mapping[str, Any]
+    left_out: LeftOut
+    score: float
+    n_samples: int
 
 
 class FitReadout(Protocol):
@@ -118,6 +128,13 @@ class FitReadout(Protocol):
 
     def __call__(self, net: S4Net, select: Select, *, reads_blocks: bool) -> FoundReadout:
         """Find it with batches of selected samples, with the features of the blocks or without."""
+
+
+class PlanReadout(Protocol):
+    """Decides how to find the last layer."""
+
+    def __call__(self, samples: LabeledSequences, *, trains: bool) -> FitReadout | None:
+        """Return a function that finds it; None to keep the trained layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +150,14 @@ class Task:
     net_options : mapping
         Other options of the net.
     plan_readout : callable
-        Decides before the training, from samples without copies, how to find the last layer:
-        returns a function that does, or None to keep the trained layer.
+        Decides before the training, from samples without copies and whether blocks may be trained,
+        how to find the last layer: returns a function that does, or None to keep the trained layer.
+    decides : bool
+        Whether held-out samples decide if blocks are trained.
+    score : callable
+        Returns the score of outputs for samples.
+    blocks : callable
+        Returns the block of each sample to be held out.
     no_readout : mapping
         Fitted attributes of the estimator if the trained layer is kept.
     """
@@ -142,7 +165,10 @@ class Task:
     targets: TargetEncoder
     criterion: torch.nn.Module
     net_options: Mapping[str, Any] = field(default_factory=dict)
-    plan_readout: Callable[[LabeledSequences], FitReadout | None] = lambda samples: None
+    plan_readout: PlanReadout = lambda samples, *, trains: None
+    decides: bool = False
+    score: Callable[[LabeledSequences, np.ndarray], float]
+    blocks: Callable[[LabeledSequences], np.ndarray]
     no_readout: Mapping[str, Any] = field(default_factory=lambda: {"readout_score_": np.nan})
 
 
@@ -239,6 +265,39 @@ class _Setting:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Chance:
+    """Random numbers of a fit: seeds of weights and dropout, and a generator of the batches."""
+
+    seeds: Seeds
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True, eq=False)
+class _Result:
+    """What a run results in.
+
+    Attributes
+    ----------
+    trained : Trained
+        The net.
+    setting : _Setting
+        What was learned before.
+    chosen : mapping
+        What "auto" has become, as fitted attributes.
+    found : FoundReadout or None
+        The last layer found by regression.
+    interruption : Interruption
+        An interrupt of the user to raise again.
+    """
+
+    trained: Trained
+    setting: _Setting
+    chosen: Mapping[str, Any]
+    found: FoundReadout | None
+    interruption: Interruption
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
 class SupervisedEstimator(SequenceEstimator):
     """Base of the estimators that learn one target for each sequence."""
@@ -283,14 +342,43 @@ class SupervisedEstimator(SequenceEstimator):
         if X_val is not None:
             valid = _labeled(X_val, form.reader.read(X_val), y_val, None, task.targets)
         seeds, rng = random_numbers(self.random_state, resumed)
-        samples, valid, stops_early = self._hold_out(samples, valid, task.targets, rng)
+        chance = _Chance(seeds, rng)
+        by_evidence = (
+            task.decides
+            and resumed is None
+            and valid is None
+            and self.max_epochs == "auto"
+            and self.early_stopping is not True
+        )
+        if by_evidence:
+            plain = self._run(task, None, form, samples, None, chance, trains=False)
+            if not self._training_wins(task, plain, samples):
+                return self._adopt_run(task, plain)
+        return self._adopt_run(task, self._run(task, resumed, form, samples, valid, chance))
+
+    def _run(
+        self,
+        task: Task,
+        resumed: Trained | None,
+        form: _Form,
+        samples: LabeledSequences,
+        valid: LabeledSequences | None,
+        chance: "_Chance",
+        *,
+        trains: bool = True,
+    ) -> "_Result":
+        """Return the result of a run, with nothing adopted."""
+        old = None if resumed is None else self._predictor_
+        stops_early = False
+        if trains:
+            samples, valid, stops_early = self._hold_out(samples, valid, task.targets, chance.rng)
         targets = task.targets.learn(samples.targets, samples.weights)
         weights = targets.weigh(samples.targets, samples.weights)
         distinct = replace(samples, weights=weights).distinct()
-        fit_readout = task.plan_readout(distinct)
-        trains = fit_readout is None or self.max_epochs != "auto" or stops_early
+        fit_readout = task.plan_readout(distinct, trains=trains)
+        trains = trains and (fit_readout is None or self.max_epochs != "auto" or stops_early)
         setting = self._learn(form, targets, samples, old, trains=trains)
-        batches = self._training_batches(setting, samples, rng)
+        batches = self._training_batches(setting, samples, chance.rng)
         n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
         run = Run(
             criterion=task.criterion,
@@ -298,7 +386,7 @@ class SupervisedEstimator(SequenceEstimator):
             early_stopping=stops_early,
             options=task.net_options,
         )
-        trained = self._start(run, resumed, seeds, rng, setting)
+        trained = self._start(run, resumed, chance.seeds, chance.rng, setting)
         device = trained.net.device
         chosen = setting.sizes.attributes() | {"max_epochs_": run.max_epochs}
         self._announce(f"{len(samples.panel)} sequences", trained.net, chosen)
@@ -317,9 +405,7 @@ class SupervisedEstimator(SequenceEstimator):
                     reads_blocks=len(trained.net.history) > 0,
                 )
             )
-        self._adopt_setting(trained, setting, chosen, found, task)
-        interruption.raise_again()
-        return self
+        return _Result(trained, setting, chosen, found, interruption)
 
     def _partial_fit(
         self, task: Task, resumed: Trained | None, X: Any, y: Any, sample_weight: Any
@@ -334,11 +420,46 @@ class SupervisedEstimator(SequenceEstimator):
         trained = self._start(run, resumed, seeds, rng, setting)
         with Interruption(trained.net) as interruption:
             trained.net.partial_fit(self._training_batches(setting, samples, rng))
-        self._adopt_setting(trained, setting, setting.sizes.attributes(), None, task)
-        interruption.raise_again()
-        return self
+        chosen = setting.sizes.attributes()
+        return self._adopt_run(task, _Result(trained, setting, chosen, None, interruption))
 
     # ------------------------------------------------------------------ steps of a fit
+
+    def _training_wins(self, task: Task, plain: _Result, samples: LabeledSequences) -> bool:
+        """Tell whether a short training predicts held-out samples better than the regression."""
+        found = plain.found
+        if found is None:
+            return True
+        if plain.interruption.is_pending or not deserves_trial(found.score, found.n_samples):
+            return False
+        distinct = plain.setting.weighted(samples).distinct()
+        left_out, blocks = found.left_out, task.blocks(distinct)
+        block = np.bincount(blocks[left_out.rows]).argmax()
+        judged = blocks[left_out.rows] == block
+        rest = distinct.take(np.flatnonzero(blocks != block))
+        test = distinct.take(left_out.rows[judged])
+        by_filters = task.score(test, left_out.blocked[judged])
+        return task.score(test, self._trial(task, plain.setting, rest, test)) > by_filters
+
+    def _trial(
+        self, task: Task, known: _Setting, samples: LabeledSequences, test: LabeledSequences
+    ) -> np.ndarray:
+        """Return outputs for held-out samples by a network that is trained for a short time."""
+        seeds, rng = random_numbers(0, None)
+        # the weights of the samples have those of the classes already
+        setting = self._learn(known.form, known.targets.unweighted(), samples, None, trains=True)
+        batches = self._training_batches(setting, samples, rng)
+        n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
+        run = Run(
+            criterion=task.criterion,
+            max_epochs=trial_epochs(n_epochs),
+            options=task.net_options,
+            is_trial=True,
+        )
+        net = self._start(run, None, seeds, rng, setting).net
+        net.fit(batches)
+        evaluated = setting.batches(test, net.device)
+        return net.predict_dataset(evaluated.dataset, evaluated.batch_sampler)
 
     def _read(
         self, old: SequencePredictor | None, X: Any, sampling_rate: float | None
@@ -462,17 +583,10 @@ class SupervisedEstimator(SequenceEstimator):
             patch_size=setting.sizes.patch_size,
         )
 
-    def _adopt_setting(
-        self,
-        trained: Trained,
-        setting: _Setting,
-        chosen: Mapping[str, Any],
-        found: FoundReadout | None,
-        task: Task,
-    ) -> None:
-        """Adopt the result of a fit."""
+    def _adopt_run(self, task: Task, result: _Result) -> Self:
+        """Adopt the result of a run, and raise the interrupt of the user, if there was one."""
+        trained, setting, found = result.trained, result.setting, result.found
         readout = None if found is None else found.readout
-        backbone = trained.net.module_.backbone
         attributes = {
             "_predictor_": setting.predictor(trained.net, readout),
             "_targets_": setting.targets,
@@ -481,9 +595,11 @@ class SupervisedEstimator(SequenceEstimator):
         }
         attributes |= task.no_readout if found is None else found.attributes
         if readout is not None:
-            attributes["n_parameters_"] = readout.n_parameters(backbone)
+            attributes["n_parameters_"] = readout.n_parameters(trained.net.module_.backbone)
         form = setting.form.reader.attributes() | setting.targets.attributes()
-        self._adopt(trained, dict(chosen) | form | attributes)
+        self._adopt(trained, dict(result.chosen) | form | attributes)
+        result.interruption.raise_again()
+        return self
 
 
 def check_target_given(estimator: Any, y: Any) -> None:
