@@ -39,21 +39,19 @@ def periods_of_step(step: Any) -> list[int]:
 
     Parameters
     ----------
-        step : DateOffset, int or None
-            Step from each row to the next: an offset of pandas; a number or None says nothing.
+    step : DateOffset, int or None
+        Step from each row to the next: an offset of pandas; a number or None says nothing.
 
     Returns
     -------
-        list of int
-            A week of days; a day and a week of hours; a year of months; empty where there is none.
+    list of int
+        A week of days; a day and a week of hours; a year of months; empty where there is none.
 
     Examples
     --------
-        >>> import pandas as pd
-
-    from sks4.data._smoothing import nan_median
-        >>> periods_of_step(pd.offsets.Hour()), periods_of_step(pd.offsets.MonthEnd())
-        ([24, 168], [12])
+    >>> import pandas as pd
+    >>> periods_of_step(pd.offsets.Hour()), periods_of_step(pd.offsets.MonthEnd())
+    ([24, 168], [12])
     """
     if not isinstance(step, BaseOffset):
         return []

@@ -44,4 +44,6 @@ def test_state_is_plain(kind):
     def plain(value):
         return value.astype(np.int64).tolist()  # arrays
 
-    json.dumps(index_state(INDEXES[kind]), default=plain)
+    state = index_state(INDEXES[kind])
+    text = json.dumps(state, default=plain)  # raises if there is any other object
+    assert (json.loads(text) or {}).keys() == (state or {}).keys()

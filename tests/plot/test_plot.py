@@ -368,6 +368,14 @@ def test_saliency_refuses_other_shapes_and_missing_weights(ax):
         plot.saliency(np.ones(2), [1, np.nan], ax=ax)
 
 
-@pytest.mark.parametrize("sequence", [np.full(4, 2.0), np.full(4, np.nan), [1, np.nan, 2, 3]])
-def test_saliency_of_constant_and_missing_values(sequence, ax):
-    plot.saliency(sequence, np.ones(4), ax=ax).figure.canvas.draw()
+@pytest.mark.parametrize(
+    ("sequence", "drawn"),
+    [
+        (np.full(4, 2.0), np.full(4, 0.5)),
+        (np.full(4, np.nan), np.full(4, np.nan)),
+        ([1, np.nan, 2, 3], [0.9, np.nan, 0.5, 0.1]),
+    ],
+)
+def test_saliency_of_constant_and_missing_values(sequence, drawn, ax):
+    (line,) = plot.saliency(sequence, np.ones(4), ax=ax).lines
+    np.testing.assert_allclose(line.get_ydata(), drawn)
