@@ -101,9 +101,7 @@ def _without_padding(X: np.ndarray) -> list[np.ndarray]:
 def load_sensors(folder: Path) -> Split:
     """Load the synthetic set of noisy sensors: three channels, four kinds of faults."""
     with np.load(data_file(folder, "sensors.npz")) as data:
-        return Split(
-            list(data["X_train"]), data["y_train"], list(data["X_test"]), data["y_test"]
-        )
+        return Split(list(data["X_train"]), data["y_train"], list(data["X_test"]), data["y_test"])
 
 
 def load_spoken_digits(folder: Path, split: str) -> Split:

@@ -69,6 +69,8 @@ class Run:
         Called after the user's callbacks and before early stopping.
     options : mapping
         Other options of the net.
+    max_time : float or None
+        Seconds after which training ends; None for the parameter of the estimator.
     is_trial : bool
         Whether the run only decides something: without the user's callbacks, and without display.
     """
@@ -78,6 +80,7 @@ class Run:
     early_stopping: bool = False
     callbacks: Sequence[tuple[str, Any]] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    max_time: float | None = None
     is_trial: bool = False
 
 
@@ -345,7 +348,7 @@ class S4Estimator(BaseEstimator):
             ssm_lr=self.ssm_lr,
             weight_decay=self.weight_decay,
             gradient_clip=self.gradient_clip,
-            max_time=self.max_time,
+            max_time=self.max_time if run.max_time is None else run.max_time,
             seed=seed,
             device=resolve_device(self.device),
             compile=self.compile,

@@ -17,6 +17,7 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 from torch import Tensor, nn
 
+from sks4.data import SequenceDataset
 from sks4.estimators._auto import resolve_n_filters
 from sks4.estimators._ridge import fit_ridge
 from sks4.nn import AllFeatures, FilterBank, S4Backbone, S4Model, Summary, SummaryModel
@@ -166,9 +167,11 @@ def fit_readout(
     """
     trained = cast(S4Model, net.module_).backbone
     like = trained.projection.weight.detach()
+    sequences = cast(SequenceDataset, select(np.arange(len(targets))).dataset)
+    n_steps = int(np.sum(-(-sequences.panel.lengths // trained.patch_size)))
     bank = FilterBank(
         trained.n_inputs * trained.patch_size,
-        resolve_n_filters(len(targets)),
+        resolve_n_filters(len(targets), n_steps),
         generator=torch.Generator().manual_seed(net.seed),
         dtype=like.dtype,
     ).to(like.device)

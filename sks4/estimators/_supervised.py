@@ -1,6 +1,7 @@
 """What the classifier and the regressor share: the training on sequences with a target each."""
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +24,6 @@ from sks4.data import (
 from sks4.estimators._auto import (
     resolve_batch_size,
     resolve_dt_range,
-    resolve_early_stopping,
     resolve_max_epochs,
     resolve_patch_size,
     resolve_standardize,
@@ -35,7 +35,7 @@ from sks4.estimators._base import (
     Trained,
     random_numbers,
 )
-from sks4.estimators._evidence import deserves_trial, trial_epochs
+from sks4.estimators._evidence import TRIAL, blocks_of, deserves_trial, trial_epochs
 from sks4.estimators._predictor import SequencePredictor
 from sks4.estimators._readout import LeftOut, Readout, Select
 from sks4.estimators._sequences import (
@@ -110,17 +110,11 @@ class FoundReadout:
         Fitted attributes of the estimator.
     left_out : LeftOut
         Predictions for samples by regressions without them.
-    score : float
-        Accuracy or R² for samples that were left out in blocks.
-    n_samples : int
-        Number of different samples.
     """
 
     readout: Readout
     attributes: Mapping[str, Any]
     left_out: LeftOut
-    score: float
-    n_samples: int
 
 
 class FitReadout(Protocol):
@@ -128,13 +122,6 @@ class FitReadout(Protocol):
 
     def __call__(self, net: S4Net, select: Select, *, reads_blocks: bool) -> FoundReadout:
         """Find it with batches of selected samples, with the features of the blocks or without."""
-
-
-class PlanReadout(Protocol):
-    """Decides how to find the last layer."""
-
-    def __call__(self, samples: LabeledSequences, *, trains: bool) -> FitReadout | None:
-        """Return a function that finds it; None to keep the trained layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,14 +137,12 @@ class Task:
     net_options : mapping
         Other options of the net.
     plan_readout : callable
-        Decides before the training, from samples without copies and whether blocks may be trained,
-        how to find the last layer: returns a function that does, or None to keep the trained layer.
+        Decides before the training, from samples without copies, how to find the last layer:
+        returns a function that does, or None to keep the trained layer.
     decides : bool
         Whether held-out samples decide if blocks are trained.
     score : callable
-        Returns the score of outputs for samples.
-    blocks : callable
-        Returns the block of each sample to be held out.
+        Returns accuracy or R² of outputs for samples, given the encoder of their targets.
     no_readout : mapping
         Fitted attributes of the estimator if the trained layer is kept.
     """
@@ -165,10 +150,9 @@ class Task:
     targets: TargetEncoder
     criterion: torch.nn.Module
     net_options: Mapping[str, Any] = field(default_factory=dict)
-    plan_readout: PlanReadout = lambda samples, *, trains: None
+    plan_readout: Callable[[LabeledSequences], FitReadout | None] = lambda samples: None
     decides: bool = False
-    score: Callable[[LabeledSequences, np.ndarray], float]
-    blocks: Callable[[LabeledSequences], np.ndarray]
+    score: Callable[[Any, LabeledSequences, np.ndarray], float]
     no_readout: Mapping[str, Any] = field(default_factory=lambda: {"readout_score_": np.nan})
 
 
@@ -285,6 +269,8 @@ class _Result:
         What was learned before.
     chosen : mapping
         What "auto" has become, as fitted attributes.
+    distinct : LabeledSequences
+        The samples that count, each once, with their weights in the loss.
     found : FoundReadout or None
         The last layer found by regression.
     interruption : Interruption
@@ -294,6 +280,7 @@ class _Result:
     trained: Trained
     setting: _Setting
     chosen: Mapping[str, Any]
+    distinct: LabeledSequences
     found: FoundReadout | None
     interruption: Interruption
 
@@ -302,6 +289,8 @@ class _Result:
 class SupervisedEstimator(SequenceEstimator):
     """Base of the estimators that learn one target for each sequence."""
 
+    n_layers: int = 2
+    d_state: int = 16
     bidirectional: bool = False
     patch_size: int | str = "auto"
     pooling: str = "mean"
@@ -351,10 +340,31 @@ class SupervisedEstimator(SequenceEstimator):
             and self.early_stopping is not True
         )
         if by_evidence:
-            plain = self._run(task, None, form, samples, None, chance, trains=False)
-            if not self._training_wins(task, plain, samples):
-                return self._adopt_run(task, plain)
+            return self._fit_by_evidence(task, form, samples, chance)
         return self._adopt_run(task, self._run(task, resumed, form, samples, valid, chance))
+
+    def _fit_by_evidence(
+        self, task: Task, form: _Form, samples: LabeledSequences, chance: "_Chance"
+    ) -> Self:
+        """Fit the regression on filters, and train if held-out samples are then told better."""
+        start = time.monotonic()
+        result = self._run(task, None, form, samples, None, chance)
+        try:
+            if self._training_wins(task, result, self._time_left(start)):
+                left = self._time_left(start)
+                result = self._run(
+                    task, None, form, samples, None, chance, trains=True, max_time=left
+                )
+        except KeyboardInterrupt:  # before an epoch was finished
+            self._adopt_run(task, result)
+            raise
+        return self._adopt_run(task, result)
+
+    def _time_left(self, start: float) -> float | None:
+        """Return what is left of `max_time`, a millisecond at least; None for no limit."""
+        if self.max_time is None:
+            return None
+        return max(1e-3, self.max_time - (time.monotonic() - start))
 
     def _run(
         self,
@@ -365,18 +375,21 @@ class SupervisedEstimator(SequenceEstimator):
         valid: LabeledSequences | None,
         chance: "_Chance",
         *,
-        trains: bool = True,
+        trains: bool = False,
+        max_time: float | None = None,
     ) -> "_Result":
-        """Return the result of a run, with nothing adopted."""
+        """Return the result of a run, with nothing adopted.
+
+        `trains` is whether blocks are trained even if the last layer is found by regression;
+        `max_time` replaces the parameter if it is not None.
+        """
         old = None if resumed is None else self._predictor_
-        stops_early = False
-        if trains:
-            samples, valid, stops_early = self._hold_out(samples, valid, task.targets, chance.rng)
+        samples, valid, stops_early = self._hold_out(samples, valid, task.targets, chance.rng)
         targets = task.targets.learn(samples.targets, samples.weights)
         weights = targets.weigh(samples.targets, samples.weights)
         distinct = replace(samples, weights=weights).distinct()
-        fit_readout = task.plan_readout(distinct, trains=trains)
-        trains = trains and (fit_readout is None or self.max_epochs != "auto" or stops_early)
+        fit_readout = task.plan_readout(distinct)
+        trains = trains or fit_readout is None or self.max_epochs != "auto" or stops_early
         setting = self._learn(form, targets, samples, old, trains=trains)
         batches = self._training_batches(setting, samples, chance.rng)
         n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
@@ -384,6 +397,7 @@ class SupervisedEstimator(SequenceEstimator):
             criterion=task.criterion,
             max_epochs=n_epochs if trains else 0,
             early_stopping=stops_early,
+            max_time=max_time,
             options=task.net_options,
         )
         trained = self._start(run, resumed, chance.seeds, chance.rng, setting)
@@ -405,7 +419,7 @@ class SupervisedEstimator(SequenceEstimator):
                     reads_blocks=len(trained.net.history) > 0,
                 )
             )
-        return _Result(trained, setting, chosen, found, interruption)
+        return _Result(trained, setting, chosen, distinct, found, interruption)
 
     def _partial_fit(
         self, task: Task, resumed: Trained | None, X: Any, y: Any, sample_weight: Any
@@ -421,30 +435,38 @@ class SupervisedEstimator(SequenceEstimator):
         with Interruption(trained.net) as interruption:
             trained.net.partial_fit(self._training_batches(setting, samples, rng))
         chosen = setting.sizes.attributes()
-        return self._adopt_run(task, _Result(trained, setting, chosen, None, interruption))
+        result = _Result(trained, setting, chosen, samples, None, interruption)
+        return self._adopt_run(task, result)
 
     # ------------------------------------------------------------------ steps of a fit
 
-    def _training_wins(self, task: Task, plain: _Result, samples: LabeledSequences) -> bool:
-        """Tell whether a short training predicts held-out samples better than the regression."""
-        found = plain.found
-        if found is None:
-            return True
-        if plain.interruption.is_pending or not deserves_trial(found.score, found.n_samples):
+    def _training_wins(self, task: Task, plain: _Result, max_time: float | None) -> bool:
+        """Tell whether a short training tells held-out samples better than the regression."""
+        found, distinct = plain.found, plain.distinct
+        if found is None:  # trained already
             return False
-        distinct = plain.setting.weighted(samples).distinct()
-        left_out, blocks = found.left_out, task.blocks(distinct)
-        block = np.bincount(blocks[left_out.rows]).argmax()
-        judged = blocks[left_out.rows] == block
-        rest = distinct.take(np.flatnonzero(blocks != block))
-        test = distinct.take(left_out.rows[judged])
-        by_filters = task.score(test, left_out.blocked[judged])
-        return task.score(test, self._trial(task, plain.setting, rest, test)) > by_filters
+        score = partial(task.score, plain.setting.targets)
+        rows, _, blocked = found.left_out
+        n_samples = len(distinct.panel)
+        missed = 1 - score(distinct.take(rows), blocked)
+        if plain.interruption.is_pending or not deserves_trial(missed, n_samples):
+            return False
+        blocks = blocks_of(task.targets.strata(distinct.targets), n_samples, distinct.groups)
+        block = np.bincount(blocks[rows]).argmax()
+        judged = blocks[rows] == block
+        rest, test = distinct.take(np.flatnonzero(blocks != block)), distinct.take(rows[judged])
+        outputs = self._trial(task, plain.setting, rest, test, max_time)
+        return score(test, outputs) > score(test, blocked[judged])
 
     def _trial(
-        self, task: Task, known: _Setting, samples: LabeledSequences, test: LabeledSequences
+        self,
+        task: Task,
+        known: _Setting,
+        samples: LabeledSequences,
+        test: LabeledSequences,
+        max_time: float | None,
     ) -> np.ndarray:
-        """Return outputs for held-out samples by a network that is trained for a short time."""
+        """Return outputs for held-out samples after a short training and a regression."""
         seeds, rng = random_numbers(0, None)
         # the weights of the samples have those of the classes already
         setting = self._learn(known.form, known.targets.unweighted(), samples, None, trains=True)
@@ -453,13 +475,20 @@ class SupervisedEstimator(SequenceEstimator):
         run = Run(
             criterion=task.criterion,
             max_epochs=trial_epochs(n_epochs),
+            max_time=None if max_time is None else TRIAL * max_time,
             options=task.net_options,
             is_trial=True,
         )
         net = self._start(run, None, seeds, rng, setting).net
         net.fit(batches)
+        fit_readout = task.plan_readout(samples)
+        assert fit_readout is not None  # as for all samples
+        found = fit_readout(
+            net, lambda rows: setting.batches(samples.take(rows), net.device), reads_blocks=True
+        )
         evaluated = setting.batches(test, net.device)
-        return net.predict_dataset(evaluated.dataset, evaluated.batch_sampler)
+        model = found.readout.model(net.module_.backbone)
+        return net.predict_dataset(evaluated.dataset, evaluated.batch_sampler, module=model)
 
     def _read(
         self, old: SequencePredictor | None, X: Any, sampling_rate: float | None
@@ -482,8 +511,8 @@ class SupervisedEstimator(SequenceEstimator):
         rng: np.random.Generator,
     ) -> tuple[LabeledSequences, LabeledSequences | None, bool]:
         """Return training data, validation data, and whether training stops early."""
-        stops_early = resolve_early_stopping(
-            self.early_stopping, len(samples.panel), has_validation_data=valid is not None
+        stops_early = self.early_stopping is True or (
+            self.early_stopping == "auto" and valid is not None
         )
         if not stops_early or valid is not None:
             return samples, valid, stops_early

@@ -72,9 +72,17 @@ def test_benchmark_ends_with_one_line_when_data_is_missing(monkeypatch, folder):
 
 def test_fingerprint_is_of_the_method():
     prints = {method: bench.fingerprint(method) for method in bench.METHODS}
-    assert prints["minirocket"] == prints["minirocket_standardized"]
+    assert len({prints[method] for method in bench.OF_AEON}) == 1
     assert prints["s4"] == prints["s4_trained"] == prints["s4_one_epoch"]
-    assert len(set(prints.values())) == len(prints) - 3
+    assert len(set(prints.values())) == len(prints) - 5
+
+
+def test_calibration_error_is_that_of_guo():
+    probabilities = np.array([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.65, 0.35]])
+    is_right = np.array([True, False, True, False])
+    expected = (2 * abs(0.9 - 0.5) + 2 * abs(0.625 - 0.5)) / 4
+    assert bench.calibration_error(probabilities, is_right) == pytest.approx(expected)
+    assert bench.calibration_error(np.eye(2), np.array([True, True])) == 0
 
 
 def test_s4_has_nothing_but_its_defaults():
