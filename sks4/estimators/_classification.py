@@ -1,6 +1,6 @@
 """Classification of whole sequences."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -17,6 +17,7 @@ from sks4.data import as_targets, as_weights
 from sks4.estimators._auto import resolve_readout
 from sks4.estimators._evidence import blocks_of
 from sks4.estimators._readout import (
+    LeftOut,
     Select,
     calibrated,
     class_targets,
@@ -174,8 +175,8 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         Where the last layer comes from.
     readout_score_ : float
         Accuracy of the ridge readout for sequences that were held out in blocks of neighbors
-        within each class, or in groups. NaN if nothing was held out: with a trained layer, or if
-        the features have been trained.
+        within each class, or in groups; if blocks were trained by decision of "auto", that of the
+        shorter training that decided. NaN if nothing was held out.
     readout_log_loss_ : float
         Their log loss, likewise.
     patch_size_ : int
@@ -523,6 +524,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             plan_readout=plan_readout if fits_readout else lambda samples: None,
             decides=fits_readout and is_usual and self.readout == "auto",
             score=lambda encoder, samples, outputs: _accuracy(samples, outputs),
+            judge=self._judge,
         )
 
     def _fit_readout(
@@ -546,13 +548,27 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             blocks=blocks_of(targets, len(targets), samples.groups),
         )
         readout, left_out = calibrated(readout, left_out, targets, weights, self.label_smoothing)
-        score = log_loss = np.nan
+        attributes = {"readout_score_": np.nan, "readout_log_loss_": np.nan}
         if not reads_blocks:
-            judged = samples.take(left_out.rows)
-            score = _accuracy(judged, left_out.blocked)
-            log_loss = _log_loss(judged, left_out.blocked)
-        attributes = {"readout_score_": score, "readout_log_loss_": log_loss}
+            attributes = _diagnostics(samples.take(left_out.rows), left_out.blocked)
         return FoundReadout(readout, attributes, left_out)
+
+    def _judge(
+        self,
+        found: FoundReadout,
+        encoder: ClassEncoder,
+        samples: LabeledSequences,
+        outputs: np.ndarray,
+    ) -> FoundReadout:
+        """Calibrate a readout of trained blocks by the held-out samples of a trial.
+
+        To leave one sample out is optimistic where the features have seen it.
+        """
+        given = LeftOut(np.arange(len(outputs)), outputs, outputs)
+        readout, left_out = calibrated(
+            found.readout, given, samples.targets, samples.weights, self.label_smoothing
+        )
+        return replace(found, readout=readout, attributes=_diagnostics(samples, left_out.blocked))
 
     def _scores(self, X: Any, sampling_rate: float | None) -> np.ndarray:
         """Return the scores of the classes, (n_samples, n_classes)."""
@@ -570,6 +586,12 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = True
         return tags
+
+
+def _diagnostics(samples: LabeledSequences, outputs: np.ndarray) -> dict[str, Any]:
+    """Return fitted attributes about outputs for held-out samples."""
+    score, log_loss = _accuracy(samples, outputs), _log_loss(samples, outputs)
+    return {"readout_score_": score, "readout_log_loss_": log_loss}
 
 
 def _accuracy(samples: LabeledSequences, outputs: np.ndarray) -> float:

@@ -1,7 +1,7 @@
 """Regression on whole sequences."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -152,8 +152,8 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         Where the last layer comes from.
     readout_score_ : float
         R² of the ridge readout for sequences that were held out in blocks of neighbors, or in
-        groups, mean over the targets. NaN if nothing was held out: with a trained layer, or if the
-        features have been trained.
+        groups, mean over the targets; if blocks were trained by decision of "auto", that of the
+        shorter training that decided. NaN if nothing was held out.
     n_targets_in_ : int or None
         Number of columns of y; None if y has one axis.
     target_scaler_ : StandardScaler
@@ -485,6 +485,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             plan_readout=plan_readout if fits_readout else lambda samples: None,
             decides=fits_readout and is_usual and self.readout == "auto",
             score=_r_squared,
+            judge=_judged,
         )
 
     def _fit_readout(
@@ -507,13 +508,12 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             groups=samples.groups,
             blocks=blocks_of(None, n_samples, samples.groups),
         )
-        attributes = {"readout_score_": np.nan, "_errors_": None}
+        attributes: dict[str, Any] = {"readout_score_": np.nan, "_errors_": None}
         if not reads_blocks:
             judged = samples.take(left_out.rows)
-            values = np.reshape(encoder.decode(left_out.outputs), judged.targets.shape)
             attributes = {
                 "readout_score_": _r_squared(encoder, judged, left_out.blocked),
-                "_errors_": np.abs(judged.targets - values),
+                "_errors_": _errors(encoder, judged, left_out.outputs),
             }
         return FoundReadout(readout, attributes, left_out)
 
@@ -524,7 +524,27 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         return tags
 
 
+def _judged(
+    found: FoundReadout, encoder: ValueEncoder, samples: LabeledSequences, outputs: np.ndarray
+) -> FoundReadout:
+    """Return a readout of trained blocks with the errors of a trial for held-out samples."""
+    attributes = {
+        "readout_score_": _r_squared(encoder, samples, outputs),
+        "_errors_": _errors(encoder, samples, outputs),
+    }
+    return replace(found, attributes=attributes)
+
+
 def _r_squared(encoder: ValueEncoder, samples: LabeledSequences, outputs: np.ndarray) -> float:
     """Return R² of outputs of a model."""
-    values = np.reshape(encoder.decode(outputs), samples.targets.shape)
-    return r_squared(samples.targets, values, samples.weights)
+    return r_squared(samples.targets, _values(encoder, samples, outputs), samples.weights)
+
+
+def _errors(encoder: ValueEncoder, samples: LabeledSequences, outputs: np.ndarray) -> np.ndarray:
+    """Return sizes of errors of outputs of a model, (n_samples, n_targets), in the unit of y."""
+    return np.abs(samples.targets - _values(encoder, samples, outputs))
+
+
+def _values(encoder: ValueEncoder, samples: LabeledSequences, outputs: np.ndarray) -> np.ndarray:
+    """Return outputs of a model in the unit of y, (n_samples, n_targets)."""
+    return np.reshape(encoder.decode(outputs), samples.targets.shape)

@@ -143,6 +143,9 @@ class Task:
         Whether held-out samples decide if blocks are trained.
     score : callable
         Returns accuracy or R² of outputs for samples, given the encoder of their targets.
+    judge : callable
+        Returns a last layer with what a trial tells about it: its outputs for held-out samples,
+        given the encoder of their targets.
     no_readout : mapping
         Fitted attributes of the estimator if the trained layer is kept.
     """
@@ -153,6 +156,7 @@ class Task:
     plan_readout: Callable[[LabeledSequences], FitReadout | None] = lambda samples: None
     decides: bool = False
     score: Callable[[Any, LabeledSequences, np.ndarray], float]
+    judge: Callable[[FoundReadout, Any, LabeledSequences, np.ndarray], FoundReadout]
     no_readout: Mapping[str, Any] = field(default_factory=lambda: {"readout_score_": np.nan})
 
 
@@ -350,11 +354,15 @@ class SupervisedEstimator(SequenceEstimator):
         start = time.monotonic()
         result = self._run(task, None, form, samples, None, chance)
         try:
-            if self._training_wins(task, result, self._time_left(start)):
+            trial = self._winning_trial(task, result, self._time_left(start))
+            if trial is not None:
                 left = self._time_left(start)
                 result = self._run(
                     task, None, form, samples, None, chance, trains=True, max_time=left
                 )
+                assert result.found is not None  # as without training
+                found = task.judge(result.found, result.setting.targets, *trial)
+                result = replace(result, found=found)
         except KeyboardInterrupt:  # before an epoch was finished
             self._adopt_run(task, result)
             raise
@@ -440,23 +448,29 @@ class SupervisedEstimator(SequenceEstimator):
 
     # ------------------------------------------------------------------ steps of a fit
 
-    def _training_wins(self, task: Task, plain: _Result, max_time: float | None) -> bool:
-        """Tell whether a short training tells held-out samples better than the regression."""
+    def _winning_trial(
+        self, task: Task, plain: _Result, max_time: float | None
+    ) -> tuple[LabeledSequences, np.ndarray] | None:
+        """Return held-out samples and outputs for them after a short training, if that wins.
+
+        None if the regression alone is as good, or misses too little for a trial.
+        """
         found, distinct = plain.found, plain.distinct
         if found is None:  # trained already
-            return False
+            return None
         score = partial(task.score, plain.setting.targets)
         rows, _, blocked = found.left_out
         n_samples = len(distinct.panel)
         missed = 1 - score(distinct.take(rows), blocked)
         if plain.interruption.is_pending or not deserves_trial(missed, n_samples):
-            return False
+            return None
         blocks = blocks_of(task.targets.strata(distinct.targets), n_samples, distinct.groups)
         block = np.bincount(blocks[rows]).argmax()
         judged = blocks[rows] == block
         rest, test = distinct.take(np.flatnonzero(blocks != block)), distinct.take(rows[judged])
         outputs = self._trial(task, plain.setting, rest, test, max_time)
-        return score(test, outputs) > score(test, blocked[judged])
+        wins = score(test, outputs) > score(test, blocked[judged])
+        return (test, outputs) if wins else None
 
     def _trial(
         self,

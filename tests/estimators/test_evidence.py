@@ -80,6 +80,39 @@ def test_the_trial_decides(noise, monkeypatch, any_miss_deserves_a_trial, wins):
     assert classifier.n_epochs_ == classifier.max_epochs_
 
 
+def test_what_the_trial_missed_makes_probabilities_of_trained_blocks_less_sure(
+    noise, monkeypatch, any_miss_deserves_a_trial
+):
+    def mostly_right(test):
+        outputs = 10.0 * np.eye(2)[test.targets]
+        outputs[0] = outputs[0, ::-1]
+        return outputs
+
+    answer(monkeypatch, mostly_right)
+    classifier = S4Classifier(**TINY).fit(*noise)
+    assert classifier.readout_score_ == pytest.approx(7 / 8)
+    assert 0.2 < classifier.readout_log_loss_ < 0.5  # unscaled: 1.25
+    by_itself = S4Classifier(**TINY, max_epochs=classifier.max_epochs_).fit(*noise)
+    X = noise[0]
+    assert (
+        np.abs(classifier.decision_function(X)).max()
+        < np.abs(by_itself.decision_function(X)).max() / 5
+    )
+
+
+def test_intervals_of_trained_blocks_have_the_errors_of_the_trial(
+    monkeypatch, any_miss_deserves_a_trial
+):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 12)), 1e3 * rng.normal(size=60)
+    answer(monkeypatch, lambda test: (test.targets + 7 - y.mean()) / y.std())
+    regressor = S4Regressor(**TINY).fit(X, y)
+    assert regressor.n_epochs_ > 0
+    assert regressor.readout_score_ > 0.999
+    low, high = regressor.predict_interval(X, coverage=0.8).T
+    np.testing.assert_allclose(high - low, 14, rtol=1e-6)
+
+
 @pytest.mark.parametrize("wins", [True, False])
 def test_the_trial_decides_for_values_in_any_unit(monkeypatch, any_miss_deserves_a_trial, wins):
     rng = np.random.default_rng(0)
