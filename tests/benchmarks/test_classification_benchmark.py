@@ -96,13 +96,17 @@ def test_summary_is_of_means_over_seeds_and_the_mean_of_all_sets_only_if_none_is
         return {"method": "s4", "dataset": dataset, "seed": str(seed)} | measured
 
     rows = [row(name, seed, 0.1 * seed) for name in bench.UCR_SETS for seed in (1, 2, 3)]
-    *lines, mean = bench.summarize(rows)
+    *lines, first, mean = bench.summarize(rows)
     assert [line["s4 accuracy"] for line in lines] == ["0.200"] * len(bench.UCR_SETS)
-    assert mean == {
-        "dataset": "mean of the UCR sets",
+    expected = {
         "s4 accuracy": "0.200",
         "s4 fit seconds": "2",
+        "s4 fit cpu seconds": "2.0",
         "s4 seeds": "3",
     }
-    assert "mean of the UCR sets" not in [line["dataset"] for line in bench.summarize(rows[3:])]
+    assert first == {"dataset": "mean of the UCR sets"} | expected
+    assert mean == {"dataset": "mean of 28 UCR sets"} | expected
+    last = bench.summarize(rows[:-3])[-1]
+    assert last["dataset"] == "mean of the UCR sets"
+    assert bench.summarize(rows[3:])[-1]["dataset"] == bench.UCR_SETS[-1]
     assert bench.summarize([]) == []
