@@ -319,7 +319,7 @@ def test_long_fit_is_announced_after_the_first_measured_steps(
     seen = []
     callbacks = [Takes(clock, 0.9), *display_callbacks(0), Looks()]
     make_net(max_epochs=10, callbacks=callbacks).fit(make_batches())
-    assert seen[:4] == [0, 0, 1, 1]  # the first step is not measured, then a second passes
+    assert seen[:5] == [0, 0, 0, 1, 1]  # the first step is not measured, three that follow are
 
 
 @pytest.mark.parametrize(("seconds", "n_notices"), [(0.6, 0), (0.75, 1)])
@@ -341,6 +341,17 @@ def test_slow_first_step_is_not_taken_for_all(make_net, make_batches, clock, not
 
     callbacks = [Prepares(), *display_callbacks(0)]
     make_net(max_epochs=10, callbacks=callbacks).fit(make_batches())  # 17 seconds
+    assert notices == []
+
+
+def test_single_step_that_is_slow_is_not_taken_for_all(make_net, make_batches, clock, notices):
+    class Stalls(Callback):
+        def on_batch_begin(self, net, **kwargs):
+            is_third = len(net.history) == 1 and len(net.history[-1]["batches"]) == 3
+            clock.now += 10.0 if is_third else 0.1
+
+    callbacks = [Stalls(), *display_callbacks(0)]
+    make_net(max_epochs=30, callbacks=callbacks).fit(make_batches())  # 19 seconds
     assert notices == []
 
 
