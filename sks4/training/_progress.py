@@ -204,11 +204,14 @@ class Progress(Callback):
         a line on stdout, in any case.
     name : str, default="fit"
         What is fitted.
+    stage : str, default=""
+        Printed before the number of the epoch, if there are several trainings.
     """
 
-    def __init__(self, verbose: int = 0, name: str = "fit") -> None:
+    def __init__(self, verbose: int = 0, name: str = "fit", stage: str = "") -> None:
         self.verbose = verbose
         self.name = name
+        self.stage = stage
 
     def initialize(self) -> "Progress":
         """Begin without a display."""
@@ -275,7 +278,7 @@ class Progress(Callback):
         """Return the number of the epoch, and the values of the last one that is finished."""
         planned = self.n_epochs_before_ + net.max_epochs
         values = self.finished_ or self.running_.loss() | self.running_.score()
-        shown = [f"epoch {len(net.history)}/{planned}"]
+        shown = [f"{self.stage}epoch {len(net.history)}/{planned}"]
         return ", ".join(shown + [f"{name}={value:.4g}" for name, value in values.items()])
 
     # ------------------------------------------------------------------ reading

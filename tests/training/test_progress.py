@@ -150,6 +150,11 @@ def test_bar_counts_epochs_of_resumed_training_on(make_net, make_batches, termin
     assert "epoch 6/6" in terminal.getvalue()
 
 
+def test_bar_names_the_stage(make_net, make_batches, terminal):
+    make_net(callbacks=[Progress(1, stage="trial ")]).fit(make_batches())
+    assert "\rtrial epoch 3/3 100%" in terminal.getvalue()
+
+
 def test_bar_is_shown_by_a_terminal_that_reports_no_size():
     reader, writer = os.openpty()
     with open(writer, "w") as stream, open(reader, "rb") as shown:
