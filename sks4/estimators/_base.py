@@ -27,6 +27,7 @@ from sks4.exceptions import SavedModelError, SavedModelWarning
 from sks4.training import (
     EarlyStopping,
     LearningRateSchedule,
+    Progress,
     S4Net,
     display_callbacks,
     has_bars,
@@ -79,7 +80,7 @@ class Run:
     max_time : float or None
         Seconds after which training ends; None for the parameter of the estimator.
     is_trial : bool
-        Whether the run only decides something: without the user's callbacks, and without display.
+        Whether the run only decides something: without the user's callbacks.
     """
 
     criterion: torch.nn.Module
@@ -371,7 +372,8 @@ class S4Estimator(BaseEstimator):
         if self.lr_schedule is not None:
             callbacks.append(("lr_schedule", LearningRateSchedule()))
         if run.is_trial:
-            return callbacks
+            name = type(self).__name__
+            return [*callbacks, ("progress", Progress(self.verbose, name, stage="trial "))]
         callbacks += clone(self.net_callbacks or [], safe=False)
         callbacks += run.callbacks
         if run.early_stopping:

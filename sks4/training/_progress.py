@@ -26,8 +26,10 @@ _SECONDS_BETWEEN_FRAMES = 0.1  # as tqdm itself
 
 # A fit of more seconds than this is announced, ...
 _LONG_FIT = 20.0
-# ... once the steps after the first one, which prepares much, have taken so many.
-_SECONDS_TO_MEASURE = 1.0
+# ... once the steps after the first one, which prepares much, are so many and have taken so long.
+# The longest is left out: the machine may have been busy with something else.
+_STEPS_TO_MEASURE = 3
+_SECONDS_TO_MEASURE = 1.5
 
 _logger = logging.getLogger("sks4")
 
@@ -142,8 +144,9 @@ class Notice:
     is_given = False  # in this process
 
     def __init__(self) -> None:
-        self._start = time.monotonic()
+        self._start = self._last = time.monotonic()
         self._first: tuple[float, float] | None = None  # time and share after the first step
+        self._n_measured, self._longest = 0, 0.0  # of the steps after it
         self._is_over = Notice.is_given
 
     def update(self, share: float, describe: Callable[[], str]) -> None:
@@ -151,20 +154,28 @@ class Notice:
         if self._is_over:
             return
         now = time.monotonic()
-        spent = now - self._start
-        if self._first is None:
-            self._first = now, share
-            if spent <= _LONG_FIT:  # else it is long already
-                return
-            begin, done = self._start, 0.0
-        else:
-            begin, done = self._first
-        if now - begin < _SECONDS_TO_MEASURE or share <= done:
-            return
-        expected = spent + (now - begin) / (share - done) * (1 - share)
+        expected = self._expected(now, share)
+        self._last = now
         if expected > _LONG_FIT:
             self._is_over = True
             self._give(expected)
+
+    def _expected(self, now: float, share: float) -> float:
+        """Return the time that the whole is expected to take; 0 while too little is known."""
+        spent = now - self._start
+        if self._first is None:
+            self._first = now, share
+        else:
+            self._n_measured += 1
+            self._longest = max(self._longest, now - self._last)
+        if spent > _LONG_FIT:  # it is long already
+            return spent / share if share > 0 else spent
+        begin, done = self._first
+        n = self._n_measured
+        if n < _STEPS_TO_MEASURE or now - begin < _SECONDS_TO_MEASURE or share <= done:
+            return 0.0
+        n_left = (1 - share) / (share - done) * n
+        return spent + n_left * (now - begin - self._longest) / (n - 1)
 
     def close(self, describe: Callable[[], str] | None = None) -> None:
         """Do nothing."""
@@ -193,11 +204,14 @@ class Progress(Callback):
         a line on stdout, in any case.
     name : str, default="fit"
         What is fitted.
+    stage : str, default=""
+        Printed before the number of the epoch, if there are several trainings.
     """
 
-    def __init__(self, verbose: int = 0, name: str = "fit") -> None:
+    def __init__(self, verbose: int = 0, name: str = "fit", stage: str = "") -> None:
         self.verbose = verbose
         self.name = name
+        self.stage = stage
 
     def initialize(self) -> "Progress":
         """Begin without a display."""
@@ -264,7 +278,7 @@ class Progress(Callback):
         """Return the number of the epoch, and the values of the last one that is finished."""
         planned = self.n_epochs_before_ + net.max_epochs
         values = self.finished_ or self.running_.loss() | self.running_.score()
-        shown = [f"epoch {len(net.history)}/{planned}"]
+        shown = [f"{self.stage}epoch {len(net.history)}/{planned}"]
         return ", ".join(shown + [f"{name}={value:.4g}" for name, value in values.items()])
 
     # ------------------------------------------------------------------ reading

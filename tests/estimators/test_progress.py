@@ -13,7 +13,8 @@ from skorch.callbacks import Callback
 from tqdm import tqdm
 
 from sks4 import S4Classifier, S4Forecaster, S4Generator, S4Regressor
-from sks4.training import _progress
+from sks4.estimators._base import Run
+from sks4.training import CrossEntropy, _progress
 
 TINY = {"d_model": 4, "n_layers": 1, "d_state": 4, "max_epochs": 2, "random_state": 0}
 X = np.random.default_rng(0).normal(size=(24, 1, 20))
@@ -153,6 +154,14 @@ def test_fits_of_cross_validations_and_searches_are_not_announced(caplog, at_eve
     assert notices(caplog) == []
     estimator.fit(X, y)
     assert len(notices(caplog)) == 1
+
+
+@pytest.mark.parametrize("verbose", [0, 1, 2])
+def test_trial_shows_its_progress_but_prints_no_table(verbose):
+    run = Run(criterion=CrossEntropy(), is_trial=True)
+    classifier = S4Classifier(verbose=verbose, net_callbacks=[Callback()], lr_schedule=None)
+    ((_, progress),) = classifier._callbacks(run)
+    assert (progress.verbose, progress.stage) == (verbose, "trial ")
 
 
 def test_history_is_short_as_text(fit):

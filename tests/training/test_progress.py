@@ -150,6 +150,11 @@ def test_bar_counts_epochs_of_resumed_training_on(make_net, make_batches, termin
     assert "epoch 6/6" in terminal.getvalue()
 
 
+def test_bar_names_the_stage(make_net, make_batches, terminal):
+    make_net(callbacks=[Progress(1, stage="trial ")]).fit(make_batches())
+    assert "\rtrial epoch 3/3 100%" in terminal.getvalue()
+
+
 def test_bar_is_shown_by_a_terminal_that_reports_no_size():
     reader, writer = os.openpty()
     with open(writer, "w") as stream, open(reader, "rb") as shown:
@@ -319,7 +324,7 @@ def test_long_fit_is_announced_after_the_first_measured_steps(
     seen = []
     callbacks = [Takes(clock, 0.9), *display_callbacks(0), Looks()]
     make_net(max_epochs=10, callbacks=callbacks).fit(make_batches())
-    assert seen[:4] == [0, 0, 1, 1]  # the first step is not measured, then a second passes
+    assert seen[:5] == [0, 0, 0, 1, 1]  # the first step is not measured, three that follow are
 
 
 @pytest.mark.parametrize(("seconds", "n_notices"), [(0.6, 0), (0.75, 1)])
@@ -341,6 +346,17 @@ def test_slow_first_step_is_not_taken_for_all(make_net, make_batches, clock, not
 
     callbacks = [Prepares(), *display_callbacks(0)]
     make_net(max_epochs=10, callbacks=callbacks).fit(make_batches())  # 17 seconds
+    assert notices == []
+
+
+def test_single_step_that_is_slow_is_not_taken_for_all(make_net, make_batches, clock, notices):
+    class Stalls(Callback):
+        def on_batch_begin(self, net, **kwargs):
+            is_third = len(net.history) == 1 and len(net.history[-1]["batches"]) == 3
+            clock.now += 10.0 if is_third else 0.1
+
+    callbacks = [Stalls(), *display_callbacks(0)]
+    make_net(max_epochs=30, callbacks=callbacks).fit(make_batches())  # 19 seconds
     assert notices == []
 
 
