@@ -15,7 +15,7 @@ from typing import Any
 
 _SOURCES = Path(__file__).parent / "src"
 
-N_CALLS = {"forward": 0, "backward": 0, "step": 0, "draw": 0}
+N_CALLS = {"forward": 0, "backward": 0, "block": 0, "step": 0, "draw": 0}
 """How often each pass, steps by a plan and draws ran compiled in this process, for tests."""
 
 
@@ -100,6 +100,11 @@ def backward(numbers: Sequence[int]) -> None:
     _call("backward", numbers)
 
 
+def block(numbers: Sequence[float]) -> None:
+    """Run an element-wise part of a block; the order of the numbers is that of ``module.c``."""
+    _call("block", numbers)
+
+
 def step(plan: int, address: int, n_steps: int, stride: int) -> None:
     """Take patches by a plan, whose layout is that of ``step.h``."""
     N_CALLS["step"] += 1
@@ -127,7 +132,7 @@ def read(plan: int) -> None:
     _require().read(plan)
 
 
-def _call(name: str, numbers: Sequence[int]) -> None:
+def _call(name: str, numbers: Sequence[float]) -> None:
     getattr(_require(), name)(*numbers)
     N_CALLS[name] += 1
 

@@ -1,4 +1,4 @@
-"""What happens around the epochs: mean losses, early stopping, averaged weights, display."""
+"""What happens around the epochs: mean losses, early stopping and averaged weights."""
 
 import ctypes
 import math
@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback, PassthroughScoring, PrintLog
+from skorch.callbacks import Callback, PassthroughScoring
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from tqdm import tqdm  # type: ignore[import-untyped]
 
-from sks4._validation import check_choice
 from sks4.training._snapshot import copied
 
 # Trimming takes milliseconds, and the pages that are wanted again are mapped again.
@@ -225,78 +223,3 @@ def _copy(values: list[Tensor], *, into: list[Tensor]) -> None:
     with torch.no_grad():
         for destination, value in zip(into, values, strict=True):
             destination.copy_(value)
-
-
-class ProgressBar(Callback):
-    """One bar for the whole run, with the losses and the time left, if stderr is a terminal."""
-
-    _FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-
-    def initialize(self) -> "ProgressBar":
-        """Begin without a bar."""
-        self.bar_: tqdm | None = None
-        return self
-
-    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Open the bar of a run that has a budget."""
-        if net.budget_ is not None and sys.stderr is not None and sys.stderr.isatty():
-            # Over the share of the budget and not over steps, so that the time left is right
-            # where max_time ends the run; smoothing=0 takes the mean speed.
-            self.bar_ = tqdm(
-                total=1.0, bar_format=self._FORMAT, smoothing=0, dynamic_ncols=True, file=sys.stderr
-            )
-
-    def on_epoch_begin(
-        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
-    ) -> None:
-        """Show the number of the epoch."""
-        if self.bar_ is not None:
-            self.bar_.set_description_str(f"epoch {len(net.history)}", refresh=False)
-
-    def on_batch_end(
-        self, net: Any, batch: Any = None, training: bool | None = None, **kwargs: Any
-    ) -> None:
-        """Advance to what is spent of the budget."""
-        if self.bar_ is not None and training:
-            self.bar_.update(net.budget_.spent - self.bar_.n)
-
-    def on_epoch_end(
-        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
-    ) -> None:
-        """Show the losses of the epoch."""
-        if self.bar_ is not None:
-            row = net.history[-1]
-            losses = {"loss": row.get("train_loss"), "validation": row.get("valid_loss")}
-            self.bar_.set_postfix({k: f"{v:.4g}" for k, v in losses.items() if v is not None})
-
-    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Close the bar, so that nothing open stays in the net."""
-        if self.bar_ is not None:
-            self.bar_.close()
-            self.bar_ = None
-
-
-def display_callbacks(verbose: int) -> list[tuple[str, Callback]]:
-    """Return the callbacks that show the progress of training.
-
-    Parameters
-    ----------
-    verbose : {0, 1, 2}
-        0 is silent, 1 shows a bar on stderr, 2 prints a line for each epoch on stdout.
-
-    Returns
-    -------
-    list of (str, Callback)
-        Named callbacks for the net; they belong after all that write to the history.
-    """
-    check_choice("verbose", verbose, (0, 1, 2))
-    if verbose == 1:
-        return [("progress_bar", ProgressBar())]
-    if verbose == 2:
-        return [("print_log", PrintLog(sink=_print_line))]
-    return []
-
-
-def _print_line(text: str) -> None:
-    """Print; the bare ``print`` would make skorch ask its own verbosity, which is 0 here."""
-    print(text)

@@ -1,7 +1,7 @@
 """The training loop: skorch's net, with what it leaves to its subclasses made explicit."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -16,6 +16,7 @@ from sks4._compat import SkorchNet
 from sks4.exceptions import TrainingDivergedError
 from sks4.training._batch import Batch, Batches, BatchSampler, BatchTransform
 from sks4.training._callbacks import ReturnMemory, WeightedEpochLoss
+from sks4.training._history import TrainingHistory
 from sks4.training._schedule import Budget
 from sks4.training._snapshot import Snapshot, generator_from
 
@@ -104,7 +105,7 @@ class S4Net(SkorchNet):
             train_split=None,  # validation data is an argument of fit
             predict_nonlinearity=None,  # outputs are what the module returns
             verbose=verbose,
-            **kwargs,
+            **({"history": TrainingHistory()} | kwargs),
         )
         self.ssm_lr = ssm_lr
         self.weight_decay = weight_decay
@@ -465,7 +466,11 @@ class S4Net(SkorchNet):
     # ------------------------------------------------------------------ prediction and storage
 
     def predict_dataset(
-        self, dataset: Dataset, batch_sampler: BatchSampler, module: nn.Module | None = None
+        self,
+        dataset: Dataset,
+        batch_sampler: BatchSampler,
+        module: nn.Module | None = None,
+        on_batch: Callable[[int], None] = lambda n_rows: None,
     ) -> np.ndarray:
         """Return the outputs of a module for all rows of `dataset`.
 
@@ -477,6 +482,8 @@ class S4Net(SkorchNet):
             The row numbers of each batch. Sorted by length they save padding.
         module : nn.Module or None, default=None
             A module on the same device; None: the trained one.
+        on_batch : callable, optional
+            Called after each batch with the number of its rows.
 
         Returns
         -------
@@ -495,6 +502,7 @@ class S4Net(SkorchNet):
                 if outputs is None:
                     outputs = np.empty((len(dataset), *output.shape[1:]), output.dtype)  # type: ignore[arg-type]
                 outputs[rows] = output
+                on_batch(len(rows))
         assert outputs is not None
         return outputs
 

@@ -30,7 +30,7 @@ _NAIVE = {
 # A slope must gain this share of the error to be taken, times the standard error of a mean over as
 # many windows as there are without overlap; a smoother over a naive forecast the other one.
 _PRICE_OF_SLOPE = 0.4
-_PRICE_OF_SMOOTHING = 0.05
+_PRICE_OF_SMOOTHING = 0.15
 
 # Windows held out, over all targets; more say little more, since they overlap. And origins, at
 # least.

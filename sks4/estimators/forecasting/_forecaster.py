@@ -148,7 +148,10 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         fits are identical on a CPU at equal numbers of threads. None: another one in each fit.
         The global random state is left untouched.
     verbose : {0, 1, 2}, default=0
-        1: a progress bar, if stderr is a terminal. 2: a line for each epoch.
+        Progress of `fit`. 1: a bar with loss, score and time left, in a terminal or notebook;
+        elsewhere a line on stderr every ten seconds. 2: a line on stdout for each epoch, and for
+        every ten seconds in between. 0: nothing, except that the logger "sks4" warns of the first
+        fit of a process that is expected to take more than 20 seconds, outside of searches.
     net_callbacks : list or None, default=None
         Callbacks of skorch, as instances, classes or pairs of a name and one of them. Each fit
         works on clones.
@@ -163,8 +166,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         Number of past rows that a forecast reads.
     net_ : S4Net
         The trained net of skorch; ``net_.module_`` is the model.
-    history_ : History
-        What skorch recorded of each epoch.
+    history_ : TrainingHistory
+        List of a dict for each epoch, with losses and times.
     n_epochs_ : int
         Number of epochs trained.
     best_epoch_ : int
@@ -182,8 +185,9 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         than "window", and after `partial_fit` without `fit`.
     base_correction_ : float
         Share of the network's correction that is added to the base, from 0 to 1: the one with the
-        smallest error on the validation rows, 0 if it gains too little, or without such rows; at
-        least 0 to 1 with 1000 to 2000 training windows. 1 if ``early_stopping=False``.
+        smallest error on the validation rows, less where its gain is hardly above its standard
+        error, and 0 below that, or with validation rows of fewer than three horizons; at least 0
+        to 1 with 1000 to 2000 training windows. 1 if ``early_stopping=False``.
     batch_size_ : int
         Windows in a batch.
     max_epochs_ : int
@@ -610,7 +614,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         ----------
         X : array-like of shape (n_rows,) or (n_rows, n_features)
             What is known ahead of the rows to forecast. Where `fit` got a series alone, only the
-            length and the index are read; dates alone are enough, as an index, an array or a list.
+            length and the index are read; dates alone are enough, as an index, a Series, an array or a
+            list.
 
         Returns
         -------

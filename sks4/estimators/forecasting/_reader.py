@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from sklearn.utils.validation import check_consistent_length
 
 from sks4._compat import n_samples_of
@@ -26,6 +27,7 @@ from sks4.data import (
 from sks4.estimators._features import Features, read_features
 
 _NAME = "S4Forecaster"
+_CALENDAR = (pd.DatetimeIndex, pd.PeriodIndex)
 _STAMPS = (str, date, np.datetime64, pd.Period)
 
 
@@ -327,7 +329,7 @@ def _labels(X: Any, period: Any) -> pd.Index | None:
     Parameters
     ----------
     X : Any
-        An index, or an array, a list or a tuple of dates, periods, or dates as text.
+        An index, or a Series, an array, a list or a tuple of dates, periods, or dates as text.
     period : offset or None
         Frequency of the periods in fit, if its labels are periods.
 
@@ -338,6 +340,8 @@ def _labels(X: Any, period: Any) -> pd.Index | None:
     """
     if isinstance(X, pd.Index):
         return X
+    if isinstance(X, pd.Series) and not isinstance(X.index, _CALENDAR):
+        X = X if is_numeric_dtype(X) else list(X)
     array = X if isinstance(X, np.ndarray) else None
     if array is not None and array.ndim == 1 and array.dtype.kind in "MUO":
         X = list(array)

@@ -44,10 +44,9 @@ _EPOCHS = (3, 100)
 _BATCH_SIZES = (8, 64)
 _MIN_BATCHES = 10
 
-# Share of the error of the base that the network must take away on held-out windows, times the
-# standard error of a mean over as many windows as there are without overlap: the weights of the
-# network come from the best epoch on the same windows.
-_PRICE_OF_NETWORK = 0.15
+# Windows overlap, so the gain of the network over the base is judged by blocks of rows as long as
+# the horizon; fewer blocks than these tell nothing.
+_MIN_BLOCKS = 3
 # Forecasts of a year say little about the next, so that the network alone does best where there is
 # much to learn from: with at most so many windows to train on, held-out windows decide alone; with
 # twice as many, they do not; the least share of the network rises in between.
@@ -366,30 +365,64 @@ def correct_base(
     assert scaler is not None  # there is a base only of scaled targets
     unit = scaler.scale_
     forecasts = uncorrected[..., 0] / unit, corrected[..., 0] / unit
-    share = best_share(*forecasts, truths / unit, len(columns) - n_train)
+    share = best_share(*forecasts, truths / unit, origins - n_train)
     least = least_share(n_train - windows.context_length - windows.horizon + 1)
     return replace(predictor, base=base, share=max(share, least))
 
 
-def best_share(base: np.ndarray, network: np.ndarray, truths: np.ndarray, n_rows: int) -> float:
-    """Return the share of the way from base to network that has the smallest error.
+def best_share(
+    base: np.ndarray, network: np.ndarray, truths: np.ndarray, origins: np.ndarray
+) -> float:
+    """Return the share of the way from base to network that held-out rows confirm.
+
+    It is the share with the smallest error, times ``max(0, 1 - (standard error / gain)**2)``:
+    nothing of the network is taken unless the error falls by more than its standard error, over
+    blocks of rows that are as long as the horizon. A block counts once, whatever number of windows
+    forecasts it.
 
     Parameters
     ----------
     base, network, truths : ndarray of shape (n_origins, horizon, n_targets), float64
         Forecasts, and truths that are NaN where missing, scaled.
-    n_rows : int
-        Rows that the truths are from.
+    origins : ndarray of shape (n_origins,), int
+        Number of held-out rows before each forecast, rising.
 
     Returns
     -------
     float
-        From 0 to 1; 0 unless the error falls clearly. Errors of each target are in the unit of the
+        From 0 to 1; 0 with fewer than three blocks. Errors of each target are in the unit of the
         errors of its base.
+
+    References
+    ----------
+    Efron and Morris 1973 (Stein's Estimation Rule and Its Competitors, JASA 68), the factor.
     """
-    error, change = truths - base, network - base
-    unit = np.nanmean(np.abs(error), axis=(0, 1))
+    errors = _errors_by_block(truths - base, network - base, origins)
+    if len(errors) < _MIN_BLOCKS:
+        return 0.0
+    best = int(errors.mean(axis=0).argmin())
+    gains = errors[:, 0] - errors[:, best]
+    gain, variance = gains.mean(), gains.var(ddof=1) / len(gains)
+    return float(_SHARES[best] * max(0.0, 1 - variance / gain**2)) if gain > 0 else 0.0
+
+
+def _errors_by_block(error: np.ndarray, change: np.ndarray, origins: np.ndarray) -> np.ndarray:
+    """Return mean errors (n_blocks, n_shares) of blocks of held-out rows with a known truth.
+
+    `error` is that of the base, and `change` the way to the network, (n_origins, horizon,
+    n_targets).
+    """
+    horizon = error.shape[1]
+    n_blocks = max((int(origins[-1]) + 1) // horizon, 1)
+    rows = origins[:, np.newaxis, np.newaxis] + np.arange(horizon)[:, np.newaxis]
+    blocks = np.broadcast_to(np.minimum(rows // horizon, n_blocks - 1), error.shape)
+    is_known = ~np.isnan(error)
+    unit = np.abs(error).sum(axis=(0, 1), where=is_known)
+    unit = unit / np.maximum(is_known.sum(axis=(0, 1)), 1)
     unit = np.where(unit > _ROUNDING, unit, 1.0)
-    errors = np.array([np.nanmean(np.abs(error - s * change) / unit) for s in _SHARES])
-    price = _PRICE_OF_NETWORK / math.sqrt(max(1.0, n_rows / truths.shape[1]))
-    return float(_SHARES[errors.argmin()]) if errors.min() < (1 - price) * errors[0] else 0.0
+    counts = np.bincount(blocks[is_known], minlength=n_blocks)
+    sums = [
+        np.bincount(blocks[is_known], deviations[is_known], n_blocks)
+        for deviations in (np.abs(error - share * change) / unit for share in _SHARES)
+    ]
+    return np.stack(sums, axis=1)[counts > 0] / counts[counts > 0, np.newaxis]
