@@ -277,12 +277,12 @@ def check_series(data: Any, name: str) -> np.ndarray:
     return _checked_array(data, name, ensure_2d=False)
 
 
-def check_covariates(X: Any) -> np.ndarray:
+def check_covariates(X: Any, name: str = "X") -> np.ndarray:
     """Return covariates as float64 of shape (n_timepoints, n_covariates), perhaps no columns."""
-    X = plain_rows(X, "X")
+    X = plain_rows(X, name)
     if isinstance(X, pd.DataFrame) and X.shape[1] == 0:
         return np.empty(X.shape)  # a frame without columns has no dtype that could be checked
-    return _checked_array(X, "X", ensure_min_features=0)
+    return _checked_array(X, name, ensure_min_features=0)
 
 
 def _checked_array(data: Any, name: str, **options: Any) -> np.ndarray:

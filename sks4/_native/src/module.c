@@ -138,6 +138,58 @@ static PyObject *backward(PyObject *self, PyObject *const *args, Py_ssize_t coun
     return finish(failed);
 }
 
+/* -- the element-wise parts of a block */
+
+enum { LEAST_ROWS = 64, MOST_ITEMS = 64 }; /* of an item, of a call */
+
+static double next_real(struct reader *r) {
+    if (r->left <= 0) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "too few numbers");
+        return 0;
+    }
+    r->left--;
+    return PyFloat_AsDouble(*r->numbers++);
+}
+
+static PyObject *block(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    struct reader r = {args, count};
+    struct block_job job;
+    (void)self;
+    const int64_t pass = next_number(&r), threads = next_number(&r), twice = next_number(&r);
+    job.rows = next_number(&r);
+    job.length = next_number(&r);
+    job.H = next_number(&r);
+    job.epsilon = next_real(&r);
+    job.x = next_address(&r);
+    job.other = next_address(&r);
+    job.factors = next_address(&r);
+    job.weight = next_address(&r);
+    job.bias = next_address(&r);
+    job.out = next_address(&r);
+    job.mean = next_address(&r);
+    job.rstd = next_address(&r);
+    job.g_weight = next_address(&r);
+    job.g_bias = next_address(&r);
+    if (!PyErr_Occurred() && r.left) PyErr_SetString(PyExc_TypeError, "too many numbers");
+    if (!PyErr_Occurred() && (pass < 0 || pass >= N_BLOCK_PASSES))
+        PyErr_SetString(PyExc_ValueError, "there is no such pass");
+    if (PyErr_Occurred()) return NULL;
+    const struct block_kernel *kernel = twice ? &in_use->block_twice : &in_use->block_single;
+    const int64_t shares = (job.rows + MOST_ITEMS - 1) / MOST_ITEMS;
+    job.rows_of_item = shares > LEAST_ROWS ? shares : LEAST_ROWS;
+    const int64_t items = (job.rows + job.rows_of_item - 1) / job.rows_of_item;
+    const size_t bytes = (size_t)(items * 2 * job.H) * (twice ? sizeof(double) : sizeof(float));
+    int failed;
+    Py_BEGIN_ALLOW_THREADS
+    job.partial = pass == NORMALIZE_BACK ? allocate(bytes) : NULL;
+    failed = (pass == NORMALIZE_BACK && !job.partial) ||
+             pool_run((int)threads, items, (task)kernel->passes[pass], &job);
+    if (pass == NORMALIZE_BACK && !failed) kernel->reduce(&job, items);
+    release(job.partial);
+    Py_END_ALLOW_THREADS
+    return finish(failed);
+}
+
 /* -- steps */
 
 /* Read the address of a plan and `count` numbers more; return NULL with an error set. */
@@ -190,58 +242,6 @@ static PyObject *draw(PyObject *self, PyObject *const *args, Py_ssize_t count) {
 PLAN_CALL(refresh)
 PLAN_CALL(flush)
 PLAN_CALL(read_outputs)
-
-/* -- the element-wise parts of a block */
-
-enum { LEAST_ROWS = 64, MOST_ITEMS = 64 }; /* of an item, of a call */
-
-static double next_real(struct reader *r) {
-    if (r->left <= 0) {
-        if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "too few numbers");
-        return 0;
-    }
-    r->left--;
-    return PyFloat_AsDouble(*r->numbers++);
-}
-
-static PyObject *block(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-    struct reader r = {args, count};
-    struct block_job job;
-    (void)self;
-    const int64_t pass = next_number(&r), threads = next_number(&r), twice = next_number(&r);
-    job.rows = next_number(&r);
-    job.length = next_number(&r);
-    job.H = next_number(&r);
-    job.epsilon = next_real(&r);
-    job.x = next_address(&r);
-    job.other = next_address(&r);
-    job.factors = next_address(&r);
-    job.weight = next_address(&r);
-    job.bias = next_address(&r);
-    job.out = next_address(&r);
-    job.mean = next_address(&r);
-    job.rstd = next_address(&r);
-    job.g_weight = next_address(&r);
-    job.g_bias = next_address(&r);
-    if (!PyErr_Occurred() && r.left) PyErr_SetString(PyExc_TypeError, "too many numbers");
-    if (!PyErr_Occurred() && (pass < 0 || pass >= N_BLOCK_PASSES))
-        PyErr_SetString(PyExc_ValueError, "there is no such pass");
-    if (PyErr_Occurred()) return NULL;
-    const struct block_kernel *kernel = twice ? &in_use->block_twice : &in_use->block_single;
-    const int64_t shares = (job.rows + MOST_ITEMS - 1) / MOST_ITEMS;
-    job.rows_of_item = shares > LEAST_ROWS ? shares : LEAST_ROWS;
-    const int64_t items = (job.rows + job.rows_of_item - 1) / job.rows_of_item;
-    const size_t bytes = (size_t)(items * 2 * job.H) * (twice ? sizeof(double) : sizeof(float));
-    int failed;
-    Py_BEGIN_ALLOW_THREADS
-    job.partial = pass == NORMALIZE_BACK ? allocate(bytes) : NULL;
-    failed = (pass == NORMALIZE_BACK && !job.partial) ||
-             pool_run((int)threads, items, (task)kernel->passes[pass], &job);
-    if (pass == NORMALIZE_BACK && !failed) kernel->reduce(&job, items);
-    release(job.partial);
-    Py_END_ALLOW_THREADS
-    return finish(failed);
-}
 
 /* -- instruction sets and threads */
 
@@ -298,12 +298,12 @@ static PyObject *started_threads(PyObject *self, PyObject *none) {
 static PyMethodDef functions[] = {
     {"forward", (PyCFunction)(void (*)(void))forward, METH_FASTCALL, "Run the recurrence."},
     {"backward", (PyCFunction)(void (*)(void))backward, METH_FASTCALL, "Run its adjoint."},
+    {"block", (PyCFunction)(void (*)(void))block, METH_FASTCALL, "Run a part of a block."},
     {"step", (PyCFunction)(void (*)(void))step, METH_FASTCALL, "Take patches by a plan."},
     {"draw", (PyCFunction)(void (*)(void))draw, METH_FASTCALL, "Draw values one by one."},
     {"refresh", (PyCFunction)(void (*)(void))refresh, METH_FASTCALL, "Follow changed states."},
     {"flush", (PyCFunction)(void (*)(void))flush, METH_FASTCALL, "Count recent features."},
     {"read", (PyCFunction)(void (*)(void))read_outputs, METH_FASTCALL, "Write the outputs."},
-    {"block", (PyCFunction)(void (*)(void))block, METH_FASTCALL, "Run a part of a block."},
     {"instruction_sets", names, METH_NOARGS, "Return the names of those to choose from."},
     {"use", use, METH_O, "Use an instruction set from now on."},
     {"used", used, METH_NOARGS, "Return the name of the instruction set in use."},
