@@ -243,6 +243,8 @@ def main() -> None:
         "--pushes", type=int, default=N_PUSHES, help="of the soak (default: %(default)s)"
     )
     options = parser.parse_args()
+    if not _native.is_available():
+        raise SystemExit(f"Both paths are measured, which needs compiled code: {_native.status()}.")
     for size in SIZES if options.only in (None, "steps") else ():
         row = step_case(size, options.repeats)
         key = (*asdict(size), "threads", "gpu")
