@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from sks4 import S4Generator
+from sks4 import S4Generator, _native
 from sks4.nn import CompiledDraws, S4Model, S4Stepper
 from sks4.training import CategoricalLikelihood
 
@@ -152,6 +152,8 @@ def speed_case(d_model: int, batch: int, context: int, repeats: int) -> dict[str
 
 
 def run_speed(options: argparse.Namespace) -> None:
+    if not _native.is_available():
+        raise SystemExit(f"Both paths are measured, which needs compiled code: {_native.status()}.")
     for d_model in options.d_model:
         for batch in options.batch:
             for context in options.contexts:

@@ -182,17 +182,17 @@ def window_case(n_timepoints: int, repeats: int) -> dict[str, Any]:
     stream = classifier.stream().push(window)
     sample = window[:, 0]
     functions = {
-        "stream": lambda: stream.push(sample).predict_proba(),
+        "stream": repeated(lambda: stream.push(sample).predict_proba()),
         "predict": lambda: classifier.predict_proba(window[np.newaxis]),
     }
-    seconds = time_interleaved(functions, repeats=repeats, warmup=2)
+    seconds = time_interleaved(functions, repeats=repeats, warmup=2, clock=time.process_time)
     medians = {name: MICRO * statistics.median(times) for name, times in seconds.items()}
     return {
         **{name: value for name, value in asdict(DEFAULT).items() if name != "n_streams"},
         "n_timepoints": n_timepoints,
-        "stream_us": medians["stream"],
+        "stream_us": medians["stream"] / N_STEPS,
         "predict_us": medians["predict"],
-        "ratio": medians["predict"] / medians["stream"],
+        "ratio": N_STEPS * medians["predict"] / medians["stream"],
         "repeats": repeats,
     }
 
@@ -243,6 +243,8 @@ def main() -> None:
         "--pushes", type=int, default=N_PUSHES, help="of the soak (default: %(default)s)"
     )
     options = parser.parse_args()
+    if not _native.is_available():
+        raise SystemExit(f"Both paths are measured, which needs compiled code: {_native.status()}.")
     for size in SIZES if options.only in (None, "steps") else ():
         row = step_case(size, options.repeats)
         key = (*asdict(size), "threads", "gpu")

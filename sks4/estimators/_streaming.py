@@ -185,11 +185,11 @@ class SequenceStream:
 
     def _outputs(self) -> np.ndarray:
         """Return the outputs of the model for everything pushed, (n_streams, ...), float64."""
-        lengths = self._encoder.lengths
-        if lengths.min() == 0:
+        encoder = self._encoder
+        if encoder.n_pushed == 0 or (encoder.has_gaps and encoder.lengths.min() == 0):
             raise ValueError(
                 "Every stream must have got a value before a prediction, got none yet in stream "
-                f"{lengths.argmin()}. Push a sample first."
+                f"{encoder.lengths.argmin()}. Push a sample first."
             )
         outputs = self._stepper.output().cpu().numpy().astype(np.float64)
         for stream, before in self._outputs_before.items():
@@ -258,8 +258,8 @@ class ClassifierStream(SequenceStream):
     def predict_proba(self) -> np.ndarray:
         """Return the probabilities so far, shape (n_streams, n_classes), float64."""
         outputs = self._outputs()
-        weights = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        return weights / weights.sum(axis=1, keepdims=True)
+        weights = np.exp(outputs - np.maximum.reduce(outputs, axis=1, keepdims=True))
+        return weights / np.add.reduce(weights, axis=1, keepdims=True)
 
     def predict_log_proba(self) -> np.ndarray:
         """Return their natural logarithms, shape (n_streams, n_classes), float64."""

@@ -411,12 +411,11 @@ class ModelStepper:
         """Return the output of the model for pooled features ``(batch, n)``."""
         return self.model.read(features.to(self._no_patch.dtype))
 
-    @torch.inference_mode()
     def output(self) -> Tensor:
         """Return the output of the model for everything seen, at least a sample."""
-        if not self._pending.shape[1]:
+        if self._steps.is_atomic and not self._pending.shape[1]:
             return self._steps.output()
-        with self._finished():
+        with torch.inference_mode(), self._finished():
             return self._steps.output()
 
     def reset(self) -> None:
