@@ -1,6 +1,7 @@
 """What all estimators share: parameters, building and resuming a net, adopting a result."""
 
 import copy
+import math
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,13 @@ from sks4._compat import (
 from sks4._version import __version__
 from sks4.estimators._auto import resolve_device
 from sks4.exceptions import SavedModelError, SavedModelWarning
-from sks4.training import EarlyStopping, LearningRateSchedule, S4Net, display_callbacks
+from sks4.training import (
+    EarlyStopping,
+    LearningRateSchedule,
+    S4Net,
+    display_callbacks,
+    has_bars,
+)
 
 # Layout of the fitted attributes. A pickle of another layout cannot be read.
 _LAYOUT = 2
@@ -69,6 +76,10 @@ class Run:
         Called after the user's callbacks and before early stopping.
     options : mapping
         Other options of the net.
+    max_time : float or None
+        Seconds after which training ends; None for the parameter of the estimator.
+    is_trial : bool
+        Whether the run only decides something: without the user's callbacks, and without display.
     """
 
     criterion: torch.nn.Module
@@ -76,6 +87,8 @@ class Run:
     early_stopping: bool = False
     callbacks: Sequence[tuple[str, Any]] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    max_time: float | None = None
+    is_trial: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +169,11 @@ class Interruption:
                 raise
             self._interrupt = interrupt
         return compute()
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether there was an interrupt."""
+        return self._interrupt is not None
 
     def raise_again(self) -> None:
         """Raise the interrupt, if there was one."""
@@ -337,7 +355,7 @@ class S4Estimator(BaseEstimator):
             ssm_lr=self.ssm_lr,
             weight_decay=self.weight_decay,
             gradient_clip=self.gradient_clip,
-            max_time=self.max_time,
+            max_time=self.max_time if run.max_time is None else run.max_time,
             seed=seed,
             device=resolve_device(self.device),
             compile=self.compile,
@@ -352,23 +370,25 @@ class S4Estimator(BaseEstimator):
         callbacks: list = []
         if self.lr_schedule is not None:
             callbacks.append(("lr_schedule", LearningRateSchedule()))
+        if run.is_trial:
+            return callbacks
         callbacks += clone(self.net_callbacks or [], safe=False)
         callbacks += run.callbacks
         if run.early_stopping:
             callbacks.append(("early_stopping", EarlyStopping(self.patience)))
-        return callbacks + display_callbacks(self.verbose)
+        return callbacks + display_callbacks(self.verbose, type(self).__name__)
 
     def _announce(self, samples: str, net: S4Net, chosen: Mapping[str, Any]) -> None:
-        """Print what training starts with: verbose=1 only to a terminal, verbose=2 always."""
-        stream = {1: sys.stderr, 2: sys.stdout}.get(self.verbose)
-        if stream is None or (self.verbose == 1 and not stream.isatty()):
-            return
+        """Print what training starts with."""
         listed = "".join(f"{name}={_short(value)}, " for name, value in chosen.items())
-        print(
-            f"{type(self).__name__}: {samples}, {count_parameters(net.module_)} parameters, "
-            f"{listed}device={net.device}",
-            file=stream,
-        )
+        n_parameters = count_parameters(net.module_)
+        self._say(f"{samples}, {n_parameters} parameters, {listed}device={net.device}")
+
+    def _say(self, text: str) -> None:
+        """Print a line: with verbose=1 only where a bar is shown, with verbose=2 always."""
+        stream = {1: sys.stderr, 2: sys.stdout}.get(self.verbose)
+        if stream is not None and (self.verbose == 2 or has_bars(stream)):
+            print(f"{type(self).__name__}: {text}", file=stream, flush=True)
 
     def _adopt(self, trained: Trained, attributes: Mapping[str, Any]) -> Self:
         """Replace all fitted attributes at once."""
@@ -386,6 +406,9 @@ class S4Estimator(BaseEstimator):
         kept = {name: value for name, value in vars(self).items() if not name.endswith("_")}
         # one assignment, so that an interrupt comes before or after it
         self.__dict__ = kept | fitted | dict(attributes)
+        score = attributes.get("readout_score_", math.nan)
+        if not math.isnan(score):
+            self._say(f"score of held-out samples {_short(float(score))}")
         return self
 
     # ------------------------------------------------------------------ pickles

@@ -17,10 +17,11 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 from torch import Tensor, nn
 
+from sks4.data import SequenceDataset
 from sks4.estimators._auto import resolve_n_filters
 from sks4.estimators._ridge import fit_ridge
 from sks4.nn import AllFeatures, FilterBank, S4Backbone, S4Model, Summary, SummaryModel
-from sks4.training import Batches, S4Net
+from sks4.training import Batches, S4Net, reading
 
 _SHARPNESS = (0.1, 100.0)
 """Bounds of the factor that makes log-probabilities of regression scores."""
@@ -112,11 +113,14 @@ class LeftOut(NamedTuple):
     rows : ndarray of shape (n_rows,), int64
         The samples.
     outputs : ndarray of shape (n_rows, n_outputs), float64
-        The outputs for them.
+        The outputs for them, each left out by itself or with its group.
+    blocked : ndarray of shape (n_rows, n_outputs), float64
+        The outputs for them, left out in blocks.
     """
 
     rows: np.ndarray
     outputs: np.ndarray
+    blocked: np.ndarray
 
 
 class _Reading(nn.Module):
@@ -139,6 +143,7 @@ def fit_readout(
     *,
     reads_blocks: bool,
     groups: np.ndarray | None = None,
+    blocks: np.ndarray | None = None,
 ) -> tuple[Readout, LeftOut]:
     """Find the last layer by ridge regression on the features of a net, which is not changed.
 
@@ -157,34 +162,40 @@ def fit_readout(
         Whether to read the blocks of the net, or the bank alone.
     groups : ndarray of shape (n_samples,), int, or None, default=None
         Samples of a group are left out together.
+    blocks : ndarray of shape (n_samples,), int, or None, default=None
+        Samples of a block are left out together to judge the result.
     """
     trained = cast(S4Model, net.module_).backbone
     like = trained.projection.weight.detach()
+    sequences = cast(SequenceDataset, select(np.arange(len(targets))).dataset)
+    n_steps = int(np.sum(-(-sequences.panel.lengths // trained.patch_size)))
     bank = FilterBank(
         trained.n_inputs * trained.patch_size,
-        resolve_n_filters(len(targets)),
+        resolve_n_filters(len(targets), n_steps),
         generator=torch.Generator().manual_seed(net.seed),
         dtype=like.dtype,
     ).to(like.device)
     features = AllFeatures(_read_backbone(trained, reads_blocks=reads_blocks), bank)
     some = np.unique(np.linspace(0, len(targets) - 1, _SEQUENCES).astype(np.int64))
-    steps = _read(net, select, _Reading(features, _some_steps), some)
-    pool = _summary_of(steps.reshape(-1, features.n_features).astype(np.float64), like)
-    fit = fit_ridge(
-        partial(_read, net, select, _Reading(features, pool)),
-        targets,
-        weights,
-        n_second=pool.n_timings,
-        groups=groups,
-        trust=_trust(features)[pool.output_features().numpy()],
-    )
+    with reading(net, len(some) + len(targets)) as on_batch:
+        steps = _read(net, select, on_batch, _Reading(features, _some_steps), some)
+        pool = _summary_of(steps.reshape(-1, features.n_features).astype(np.float64), like)
+        fit = fit_ridge(
+            partial(_read, net, select, on_batch, _Reading(features, pool)),
+            targets,
+            weights,
+            n_second=pool.n_timings,
+            groups=groups,
+            blocks=blocks,
+            trust=_trust(features)[pool.output_features().numpy()],
+        )
     readout = Readout(
         bank=bank,
         pool=pool,
         linear=_linear(like.new_tensor(fit.weight), like.new_tensor(fit.bias)),
         reads_blocks=reads_blocks,
     )
-    return readout, LeftOut(fit.rows, fit.left_out)
+    return readout, LeftOut(fit.rows, fit.left_out, fit.blocked)
 
 
 def _read_backbone(backbone: S4Backbone, *, reads_blocks: bool) -> S4Backbone:
@@ -221,10 +232,18 @@ def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     return linear.requires_grad_(False)
 
 
-def _read(net: S4Net, select: Select, module: nn.Module, rows: np.ndarray) -> np.ndarray:
+def _read(
+    net: S4Net,
+    select: Select,
+    on_batch: Callable[[int], None],
+    module: nn.Module,
+    rows: np.ndarray,
+) -> np.ndarray:
     """Return the outputs of a module for some sequences."""
     batches = select(rows)
-    return net.predict_dataset(batches.dataset, batches.batch_sampler, module=module)
+    return net.predict_dataset(
+        batches.dataset, batches.batch_sampler, module=module, on_batch=on_batch
+    )
 
 
 def _some_steps(x: Tensor, lengths: Tensor | None, rate: float = 1.0) -> Tensor:
@@ -278,10 +297,10 @@ def calibrated(
     label_smoothing : float
         Share of the target probability that is divided evenly among all classes.
     """
-    rows, outputs = left_out
+    rows, outputs, blocked = left_out
     hedged = _hedged(targets[rows], outputs.shape[1], label_smoothing)
     factor = _sharpness(outputs, hedged, weights[rows])
-    return readout.scaled(factor), LeftOut(rows, factor * outputs)
+    return readout.scaled(factor), LeftOut(rows, factor * outputs, factor * blocked)
 
 
 def _hedged(targets: np.ndarray, n_classes: int, label_smoothing: float) -> np.ndarray:

@@ -140,6 +140,11 @@ class SeriesReader:
         check_each_observed(rows.columns().values, self.form.names, "of history")
         return rows
 
+    def form_of(self, X: Any, y: Any = None) -> TargetForm:
+        """Return the form of the targets of other data."""
+        data, name = (X, "X") if y is None else (y, "y")
+        return TargetForm.of(data, check_series(data, name))
+
     def _checked_like_fit(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return targets and covariates, or raise if they do not have the form of fit."""
         if self.is_series_only != (y is None):
@@ -199,6 +204,19 @@ class SeriesReader:
         elif self.calendar is not None:
             index = seen.timeline.following(n_rows)
         return start, self._with_calendar(covariates, index)
+
+    def check_start(self, start: int, seen: TimeRows, context_length: int) -> None:
+        """Raise ValueError if the first row requested has no context of rows that were seen."""
+        if start >= context_length:
+            return
+        labels = seen.timeline.labels()  # there are some, since X has an index
+        raise ValueError(
+            f"X must begin after the first context_length_={context_length} rows of fit, "
+            f"from which the first forecast follows, got the index from {labels[start]} on, "
+            f"row {start} of fit. Leave these rows out. If X is of rows that follow those of "
+            f"fit, its index must go on from {seen.timeline.following(1)[0]}: set it, or pass "
+            "X.to_numpy()."
+        )
 
     def ahead(self, seen: TimeRows, start: int, covariates: np.ndarray) -> np.ndarray:
         """Return the covariates of the rows after those seen, up to the last one requested.

@@ -24,7 +24,7 @@ def error(base, values, horizon):
 
 def test_a_season_is_smoothed_and_beats_the_last_one():
     values = week(120, 0.5)
-    base = choose_base(values[:-14], (7,), 14, 60)
+    base = choose_base([values[:-14]], (7,), 14, 60)
     assert base.name == "seasonal_smoothing"
     naive = np.abs(np.tile(values[-21:-14, 0], 2) - values[-14:, 0]).mean()
     assert error(base, values, 14) < 0.9 * naive
@@ -32,47 +32,47 @@ def test_a_season_is_smoothed_and_beats_the_last_one():
 
 def test_an_exact_season_is_repeated():
     values = week(60, 0.0)
-    base = choose_base(values[:-7], (7,), 7, 30)
+    base = choose_base([values[:-7]], (7,), 7, 30)
     assert base.name == "seasonal_naive"
     np.testing.assert_allclose(error(base, values, 7), 0, atol=1e-9)
 
 
 def test_a_random_walk_stays_at_its_last_value():
     walk = np.random.default_rng(1).normal(size=(300, 1)).cumsum(axis=0)
-    assert choose_base(walk, (), 10, 100).name == "last_value"
+    assert choose_base([walk], (), 10, 100).name == "last_value"
 
 
 def test_a_line_drifts_on():
     line = np.arange(60.0)[:, None]
-    base = choose_base(line[:-5], (), 5, 30)
+    base = choose_base([line[:-5]], (), 5, 30)
     assert base.name == "drift"
     np.testing.assert_allclose(error(base, line, 5), 0, atol=1e-9)
 
 
 def test_a_period_that_is_none_is_not_taken():
     noise = np.random.default_rng(2).normal(size=(200, 1))
-    assert choose_base(noise, (7,), 10, 100).name == "smoothing"
+    assert choose_base([noise], (7,), 10, 100).name == "smoothing"
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 3, 5, 9])
 def test_the_shortest_series_have_a_base(n_rows):
     values = np.arange(float(n_rows))[:, None]
-    base = choose_base(values, (7, 12), 4, 20)
+    base = choose_base([values], (7, 12), 4, 20)
     forecast = base.forecast(windows_before(values, np.array([n_rows]), 20), 4)
     assert forecast.shape == (1, 1, 4)
     assert np.isfinite(forecast).all()
 
 
 def test_series_without_a_value_or_without_change_have_a_base():
-    assert choose_base(np.full((40, 1), np.nan), (7,), 4, 20).name == "last_value"
-    constant = choose_base(np.full((40, 1), 3.0), (7,), 4, 20)
+    assert choose_base([np.full((40, 1), np.nan)], (7,), 4, 20).name == "last_value"
+    constant = choose_base([np.full((40, 1), 3.0)], (7,), 4, 20)
     assert constant.forecast(np.full((1, 1, 20), 3.0), 2).tolist() == [[[3.0, 3.0]]]
 
 
 def test_choice_does_not_depend_on_a_spike():
     values = week(200, 0.3)
     values[150] = 1e4
-    assert choose_base(values, (7,), 14, 60).name == "seasonal_smoothing"
+    assert choose_base([values], (7,), 14, 60).name == "seasonal_smoothing"
 
 
 def test_windows_end_before_their_origins():
