@@ -56,8 +56,8 @@ class Smoother:
     """Exponential smoothing of level, slope and season.
 
     A missing value changes nothing, and neither does a spike: a one-step error far beyond the scale
-    of the others. If the next value is as far off on the same side, the level has shifted, and is
-    followed at once.
+    of the others. If the next value is off by the same, the level has shifted, and is followed at
+    once; if it is off by anything else, the scale grows.
 
     Parameters
     ----------
@@ -130,13 +130,16 @@ class Smoother:
             error = np.where(observed, values - level - season[row % self.period], 0.0)
             bound = _OUTLIER * scale
             is_far = np.abs(error) > bound
-            has_shifted = is_far & (error * suspect > 0)
-            suspect = np.where(observed, np.where(is_far & ~has_shifted, error, 0.0), suspect)
+            is_first = is_far & (suspect == 0)  # perhaps a spike, which tells nothing of the scale
+            has_shifted = is_far & ~is_first & (np.abs(error - suspect) <= bound)
+            shift = np.where(has_shifted, (error + suspect) / 2, 0.0)
             size = _FROM_MEAN * np.minimum(np.abs(error), bound)
-            scale = np.where(observed, scale + _SCALE_SHARE * (size - scale), scale)
+            is_usual = observed & ~is_first & ~has_shifted
+            scale = np.where(is_usual, scale + _SCALE_SHARE * (size - scale), scale)
             scale = np.maximum(scale, least_scale)
+            suspect = np.where(observed, np.where(is_far & ~has_shifted, error, 0.0), suspect)
             usual = np.where(is_far, 0.0, error)
-            level = level + self.level * usual + np.where(has_shifted, error, 0.0)
+            level = level + self.level * usual + shift
             slope = slope + slope_share * usual
             season[row % self.period] += seasonal_share * usual
         return SmoothingState(level, slope, season, self.damping)

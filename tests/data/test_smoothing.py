@@ -87,12 +87,34 @@ def test_a_spike_has_hardly_any_effect(row):
     np.testing.assert_allclose(holt_winters.forecast(window, 7), expected, atol=0.3)
 
 
-@pytest.mark.parametrize("n_after", [2, 5, 20, 40])
-def test_a_shift_of_the_level_is_followed_by_the_second_value(n_after):
+@pytest.mark.parametrize(
+    "spikes",
+    [{-1: 1e6, -2: 1.2e6}, {30: 900.0, 31: 1000.0}, {40: 500.0, 41: -500.0}, {7: 99.0, 14: 1e4}],
+    ids=str,
+)
+def test_spikes_side_by_side_are_no_shift(spikes):
+    window = week(8, np.random.default_rng(5))
+    holt_winters = smoother(0.3, 0.1, 0.9, 0.2, 7)
+    expected = holt_winters.forecast(window, 7)
+    for row, value in spikes.items():
+        window[row] = value
+    np.testing.assert_allclose(holt_winters.forecast(window, 7), expected, atol=0.3)
+
+
+@pytest.mark.parametrize("size", [1, -1.2, 20, -1e5])  # of 10 to a million deviations of the noise
+@pytest.mark.parametrize("n_after", [2, 3, 5, 20, 40])
+def test_a_shift_of_the_level_is_followed_by_the_second_value(n_after, size):
     window = week(8, np.random.default_rng(6))
     holt_winters = smoother(0.1, season=0.1, period=7)
-    window[-n_after:] += 500
-    np.testing.assert_allclose(holt_winters.forecast(window, 7), 500 + week(1), atol=0.6)
+    window[-n_after:] += size
+    np.testing.assert_allclose(holt_winters.forecast(window, 7), size + week(1), atol=0.5)
+
+
+def test_values_that_jump_about_are_followed_once_the_scale_has_grown():
+    rng = np.random.default_rng(9)
+    calm, wild = rng.normal(0, 0.1, 30), rng.normal(50, 10, 40)
+    level = smoother(0.3).forecast(np.concatenate([calm, wild]), 1)
+    assert abs(level[0] - 50) < 15
 
 
 def test_forecasts_follow_scale_and_offset():
