@@ -2,18 +2,20 @@
 # versions in constraints.txt. Another interpreter: make test PYTHON=python3.12
 
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 CONSTRAINTS := constraints.txt
 BIN := $(VENV)/bin
 NATIVE := setup.py $(wildcard sks4/_native/src/*.c sks4/_native/src/*.h)
 SPHINX := $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs
 
-.PHONY: help demo test lint types doctest docs docs-check images benchmark-env clean
+.PHONY: help demo test test-slow lint types doctest docs docs-check images benchmark-env clean
 .NOTPARALLEL:  # two installations into one environment would disturb each other
 
 help:
 	@echo "make demo           train on real sequences, print the scores, draw a picture"
 	@echo "make test           the whole test suite, with the examples of the docstrings"
+	@echo "make test-slow      what takes minutes: other platforms, wheels, the suite without a compiler"
 	@echo "make lint           formatting and lint"
 	@echo "make types          static types"
 	@echo "make doctest        the examples of the documentation"
@@ -27,7 +29,10 @@ demo: $(VENV)/installed-demo
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/installed-test
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+test-slow: $(VENV)/installed-test-slow
+	@$(BIN)/python -m pytest -m slow tests/slow -rs --durations 20
 
 lint: $(VENV)/installed-lint
 	@$(BIN)/ruff format --check .

@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from sks4 import nn, ssm
+from sks4 import metrics, model_selection, nn, ssm
 from sks4._show_versions import show_versions
 from sks4._version import __version__
 from sks4.data import from_long, to_long
@@ -16,6 +16,8 @@ __all__ = [
     "S4Regressor",
     "__version__",
     "from_long",
+    "metrics",
+    "model_selection",
     "nn",
     "plot",
     "show_versions",

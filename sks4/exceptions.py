@@ -13,6 +13,13 @@ class TrainingDivergedError(S4Error, ArithmeticError):
     """The training loss became NaN or infinite."""
 
 
+class NotNumericError(S4Error, TypeError, ValueError):
+    """Text, dates or durations were passed where numbers are required.
+
+    A TypeError, and a ValueError as well, which scikit-learn raises for text.
+    """
+
+
 class SavedModelError(S4Error, ValueError):
     """A saved estimator cannot be read, for example because another version has written it."""
 

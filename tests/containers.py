@@ -1,6 +1,7 @@
 """The same data in the containers of many libraries, for tests of what goes in and how."""
 
 import array
+import re
 from collections import UserList, deque
 
 import narwhals as nw
@@ -11,6 +12,11 @@ import pyarrow as pa
 import torch
 
 NAMES = ["a", "b"]
+
+
+def label(value):
+    """Return the name of a test's parameter: the same in each process, so without addresses."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 def frames(cube):

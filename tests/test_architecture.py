@@ -6,7 +6,7 @@
 
     _native  <---  ssm  <---  nn  ----+
                    data  -------------+---  estimators  <---  plot, persistence, export,
-                   training  ---------+                       model_selection
+                   training  ---------+                       model_selection, metrics
 
 `nn` may use `_native` too. `_show_versions` reports on the installation. No module imports itself
 through others, and private names of other packages are in `_compat` alone.
@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "persistence": INNER,
     "export": INNER,
     "model_selection": INNER,
+    "metrics": {"data"} | HELPERS,
     "_show_versions": {"_native", "_version"},
 }
 SKORCH_SUBCLASS = PRIVATE_NAMES = "_compat.py"

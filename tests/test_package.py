@@ -66,3 +66,8 @@ def test_public_name_exists(name):
 
 def test_package_says_that_it_is_typed():
     assert resources.files("sks4").joinpath("py.typed").is_file()
+
+
+def test_helpers_of_the_layers_are_no_part_of_the_interface_of_ssm():
+    helpers = {"can_run", "recurrence_pays", "check_lengths", "real_steps", "reverse_sequences"}
+    assert not helpers & set(sks4.ssm.__all__)

@@ -7,7 +7,7 @@ from sks4.data._advice import (
     check_same_names,
     other_form_message,
 )
-from sks4.data._batching import BucketBatchSampler, SequenceDataset
+from sks4.data._batching import BucketBatchSampler, DrawnBatchSampler, SequenceDataset
 from sks4.data._calendar import Calendar, check_calendar
 from sks4.data._codecs import Codec, SymbolCodec, ValueCodec
 from sks4.data._containers import as_panel
@@ -38,6 +38,12 @@ from sks4.data._rows import (
     check_series,
 )
 from sks4.data._scaling import SequenceEncoder, Standardizer, fill_forward, level_and_spread
+from sks4.data._series_container import (
+    SeriesContainer,
+    SeriesItems,
+    container_of,
+    holds_many_series,
+)
 from sks4.data._smoothing import Smoother, SmoothingState, nan_median
 from sks4.data._streaming import StreamEncoder
 from sks4.data._symbols import SymbolEncoder
@@ -49,13 +55,16 @@ __all__ = [
     "Calendar",
     "Codec",
     "Columns",
+    "DrawnBatchSampler",
     "EncodedSeries",
     "NextSymbolDataset",
     "NextValueDataset",
     "Panel",
     "SequenceDataset",
     "SequenceEncoder",
+    "SeriesContainer",
     "SeriesEncoder",
+    "SeriesItems",
     "Smoother",
     "SmoothingState",
     "Standardizer",
@@ -82,9 +91,11 @@ __all__ = [
     "check_same_names",
     "check_series",
     "column_names",
+    "container_of",
     "fill_forward",
     "find_period",
     "from_long",
+    "holds_many_series",
     "level_and_spread",
     "nan_median",
     "other_form_message",

@@ -189,3 +189,46 @@ class BucketBatchSampler(Sampler[list[int]]):
                 batches.append(order[start:stop])
                 start, longest = stop, length
         return [*batches, order[start:]]
+
+
+class DrawnBatchSampler(Sampler[list[int]]):
+    """Batches of rows drawn anew in each epoch, of data too large for whole passes.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows to draw from.
+    n_drawn : int
+        Number of rows of an epoch, without repetition.
+    batch_size : int
+        Largest number of rows in a batch.
+    rng : numpy.random.Generator
+        Draws them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sampler = DrawnBatchSampler(1000, 5, 2, np.random.default_rng(0))
+    >>> [len(batch) for batch in sampler], len(sampler)
+    ([2, 2, 1], 3)
+    """
+
+    def __init__(
+        self, n_rows: int, n_drawn: int, batch_size: int, rng: np.random.Generator
+    ) -> None:
+        self.n_rows = check_integer("n_rows", n_rows)
+        self.n_drawn = min(check_integer("n_drawn", n_drawn), n_rows)
+        self.batch_size = check_integer("batch_size", batch_size)
+        self._rng = rng
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Iterate over the batches of one epoch, each a list of positions."""
+        drawn = self._rng.choice(self.n_rows, self.n_drawn, replace=False)
+        return (
+            drawn[start : start + self.batch_size].tolist()
+            for start in range(0, self.n_drawn, self.batch_size)
+        )
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return -(-self.n_drawn // self.batch_size)

@@ -22,7 +22,7 @@ from sks4.data._inputs import (
     string_names,
 )
 from sks4.data._panel import Panel, build_panel
-from sks4.exceptions import DataShapeWarning
+from sks4.exceptions import DataShapeWarning, NotNumericError
 
 # Many sets have more channels than time points (sensor grids up to 7 times more); beyond this
 # ratio swapped axes are the likelier explanation.
@@ -206,10 +206,12 @@ def _as_numeric(array: np.ndarray, where: str) -> np.ndarray:
         refuse_dates(array, where)
         try:
             return np.where(pd.isna(array), np.nan, array).astype(np.float64)
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, OverflowError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{where} must hold numbers only: {error}") from error
-    raise ValueError(f"{where} must hold numbers only, got dtype {array.dtype}.")
+        except ValueError as error:  # text
+            raise NotNumericError(f"{where} must hold numbers only: {error}") from error
+    raise NotNumericError(f"{where} must hold numbers only, got dtype {array.dtype}.")
 
 
 def _check_not_empty(sequence: np.ndarray, where: str) -> None:

@@ -20,6 +20,7 @@ import torch
 from scipy.sparse import issparse
 
 from sks4._validation import is_number, unmasked
+from sks4.exceptions import NotNumericError
 
 FROM_LONG = "X, y, ids = sks4.from_long(X, id=..., time=..., values=...)"
 FROM_LABELS = FROM_LONG.replace("from_long(X,", "from_long(X.reset_index(),")
@@ -31,6 +32,10 @@ SCALARS = (
 )
 _TEXT = (str, bytes)
 _GROUPS = (pd.api.typing.DataFrameGroupBy, pd.api.typing.SeriesGroupBy)
+_CONVERSION = (
+    "Convert dates to a number in a unit of your choice, for example (dates - start) / "
+    "pd.Timedelta('1D'), and text with pd.to_numeric."
+)
 _DATES = (date, time, timedelta, np.datetime64, np.timedelta64, pd.Period)
 
 # Kinds of objects, in the words of pandas, that no sequence of numbers has in a column.
@@ -644,7 +649,7 @@ def _refuse_mixed_kinds(array: np.ndarray, name: str) -> None:
 
 
 def check_numbers(array: Any, name: str) -> Any:
-    """Return an array if it may be read as numbers, and raise if it holds dates or text.
+    """Return an array if it may be read as numbers; otherwise raise.
 
     Parameters
     ----------
@@ -660,35 +665,57 @@ def check_numbers(array: Any, name: str) -> Any:
 
     Raises
     ------
+    NotNumericError
+        If there is text, or a date or a duration, which numpy would turn into numbers.
     TypeError
-        If there is a date or a duration, which numpy would turn into numbers, or another
-        object that is no number.
+        If there is another object that is no number.
     ValueError
-        If there is text, or an integer beyond the range of float64.
+        If there is an integer beyond the range of float64.
     """
+    refuse_text_and_dates(array, name)
     kind = getattr(getattr(array, "dtype", None), "kind", "")
     values = array.ravel().tolist() if kind == "O" else []
-    refuse_large_integers(values, name)
-    text = next((v for v in values if isinstance(v, _TEXT)), None)
-    if kind in ("U", "S") and array.size:
-        text = array.flat[0].item()
-    if text is not None:
-        raise ValueError(
-            f"{name} must hold numbers: could not convert string to float: {text!r}. Use "
-            "pd.to_numeric."
-        )
-    got = None
-    if kind in "mMUSV" and kind:
-        got = f"dtype {array.dtype}"
-    elif kind == "O":
-        wrong = next((v for v in values if not _is_number_or_missing(v)), None)
-        got = None if wrong is None else f"{wrong!r} of type {type(wrong).__name__}"
-    if got is not None:
-        raise TypeError(
-            f"{name} must hold numbers, got {got}. Convert dates to a number in a unit of your "
-            "choice, for example (dates - start) / pd.Timedelta('1D'), and text with pd.to_numeric."
-        )
+    wrong = next((v for v in values if not _is_number_or_missing(v)), None)
+    if wrong is not None:
+        raise TypeError(f"{name} must hold numbers, got {wrong!r} of type {type(wrong).__name__}.")
     return array
+
+
+def refuse_text_and_dates(array: Any, name: str, advice: str = _CONVERSION) -> None:
+    """Raise if there is what numpy or ``float()`` would turn into numbers.
+
+    Parameters
+    ----------
+    array : ndarray, Series or object
+        Only what has a dtype is read.
+    name : str
+        What an error calls it.
+    advice : str
+        What an error advises.
+
+    Raises
+    ------
+    NotNumericError
+        If there is text, a date or a duration, also among other objects.
+    ValueError
+        If an integer is beyond the range of float64.
+    """
+    kind = getattr(getattr(array, "dtype", None), "kind", "")
+    values = []
+    if kind == "O":
+        values = np.asarray(array, dtype=object).ravel().tolist()
+        refuse_large_integers(values, name)
+    elif kind in ("U", "S", "T"):
+        values = np.asarray(array).ravel()[:1].tolist()
+    wrong = next((v for v in values if isinstance(v, (*_TEXT, *_DATES))), None)
+    if wrong is not None:
+        got = f"{wrong!r} of type {type(wrong).__name__}"
+        got += ": could not convert string to float" if isinstance(wrong, _TEXT) else ""
+    elif kind and kind in "mMUSTV":
+        got = str(array.dtype)
+    else:
+        return
+    raise NotNumericError(f"{name} must hold numbers, got {got}. {advice}")
 
 
 def refuse_large_integers(values: Iterable[Any], name: str) -> None:
@@ -703,11 +730,11 @@ def _is_number_or_missing(value: Any) -> bool:
 
 
 def refuse_dates(array: np.ndarray, name: str) -> None:
-    """Raise TypeError if there is a date or a duration among objects, which numpy may convert."""
+    """Raise if there is a date or a duration among objects, which numpy may convert."""
     values = array.ravel().tolist()
     wrong = next((v for v in values if isinstance(v, _DATES) and v is not pd.NaT), None)
     if wrong is not None:
-        raise TypeError(
+        raise NotNumericError(
             f"{name} must hold numbers only, got {wrong!r} of type {type(wrong).__name__}."
         )
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,14 @@ import pandas as pd
 from sklearn.utils.validation import check_array
 
 from sks4._validation import unmasked
-from sks4.data._inputs import plain_data, plain_rows, refuse_large_integers
+from sks4.data._inputs import plain_data, plain_rows, refuse_text_and_dates
 from sks4.data._labels import index_from_state, index_state
 from sks4.data._timeline import Timeline
 
-# What numpy or float() would turn into numbers without a word.
-_NO_NUMBERS = (str, bytes, date, timedelta, np.datetime64, np.timedelta64, pd.Period)
+_ADVICE = (
+    "Drop it, make dates the index, encode categories (OneHotEncoder), or convert text with "
+    "pd.to_numeric."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,19 +277,19 @@ def check_series(data: Any, name: str) -> np.ndarray:
     return _checked_array(data, name, ensure_2d=False)
 
 
-def check_covariates(X: Any) -> np.ndarray:
+def check_covariates(X: Any, name: str = "X") -> np.ndarray:
     """Return covariates as float64 of shape (n_timepoints, n_covariates), perhaps no columns."""
-    X = plain_rows(X, "X")
+    X = plain_rows(X, name)
     if isinstance(X, pd.DataFrame) and X.shape[1] == 0:
         return np.empty(X.shape)  # a frame without columns has no dtype that could be checked
-    return _checked_array(X, "X", ensure_min_features=0)
+    return _checked_array(X, name, ensure_min_features=0)
 
 
 def _checked_array(data: Any, name: str, **options: Any) -> np.ndarray:
     """Return numbers as float64, NaN where missing or masked, or raise."""
     _check_array_like(data, name)
     for label, column in _columns(data, name):
-        _check_numbers(label, column)
+        refuse_text_and_dates(column, label, _ADVICE)
     with np.errstate(invalid="ignore"):  # scikit-learn sums, also what is infinite
         return check_array(
             unmasked(data),
@@ -327,23 +328,6 @@ def _columns(data: Any, name: str) -> Iterator[tuple[str, Any]]:
     else:
         has_numpy_type = hasattr(getattr(data, "dtype", None), "kind")
         yield name, data if has_numpy_type else np.asarray(data)
-
-
-def _check_numbers(label: str, column: Any) -> None:
-    """Raise TypeError if there is a date or text in a Series or an array."""
-    got = None
-    if column.dtype.kind in "mMUS":
-        got = column.dtype
-    elif column.dtype.kind == "O":
-        values = np.asarray(column, dtype=object).ravel()
-        refuse_large_integers(values, label)
-        wrong = next((value for value in values if isinstance(value, _NO_NUMBERS)), None)
-        got = None if wrong is None else f"{wrong!r} of type {type(wrong).__name__}"
-    if got is not None:
-        raise TypeError(
-            f"{label} must hold numbers, got {got}. Drop it, make dates the index, encode "
-            "categories (OneHotEncoder), or convert text with pd.to_numeric."
-        )
 
 
 def check_each_observed(values: np.ndarray, names: pd.Index, purpose: str) -> None:

@@ -1,11 +1,11 @@
 """Windows over rows of time: the context before an origin, and the horizon after it."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
@@ -27,7 +27,7 @@ _FARTHEST = 10.0
 
 @dataclass(frozen=True, eq=False)
 class EncodedSeries:
-    """Rows of time as the network reads them.
+    """Rows of time as the network reads them, of one series or of several one after the other.
 
     Attributes
     ----------
@@ -36,25 +36,54 @@ class EncodedSeries:
     observed : Tensor of shape (n_timepoints, n_targets), bool
         Which ones were not filled.
     covariates : Tensor of shape (at least n_timepoints, n_covariates)
-        Scaled covariates; there may be more rows, since they are known ahead.
+        Scaled covariates; of one series there may be more rows, since they are known ahead.
+    stops : Tensor of shape (n_series,), int64, or None
+        Numbers of rows up to the end of each series, each of one row at least; None: one series.
+    static : Tensor of shape (n_series, n_static) or None
+        Scaled features of each series, which do not change in time.
+    identity : Tensor of shape (n_series,), int64, or None
+        Number of each series from 1, 0 of one that is not known.
     """
 
     values: Tensor
     observed: Tensor
     covariates: Tensor
+    stops: Tensor | None = None
+    static: Tensor | None = None
+    identity: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of time points at which targets may be known."""
         return len(self.values)
 
-    def after_gap(self, n_rows: int) -> "EncodedSeries":
-        """Return these rows after others without a value."""
-        values, covariates = (
-            torch.cat([rows[:1].expand(n_rows, -1), rows])
-            for rows in (self.values, self.covariates)
+    @classmethod
+    def join(cls, parts: Sequence["EncodedSeries"]) -> "EncodedSeries":
+        """Return single series one after the other; those known ahead end with their values."""
+        lengths = torch.tensor([len(part) for part in parts])
+        return cls(
+            torch.cat([part.values for part in parts]),
+            torch.cat([part.observed for part in parts]),
+            torch.cat([part.covariates[: len(part)] for part in parts]),
+            lengths.cumsum(0),
+            _joined([part.static for part in parts]),
+            _joined([part.identity for part in parts]),
         )
-        observed = functional.pad(self.observed, (0, 0, n_rows, 0))
-        return EncodedSeries(values, observed, covariates)
+
+    def ahead(self) -> "EncodedSeries":
+        """Return one series with a row, without a value, for each that is known ahead."""
+        n_more = len(self.covariates) - len(self)
+        values = torch.cat([self.values, self.values[-1:].expand(n_more, -1)])
+        observed = functional.pad(self.observed, (0, 0, 0, n_more))
+        return replace(self, values=values, observed=observed)
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Return the first row of each series, and the row after its last one, (n_series,)."""
+        stops = torch.tensor([len(self)]) if self.stops is None else self.stops
+        return functional.pad(stops[:-1], (1, 0)), stops
+
+    def series_of(self, origins: Tensor) -> Tensor:
+        """Return the number of the series that the row before each origin is from."""
+        return torch.searchsorted(self.bounds()[1], origins)
 
     def known_before(self, origins: np.ndarray, length: int) -> np.ndarray:
         """Return what was observed before some origins, `length` rows at most.
@@ -62,18 +91,35 @@ class EncodedSeries:
         Returns an array of shape (n_origins, n_targets, length), float64, NaN where missing, also
         before the first row. Where no value is left, the last one before stands in each row.
         """
-        known = torch.where(self.observed, self.values, torch.nan).double().numpy()
-        known = np.pad(known, ((length, 0), (0, 0)), constant_values=np.nan)
-        windows = sliding_window_view(known, length, axis=0)[origins]
+        after = torch.from_numpy(origins)
+        first = self.bounds()[0][self.series_of(after)][:, None]
+        rows = after[:, None] + torch.arange(-length, 0)
+        inside = rows.maximum(first)
+        is_known = self.observed[inside] & (rows == inside)[..., None]
+        windows = torch.where(is_known, self.values[inside], torch.nan).double().numpy()
+        windows = windows.swapaxes(1, 2)
         is_empty = np.isnan(windows).all(axis=-1, keepdims=True)
-        last = self.values.double().numpy()[np.maximum(origins - 1, 0)][..., np.newaxis]
+        last = self.values[after - 1].double().numpy()[..., np.newaxis]
         return np.where(is_empty, last, windows)
 
     def is_known_before(self, origins: Tensor) -> Tensor:
         """Return whether a target had a value before each origin, (n_origins, n_targets)."""
-        seen = self.observed
-        first_seen = torch.where(seen.any(0), seen.int().argmax(0), len(seen))
-        return first_seen < origins[:, None]
+        return self.first_seen()[self.series_of(origins)] < origins[:, None]
+
+    def first_seen(self) -> Tensor:
+        """Return the first row of each series in which a target has a value, (n_series, n_targets).
+
+        Of a target without any, the number of all rows.
+        """
+        starts, _ = self.bounds()
+        rows = torch.arange(len(self), dtype=torch.int32)[:, None]
+        seen_at = torch.where(self.observed, rows, len(self)).numpy()
+        return torch.from_numpy(np.minimum.reduceat(seen_at, starts.numpy()))
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    some = [part for part in parts if part is not None]
+    return torch.cat(some) if some else None
 
 
 class SeriesEncoder:
@@ -109,7 +155,12 @@ class SeriesEncoder:
         self.missing = check_choice("missing", missing, ("mask", "ffill", "error"))
 
     def fit(
-        self, values: np.ndarray, covariates: np.ndarray, *, counts: np.ndarray | None = None
+        self,
+        values: np.ndarray,
+        covariates: np.ndarray,
+        *,
+        counts: np.ndarray | None = None,
+        like: "SeriesEncoder | None" = None,
     ) -> "SeriesEncoder":
         """Learn from the training rows.
 
@@ -121,6 +172,8 @@ class SeriesEncoder:
             Covariates, NaN where missing.
         counts : ndarray of shape (n_timepoints,), bool, or None, default=None
             Rows whose targets count; those of others are missing. None: all.
+        like : SeriesEncoder or None, default=None
+            Fitted encoder of another series, whose scaling of covariates is used; None: their own.
 
         Returns
         -------
@@ -140,7 +193,11 @@ class SeriesEncoder:
         if self.standardize:
             unit = 0.0 if self.fix_constants else 1.0
             self.target_scaler_ = ColumnScaler.fit(without_spikes(values), "The targets", unit)
-            self.covariate_scaler_ = ColumnScaler.fit(covariates, "The covariates", 0.0)
+            self.covariate_scaler_ = (
+                ColumnScaler.fit(covariates, "The covariates", 0.0)
+                if like is None
+                else like.covariate_scaler_
+            )
         return self
 
     def check(self, values: np.ndarray) -> None:
@@ -332,21 +389,23 @@ def _as_tensor(values: np.ndarray, dtype: str, name: str) -> Tensor:
 
 
 class WindowDataset(Dataset[Batch]):
-    """Windows of one series as whole batches, for a torch DataLoader with an identity `collate_fn`.
+    """Windows of series as whole batches, for a torch DataLoader with an identity `collate_fn`.
 
-    The windows are views of the series; a batch copies its own ones. A batch is ``(inputs,
+    No window is copied before its batch: the rows are found by their numbers. A batch is ``(inputs,
     targets)``. `inputs` holds "context", shape (batch, context_length, n_targets); "observed", bool
-    of the same shape, if asked for; and "covariates", shape (batch, context_length + horizon,
-    n_covariates), if there are some. `targets` holds "y" and "weight", both
+    of the same shape, if asked for; "covariates", shape (batch, context_length + horizon,
+    n_covariates), "static", shape (batch, n_static), and "identity", int64 of shape (batch,), if
+    the series have them. `targets` holds "y" and "weight", both
     (batch, horizon, n_targets); the weight is 0 where a target is missing, after the last row, or
-    where its series has no value before the origin. The context of such a series is zero.
+    where its target has no value before the origin. The context of such a target is zero. Rows
+    before the first one of a series are not observed; its first values and covariates stand there.
 
     Parameters
     ----------
     series : EncodedSeries
         The rows of time.
     origins : ndarray of shape (n_windows,), int
-        Number of rows before the horizon of each window, `context_length` at least. Covariates
+        Number of rows before the horizon of each window, one at least of its series. Covariates
         after the last known row stay as they were there.
     context_length, horizon : int
         Rows before and after an origin.
@@ -363,7 +422,7 @@ class WindowDataset(Dataset[Batch]):
     Raises
     ------
     ValueError
-        If an origin has fewer than `context_length` rows before it, or is after the last row.
+        If an origin has no row before it, or is after the last row.
 
     Examples
     --------
@@ -398,39 +457,18 @@ class WindowDataset(Dataset[Batch]):
         self._check_origins(len(series))
         self.continuation = None if continuation is None else torch.from_numpy(continuation)
         self.n_ahead = n_ahead
-        stop = int(self.origins.max()) + n_ahead + self.horizon
-        self._cut(series, row_weight, stop)
+        self._series = series
+        self._row_weight = None if row_weight is None else torch.from_numpy(row_weight)
+        self._starts, self._stops = series.bounds()
+        self._first_seen = series.first_seen()
 
     def _check_origins(self, n_timepoints: int) -> None:
         first, last = int(self.origins.min()), int(self.origins.max())
-        if first < self.context_length or last > n_timepoints:
+        if first < 1 or last > n_timepoints:
             raise ValueError(
-                f"origins must be from context_length={self.context_length} to the number of rows, "
-                f"{n_timepoints}, got {first} to {last}."
+                f"origins must be from 1 to the number of rows, {n_timepoints}, got {first} to "
+                f"{last}."
             )
-
-    def _cut(self, series: EncodedSeries, row_weight: np.ndarray | None, stop: int) -> None:
-        """Make the views, over rows that reach to `stop`."""
-        behind = max(0, stop - len(series))
-        values, observed = (
-            functional.pad(rows, (0, 0, 0, behind)) for rows in (series.values, series.observed)
-        )
-        weight = observed.to(values.dtype)
-        if row_weight is not None:
-            weight[: len(row_weight)] *= torch.from_numpy(row_weight[:, np.newaxis])
-        covariates = series.covariates
-        if covariates.shape[1] and (behind := stop - len(covariates)) > 0:
-            covariates = torch.cat([covariates, covariates[-1:].expand(behind, -1)])
-        self._context = _windows(values, self.context_length)
-        self._observed = _windows(observed, self.context_length)
-        self._y = _windows(values, self.horizon)
-        self._weight = _windows(weight, self.horizon)
-        self._covariates = (
-            _windows(covariates, self.context_length + self.horizon)
-            if covariates.shape[1]
-            else None
-        )
-        self._is_known = series.is_known_before(self.origins)
 
     def __len__(self) -> int:
         """Return the number of windows."""
@@ -442,26 +480,40 @@ class WindowDataset(Dataset[Batch]):
 
     def __getitems__(self, rows: list[int]) -> Batch:
         """Return the windows at some positions as one batch."""
-        origins = self.origins[rows]
-        ahead = origins + self.n_ahead
-        before = ahead - self.context_length
-        inputs = {"context": self._context[before]}
+        series, origins = self._series, self.origins[rows]
+        number = series.series_of(origins)
+        first, stop = self._starts[number, None], self._stops[number, None]
+        ahead = origins[:, None] + self.n_ahead
+        past = ahead + torch.arange(-self.context_length, 0)  # (batch, context_length)
+        future = ahead + torch.arange(self.horizon)  # (batch, horizon)
+        inside = past.maximum(first).minimum(stop - 1)
+        inputs = {"context": series.values[inside]}
         if self.has_mask:
-            inputs["observed"] = self._observed[before]
+            inputs["observed"] = series.observed[inside] & (past == inside)[..., None]
         if self.continuation is not None:
             n_steps = min(self.n_ahead, self.context_length)
             inputs["context"][:, -n_steps:] = self.continuation[rows, -n_steps:]
             if self.has_mask:
                 inputs["observed"][:, -n_steps:] = True
-        if self._covariates is not None:
-            inputs["covariates"] = self._covariates[before]
-        known = self._is_known[rows][:, None]  # (batch, 1, n_targets)
+        if series.covariates.shape[1]:
+            last = stop - 1 + len(series.covariates) - len(series)
+            steps = torch.cat([past, future], dim=1).maximum(first).minimum(last)
+            inputs["covariates"] = series.covariates[steps]
+        if series.static is not None:
+            inputs["static"] = series.static[number]
+        if series.identity is not None:
+            inputs["identity"] = series.identity[number]
+        known = (self._first_seen[number] < origins[:, None])[:, None]  # (batch, 1, n_targets)
         if not known.all():  # what fills rows before the first value is this value, from later on
             inputs["context"] = torch.where(known, inputs["context"], 0)
-        weight = self._weight[ahead] * known
-        return inputs, {"y": self._y[ahead], "weight": weight}
+        return inputs, self._targets(future, stop, known)
 
-
-def _windows(rows: Tensor, length: int) -> Tensor:
-    """Return all windows of some rows as a view of shape (n_windows, length, n_columns)."""
-    return rows.unfold(0, length, 1).transpose(1, 2)
+    def _targets(self, future: Tensor, stop: Tensor, known: Tensor) -> dict[str, Tensor]:
+        """Return the targets of some rows (batch, horizon), zero after the last one."""
+        series, inside = self._series, future.minimum(stop - 1)
+        exists = (future == inside)[..., None]
+        y = torch.where(exists, series.values[inside], 0)
+        weight = (series.observed[inside] & exists & known).to(y.dtype)
+        if self._row_weight is not None:
+            weight = weight * self._row_weight[inside][..., None].to(y.dtype)
+        return {"y": y, "weight": weight}

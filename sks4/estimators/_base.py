@@ -1,6 +1,7 @@
 """What all estimators share: parameters, building and resuming a net, adopting a result."""
 
 import copy
+import math
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,13 @@ from sks4._compat import (
 from sks4._version import __version__
 from sks4.estimators._auto import resolve_device
 from sks4.exceptions import SavedModelError, SavedModelWarning
-from sks4.training import EarlyStopping, LearningRateSchedule, S4Net, display_callbacks
+from sks4.training import (
+    EarlyStopping,
+    LearningRateSchedule,
+    S4Net,
+    display_callbacks,
+    has_bars,
+)
 
 # Layout of the fitted attributes. A pickle of another layout cannot be read.
 _LAYOUT = 2
@@ -369,19 +376,19 @@ class S4Estimator(BaseEstimator):
         callbacks += run.callbacks
         if run.early_stopping:
             callbacks.append(("early_stopping", EarlyStopping(self.patience)))
-        return callbacks + display_callbacks(self.verbose)
+        return callbacks + display_callbacks(self.verbose, type(self).__name__)
 
     def _announce(self, samples: str, net: S4Net, chosen: Mapping[str, Any]) -> None:
-        """Print what training starts with: verbose=1 only to a terminal, verbose=2 always."""
-        stream = {1: sys.stderr, 2: sys.stdout}.get(self.verbose)
-        if stream is None or (self.verbose == 1 and not stream.isatty()):
-            return
+        """Print what training starts with."""
         listed = "".join(f"{name}={_short(value)}, " for name, value in chosen.items())
-        print(
-            f"{type(self).__name__}: {samples}, {count_parameters(net.module_)} parameters, "
-            f"{listed}device={net.device}",
-            file=stream,
-        )
+        n_parameters = count_parameters(net.module_)
+        self._say(f"{samples}, {n_parameters} parameters, {listed}device={net.device}")
+
+    def _say(self, text: str) -> None:
+        """Print a line: with verbose=1 only where a bar is shown, with verbose=2 always."""
+        stream = {1: sys.stderr, 2: sys.stdout}.get(self.verbose)
+        if stream is not None and (self.verbose == 2 or has_bars(stream)):
+            print(f"{type(self).__name__}: {text}", file=stream, flush=True)
 
     def _adopt(self, trained: Trained, attributes: Mapping[str, Any]) -> Self:
         """Replace all fitted attributes at once."""
@@ -399,6 +406,9 @@ class S4Estimator(BaseEstimator):
         kept = {name: value for name, value in vars(self).items() if not name.endswith("_")}
         # one assignment, so that an interrupt comes before or after it
         self.__dict__ = kept | fitted | dict(attributes)
+        score = attributes.get("readout_score_", math.nan)
+        if not math.isnan(score):
+            self._say(f"score of held-out samples {_short(float(score))}")
         return self
 
     # ------------------------------------------------------------------ pickles

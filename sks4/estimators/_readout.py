@@ -21,7 +21,7 @@ from sks4.data import SequenceDataset
 from sks4.estimators._auto import resolve_n_filters
 from sks4.estimators._ridge import fit_ridge
 from sks4.nn import AllFeatures, FilterBank, S4Backbone, S4Model, Summary, SummaryModel
-from sks4.training import Batches, S4Net
+from sks4.training import Batches, S4Net, reading
 
 _SHARPNESS = (0.1, 100.0)
 """Bounds of the factor that makes log-probabilities of regression scores."""
@@ -177,17 +177,18 @@ def fit_readout(
     ).to(like.device)
     features = AllFeatures(_read_backbone(trained, reads_blocks=reads_blocks), bank)
     some = np.unique(np.linspace(0, len(targets) - 1, _SEQUENCES).astype(np.int64))
-    steps = _read(net, select, _Reading(features, _some_steps), some)
-    pool = _summary_of(steps.reshape(-1, features.n_features).astype(np.float64), like)
-    fit = fit_ridge(
-        partial(_read, net, select, _Reading(features, pool)),
-        targets,
-        weights,
-        n_second=pool.n_timings,
-        groups=groups,
-        blocks=blocks,
-        trust=_trust(features)[pool.output_features().numpy()],
-    )
+    with reading(net, len(some) + len(targets)) as on_batch:
+        steps = _read(net, select, on_batch, _Reading(features, _some_steps), some)
+        pool = _summary_of(steps.reshape(-1, features.n_features).astype(np.float64), like)
+        fit = fit_ridge(
+            partial(_read, net, select, on_batch, _Reading(features, pool)),
+            targets,
+            weights,
+            n_second=pool.n_timings,
+            groups=groups,
+            blocks=blocks,
+            trust=_trust(features)[pool.output_features().numpy()],
+        )
     readout = Readout(
         bank=bank,
         pool=pool,
@@ -231,10 +232,18 @@ def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     return linear.requires_grad_(False)
 
 
-def _read(net: S4Net, select: Select, module: nn.Module, rows: np.ndarray) -> np.ndarray:
+def _read(
+    net: S4Net,
+    select: Select,
+    on_batch: Callable[[int], None],
+    module: nn.Module,
+    rows: np.ndarray,
+) -> np.ndarray:
     """Return the outputs of a module for some sequences."""
     batches = select(rows)
-    return net.predict_dataset(batches.dataset, batches.batch_sampler, module=module)
+    return net.predict_dataset(
+        batches.dataset, batches.batch_sampler, module=module, on_batch=on_batch
+    )
 
 
 def _some_steps(x: Tensor, lengths: Tensor | None, rate: float = 1.0) -> Tensor:

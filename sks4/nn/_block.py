@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from sks4._validation import check_choice
 
+from ._elementwise import activate, gate, normalize
 from ._initial import linear
 from ._layer import S4Layer
 from ._lengths import real_steps
@@ -24,7 +25,7 @@ class S4Block(nn.Module):
     d_model : int
         Number of features.
     dropout : float, default=0.0
-        Probability that a feature of a sequence is set to zero, for all of its time.
+        Probability that a feature of a sequence is set to zero, at all its steps.
     norm : {"layer", "batch"} or None, default="layer"
         Normalization over the features of a step, or of a feature over the real steps of a batch.
     prenorm : bool, default=True
@@ -75,8 +76,8 @@ class S4Block(nn.Module):
         """Map ``u (batch, length, d_model)`` to the same shape; see :meth:`S4Layer.forward`."""
         x = self.norm(u, lengths) if self.prenorm else u
         y, state = self.layer(x, state, lengths, rate, return_state=return_state)
-        y = self.dropout(functional.gelu(y))
-        y = u + self.dropout(functional.glu(self.gate(y), -1))
+        y = activate(y, self.dropout.factors(y))
+        y = gate(self.gate(y), u, self.dropout.factors(u))
         return (y if self.prenorm else self.norm(y, lengths)), state
 
 
@@ -93,7 +94,7 @@ class StepNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Normalize ``x (batch, length, d_model)``."""
-        return super().forward(x)
+        return normalize(x, self.weight, self.bias, self.eps)
 
 
 class RealStepBatchNorm(nn.BatchNorm1d):

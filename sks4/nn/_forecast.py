@@ -10,7 +10,7 @@ from sks4._validation import check_choice, check_integer
 
 from ._backbone import S4Backbone
 from ._heads import Pooling
-from ._initial import linear, zero_linear
+from ._initial import embedding, linear, zero_linear
 from ._model import check_weights, ssm_parameter_groups
 from ._random import RandomModule, eagerly
 
@@ -22,6 +22,9 @@ _SMALLEST_SCALE = 1e-4
 
 # Values this many times as far from the last ones as the middle 80 percent are wide are not read.
 _LOW, _HIGH, _FARTHEST = 0.1, 0.9, 4.0
+
+# Width of the embedding of a series, and the share of windows that train that of an unknown one.
+_EMBEDDING, _UNKNOWN = 8, 0.1
 
 # Rows of a window, evenly spread, that this width comes from, at most.
 _ROWS_OF_SCALE = 128
@@ -36,10 +39,11 @@ class S4ForecastModel(RandomModule):
     is their mean: an S4 backbone over patches, read by a linear head, and one linear map for all
     series. In training each window goes through one of the two, drawn at random. So each path
     learns to forecast by itself, and their mean is that of two models, with errors that partly
-    cancel. Both begin as the naive forecast, the last value.
+    cancel. Both begin as a naive forecast: the last value, or the last season.
 
     Where covariates are known ahead, a small network of them is subtracted before and added after:
-    a regression whose errors are forecast.
+    a regression whose errors are forecast. Of many series, static features and an embedding of each
+    series are read by this network, too, and by another one of the normalized window.
 
     Parameters
     ----------
@@ -60,6 +64,12 @@ class S4ForecastModel(RandomModule):
         them together.
     pooling : {"all", "last", "mean", "max"}, default="all"
         What the head reads: the features of all steps, or those of one pooled step.
+    n_static : int, default=0
+        Number of features of a whole window.
+    n_known : int, default=0
+        Number of series that have an embedding, one more being that of all others.
+    period : int, default=1
+        Number of steps of the season that the first forecast repeats; 1: the last value.
     d_model, n_layers, patch_size, dropout, norm, prenorm
         See :class:`S4Backbone`. The first patch is filled with zeros, which are the level.
     generator : torch.Generator or None, default=None
@@ -95,6 +105,9 @@ class S4ForecastModel(RandomModule):
         standardize: bool = True,
         channels: str = "independent",
         pooling: str = "all",
+        n_static: int = 0,
+        n_known: int = 0,
+        period: int = 1,
         d_model: int = 16,
         n_layers: int = 2,
         patch_size: int = 24,
@@ -114,6 +127,11 @@ class S4ForecastModel(RandomModule):
             check_integer("n_quantiles", n_quantiles)
         self.n_quantiles = n_quantiles
         self.standardize = standardize
+        self.period = check_integer("period", period)
+        if self.period > self.context_length:
+            raise ValueError(
+                f"period must be at most context_length={context_length}, got {period}."
+            )
         self.channels = check_choice("channels", channels, CHANNELS)
         check_choice("pooling", pooling, POOLINGS)
         n_series = 1 if channels == "independent" else self.n_targets
@@ -135,14 +153,29 @@ class S4ForecastModel(RandomModule):
         n_features = d_model * (n_steps if pooling == "all" else 1)
         self.head = zero_linear(n_features, n_series * n_outputs, dtype=dtype)
         self.linear = zero_linear(self.context_length, n_outputs, dtype=dtype)
+        self.n_static = check_integer("n_static", n_static, minimum=0)
+        self.embedding: nn.Embedding | None = None
+        if check_integer("n_known", n_known, minimum=0):
+            self.embedding = embedding(n_known + 1, _EMBEDDING, generator=generator, dtype=dtype)
+        n_attributes = self.n_static + (_EMBEDDING if n_known else 0)
+        self.correction: CovariateEffect | None = None
+        if n_attributes:
+            self.correction = CovariateEffect(
+                self.context_length + n_attributes, n_outputs, generator=generator, dtype=dtype
+            )
         self.regression: CovariateEffect | None = None
         if n_covariates:
             self.regression = CovariateEffect(
-                n_covariates, self.n_targets, generator=generator, dtype=dtype
+                n_covariates + n_attributes, self.n_targets, generator=generator, dtype=dtype
             )
 
     def forward(
-        self, context: Tensor, covariates: Tensor | None = None, observed: Tensor | None = None
+        self,
+        context: Tensor,
+        covariates: Tensor | None = None,
+        observed: Tensor | None = None,
+        static: Tensor | None = None,
+        identity: Tensor | None = None,
     ) -> Tensor:
         """Map windows to forecasts.
 
@@ -155,6 +188,11 @@ class S4ForecastModel(RandomModule):
         observed : Tensor of shape (batch, context_length, n_targets), bool, optional
             Whether a value was observed; what replaces the others has no effect. All
             were if omitted.
+        static : Tensor of shape (batch, n_static), optional
+            Features of each window.
+        identity : Tensor of shape (batch,), int64, optional
+            The series of each window from 1 on, 0 for one that is not known. In training, some are
+            taken for one, so that its embedding is trained, too.
 
         Returns
         -------
@@ -167,7 +205,8 @@ class S4ForecastModel(RandomModule):
             If a shape does not fit.
         """
         self._check_input(context, covariates, observed)
-        effect = None if self.regression is None else self.regression(covariates)
+        attributes = self._attributes(static, identity)
+        effect = self._effect(covariates, attributes)
         if effect is not None:
             context = context - effect[:, : self.context_length]
         if observed is not None:
@@ -177,7 +216,13 @@ class S4ForecastModel(RandomModule):
         level, scale = self._level_and_scale(context, observed)
         if observed is not None:
             context = torch.where(observed, context, level)
-        forecast = self._forecast((context - level) / scale)
+        u = (context - level) / scale
+        forecast = self._forecast(u)
+        if self.period > 1:
+            season = self._last_season(u, observed)
+            forecast = forecast + (season if self.n_quantiles is None else season[..., None])
+        if self.correction is not None and attributes is not None:
+            forecast = forecast + self._correct(u, attributes).reshape(forecast.shape)
         if self.standardize:  # a constant window has no unit, and is continued as it is
             scale = torch.where((context == level).all(1, keepdim=True), 0, scale)
         if self.n_quantiles is not None:
@@ -215,6 +260,42 @@ class S4ForecastModel(RandomModule):
                 f"{tuple(covariates.shape)}."
             )
 
+    def _attributes(self, static: Tensor | None, identity: Tensor | None) -> Tensor | None:
+        """Return what is known of each window as a whole, (batch, n_attributes)."""
+        parts = []
+        if self.n_static:
+            if static is None or static.shape[1:] != (self.n_static,):
+                got = None if static is None else tuple(static.shape)
+                raise ValueError(f"static must have shape (batch, {self.n_static}), got {got}.")
+            parts.append(static)
+        if self.embedding is not None:
+            if identity is None:
+                raise ValueError("identity must be given for a model with n_known, got None.")
+            if self.training:
+                is_kept = eagerly(self._draw_kept)(len(identity)).to(identity.device)
+                identity = torch.where(is_kept, identity, 0)
+            parts.append(self.embedding(identity))
+        return torch.cat(parts, dim=1) if parts else None
+
+    def _draw_kept(self, n_rows: int) -> Tensor:
+        return torch.rand(n_rows, generator=self.generator, device="cpu") >= _UNKNOWN
+
+    def _effect(self, covariates: Tensor | None, attributes: Tensor | None) -> Tensor | None:
+        """Return the effect of covariates, which may depend on the series."""
+        if self.regression is None or covariates is None:
+            return None
+        if attributes is not None:
+            steps = attributes[:, None].expand(-1, covariates.shape[1], -1)
+            covariates = torch.cat([covariates, steps], dim=2)
+        return self.regression(covariates)
+
+    def _correct(self, u: Tensor, attributes: Tensor) -> Tensor:
+        """Return what the attributes change, (batch, horizon, n_targets, n_quantiles)."""
+        assert self.correction is not None
+        of_targets = attributes[:, None].expand(-1, self.n_targets, -1)
+        y = self.correction(torch.cat([u.mT, of_targets], dim=2))
+        return y.unflatten(2, (self.horizon, -1)).transpose(1, 2)
+
     def _level_and_scale(self, u: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return last value and standard deviation of what a window observes.
 
@@ -232,6 +313,22 @@ class S4ForecastModel(RandomModule):
         mean = (share * u).sum(1, keepdim=True)
         variance = (share * (u - mean).square()).sum(1, keepdim=True)
         return level, (variance + _SMALLEST_SCALE**2).sqrt()
+
+    def _last_season(self, u: Tensor, observed: Tensor | None) -> Tensor:
+        """Return the last values at each step of a season, (batch, horizon, n_targets).
+
+        Of a step that was never observed, the level, which is zero.
+        """
+        n_seasons = u.shape[1] // self.period
+        seasons = u[:, u.shape[1] - n_seasons * self.period :]
+        seasons = seasons.unflatten(1, (n_seasons, self.period))
+        season = seasons[:, -1]
+        if observed is not None:
+            known = observed[:, -n_seasons * self.period :].unflatten(1, (n_seasons, self.period))
+            season = torch.zeros_like(season)
+            for i in range(n_seasons):
+                season = torch.where(known[:, i], seasons[:, i], season)
+        return season[:, torch.arange(self.horizon, device=u.device) % self.period]
 
     def _forecast(self, u: Tensor) -> Tensor:
         """Return the forecast of a window in its own units."""

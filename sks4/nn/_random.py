@@ -45,9 +45,14 @@ class FeatureDropout(RandomModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop features of ``x (batch, length, d_model)``."""
+        factors = self.factors(x)
+        return x if factors is None else x * factors
+
+    def factors(self, x: Tensor) -> Tensor | None:
+        """Draw the factors (batch, 1, d_model) of `x`, None where nothing is dropped."""
         if not self.training or self.p == 0:
-            return x
-        return x * eagerly(self._mask)(x)
+            return None
+        return eagerly(self._mask)(x)
 
     def _mask(self, x: Tensor) -> Tensor:
         """Return ``1 / (1 - p)`` for each feature that is kept and 0 else, (batch, 1, d_model)."""

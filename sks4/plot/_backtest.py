@@ -9,6 +9,7 @@ import pandas as pd
 from sks4._validation import check_choice
 
 from ._axes import integer_ticks, label_axes, line_format, new_axes
+from ._display import Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +35,7 @@ _METRICS = {
 
 
 @dataclass
-class BacktestDisplay:
+class BacktestDisplay(Display):
     """Errors of a backtest by step of the horizon.
 
     Make it with :meth:`from_estimator` or :meth:`from_predictions`, as scikit-learn's displays.
@@ -184,8 +185,7 @@ class BacktestDisplay:
         label_axes(ax, "step of the horizon", _METRICS[self.metric][1], unit)
         if self.errors.shape[1] > 1:
             ax.legend(title="target")
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
+        return self._drawn_in(ax)
 
 
 def backtest(

@@ -9,6 +9,7 @@ import pandas as pd
 from sks4._validation import check_choice
 
 from ._axes import COLORS, GRAY, label_axes, new_axes
+from ._display import Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +18,7 @@ _POINT, _ENDS = "forecast", ["lower", "upper"]
 
 
 @dataclass
-class ForecastDisplay:
+class ForecastDisplay(Display):
     """A forecast, with what was known before and what came true.
 
     Make it with :meth:`from_estimator` or :meth:`from_predictions`, as scikit-learn's displays.
@@ -218,8 +219,7 @@ class ForecastDisplay:
         dated = isinstance(self.point.index, pd.DatetimeIndex | pd.PeriodIndex)
         label_axes(ax, "date" if dated else "row", _name(self.history, self.point), unit)
         ax.legend(loc="upper left")
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
+        return self._drawn_in(ax)
 
 
 def forecast(

@@ -4,6 +4,8 @@ Symbols: ``N`` state size (real variables), ``H`` number of independent systems 
 C, D`` the continuous system, ``Lambda, P`` its diagonal and low-rank part, ``dt`` the step,
 ``A_bar, B_bar`` the discrete system, ``K`` the convolution kernel, ``u, x, y`` input, state and
 output. Complex tensors hold one of each conjugate pair, ``N/2`` entries.
+
+What is not in ``__all__``, imported here ``as`` itself, is for `sks4.nn` alone.
 """
 
 from ._convolution import fft_conv
@@ -18,7 +20,9 @@ from ._discretization import (
 from ._dplr import DIAGONAL_INITS, diagonal, dplr, initial_system, real_form
 from ._hippo import MEASURES, check_state_size, hippo
 from ._kernels import diagonal_kernel, dplr_kernel
-from ._lengths import check_lengths, real_steps, reverse_sequences
+from ._lengths import check_lengths as check_lengths
+from ._lengths import real_steps as real_steps
+from ._lengths import reverse_sequences as reverse_sequences
 from ._operators import (
     CHUNK_LENGTH,
     ChunkOperator,
@@ -29,7 +33,9 @@ from ._operators import (
     fit_chunk,
     wide,
 )
-from ._recurrence import can_run, recurrence, recurrence_pays
+from ._recurrence import can_run as can_run
+from ._recurrence import recurrence
+from ._recurrence import recurrence_pays as recurrence_pays
 from ._scan import check_state, chunked_scan, scan
 from ._step import StepOperator, step, step_operator
 
@@ -41,8 +47,6 @@ __all__ = [
     "ChunkOperator",
     "DiscreteDPLR",
     "StepOperator",
-    "can_run",
-    "check_lengths",
     "check_state",
     "check_state_size",
     "chunked_scan",
@@ -63,10 +67,7 @@ __all__ = [
     "hippo",
     "initial_system",
     "real_form",
-    "real_steps",
     "recurrence",
-    "recurrence_pays",
-    "reverse_sequences",
     "scan",
     "step",
     "step_operator",

@@ -3,10 +3,9 @@
 from sks4.training._batch import Batches, BatchSampler
 from sks4.training._callbacks import (
     EarlyStopping,
-    ProgressBar,
     WeightAverage,
-    display_callbacks,
 )
+from sks4.training._history import TrainingHistory
 from sks4.training._likelihoods import (
     CategoricalLikelihood,
     GaussianLikelihood,
@@ -25,6 +24,7 @@ from sks4.training._losses import (
 )
 from sks4.training._mixup import Mixup
 from sks4.training._net import S4Net
+from sks4.training._progress import Progress, display_callbacks, has_bars, reading
 from sks4.training._schedule import Budget, LearningRateSchedule, warmup_cosine
 
 __all__ = [
@@ -42,12 +42,15 @@ __all__ = [
     "Likelihood",
     "LogisticMixtureLikelihood",
     "Mixup",
-    "ProgressBar",
+    "Progress",
     "Quantile",
     "S4Net",
     "SquaredError",
+    "TrainingHistory",
     "WeightAverage",
     "display_callbacks",
+    "has_bars",
+    "reading",
     "regression_loss",
     "warmup_cosine",
     "weighted_mean",

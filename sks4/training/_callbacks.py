@@ -1,4 +1,4 @@
-"""What happens around the epochs: mean losses, early stopping, averaged weights, display."""
+"""What happens around the epochs: mean losses, early stopping and averaged weights."""
 
 import ctypes
 import math
@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback, PassthroughScoring, PrintLog
+from skorch.callbacks import Callback, PassthroughScoring
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from tqdm import tqdm  # type: ignore[import-untyped]
 
-from sks4._validation import check_choice
 from sks4.training._snapshot import copied
 
 # Trimming takes milliseconds, and the pages that are wanted again are mapped again.
@@ -26,7 +24,7 @@ class WeightedEpochLoss(PassthroughScoring):
     """Average the losses of the batches, each of them a weighted mean, over the whole epoch."""
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Take the best loss so far from the history, which another net may have begun."""
+        """Read the best loss so far from the history, which may come from another net."""
         losses = [row[self.name] for row in net.history if self.name in row]
         self.best_score_ = min(losses, default=math.inf)
 
@@ -44,11 +42,11 @@ class WeightedEpochLoss(PassthroughScoring):
 
 
 class ReturnMemory(Callback):
-    """Let the allocator give memory that is free back to the system, every few seconds.
+    """Return free memory to the system every few seconds.
 
     Batches of many lengths need blocks of many sizes, and glibc keeps what it cannot use for the
-    next one: a process grows to several times of what it uses. Other allocators return memory
-    themselves, and are left alone.
+    next one, so a process grows to several times its need. Other allocators return memory
+    themselves.
     """
 
     def initialize(self) -> "ReturnMemory":
@@ -103,7 +101,7 @@ class EarlyStopping(Callback):
         return self
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Start anew: continued training is not compared with what another run has seen."""
+        """Start again: epochs of earlier runs are not compared."""
         self.initialize()
         self.last_improvement_ = len(net.history)
 
@@ -116,7 +114,7 @@ class EarlyStopping(Callback):
     def on_epoch_end(
         self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
     ) -> None:
-        """Keep the weights if they are the best, else see whether patience is over."""
+        """Keep the weights if they are the best; otherwise stop if patience is exhausted."""
         if dataset_valid is None:
             return
         epoch, score = len(net.history), float(net.history[-1]["valid_loss"])
@@ -156,7 +154,7 @@ class WeightAverage(Callback):
     ----------
     decay : float, default=0.999
         Weight of the past at each step, from 0 to 1. Over the first steps it is smaller,
-        ``(1 + step) / (10 + step)``, so that the initial weights are soon forgotten.
+        ``(1 + step) / (10 + step)``, to forget the initial weights quickly.
 
     References
     ----------
@@ -221,82 +219,7 @@ class WeightAverage(Callback):
 
 
 def _copy(values: list[Tensor], *, into: list[Tensor]) -> None:
-    """Copy in place, which keeps the parameters themselves and tells autograd of the change."""
+    """Copy in place, which keeps the parameters and which autograd notices."""
     with torch.no_grad():
         for destination, value in zip(into, values, strict=True):
             destination.copy_(value)
-
-
-class ProgressBar(Callback):
-    """One bar for the whole run, with the losses and the time left, if stderr is a terminal."""
-
-    _FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-
-    def initialize(self) -> "ProgressBar":
-        """Begin without a bar."""
-        self.bar_: tqdm | None = None
-        return self
-
-    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Open the bar of a run that has a budget."""
-        if net.budget_ is not None and sys.stderr is not None and sys.stderr.isatty():
-            # Over the share of the budget and not over steps, so that the time left is right
-            # where max_time ends the run; smoothing=0 takes the mean speed.
-            self.bar_ = tqdm(
-                total=1.0, bar_format=self._FORMAT, smoothing=0, dynamic_ncols=True, file=sys.stderr
-            )
-
-    def on_epoch_begin(
-        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
-    ) -> None:
-        """Show the number of the epoch."""
-        if self.bar_ is not None:
-            self.bar_.set_description_str(f"epoch {len(net.history)}", refresh=False)
-
-    def on_batch_end(
-        self, net: Any, batch: Any = None, training: bool | None = None, **kwargs: Any
-    ) -> None:
-        """Advance to what is spent of the budget."""
-        if self.bar_ is not None and training:
-            self.bar_.update(net.budget_.spent - self.bar_.n)
-
-    def on_epoch_end(
-        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
-    ) -> None:
-        """Show the losses of the epoch."""
-        if self.bar_ is not None:
-            row = net.history[-1]
-            losses = {"loss": row.get("train_loss"), "validation": row.get("valid_loss")}
-            self.bar_.set_postfix({k: f"{v:.4g}" for k, v in losses.items() if v is not None})
-
-    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Close the bar, so that nothing open stays in the net."""
-        if self.bar_ is not None:
-            self.bar_.close()
-            self.bar_ = None
-
-
-def display_callbacks(verbose: int) -> list[tuple[str, Callback]]:
-    """Return the callbacks that show the progress of training.
-
-    Parameters
-    ----------
-    verbose : {0, 1, 2}
-        0 is silent, 1 shows a bar on stderr, 2 prints a line for each epoch on stdout.
-
-    Returns
-    -------
-    list of (str, Callback)
-        Named callbacks for the net; they belong after all that write to the history.
-    """
-    check_choice("verbose", verbose, (0, 1, 2))
-    if verbose == 1:
-        return [("progress_bar", ProgressBar())]
-    if verbose == 2:
-        return [("print_log", PrintLog(sink=_print_line))]
-    return []
-
-
-def _print_line(text: str) -> None:
-    """Print; the bare ``print`` would make skorch ask its own verbosity, which is 0 here."""
-    print(text)

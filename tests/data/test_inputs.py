@@ -3,6 +3,7 @@
 import datetime as dt
 import subprocess
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,8 @@ from containers import (
     tensor,
 )
 from sks4.data import SymbolEncoder, as_panel, as_targets, check_numbers, plain_data
-from sks4.exceptions import DataShapeWarning
+from sks4.data._inputs import refuse_text_and_dates
+from sks4.exceptions import DataShapeWarning, NotNumericError
 
 # Quarters, which every floating type of torch holds exactly.
 CUBE = np.random.default_rng(0).integers(-8, 8, size=(6, 2, 7)) / 4
@@ -249,7 +251,7 @@ def test_missing_targets_are_nan(y):
 def test_text_of_numpys_own_type_is_text():
     text = np.array(["u", "long text"], dtype=np.dtypes.StringDType())
     assert as_targets(text).tolist() == ["u", "long text"]
-    with pytest.raises(ValueError, match="y must hold numbers: could not convert string to float"):
+    with pytest.raises(NotNumericError, match="y must hold numbers, got 'u' of type str: could"):
         check_numbers(as_targets(text), "y")
     assert SymbolEncoder().fit([text, text[:1]]).symbols_.tolist() == ["long text", "u"]
 
@@ -272,8 +274,39 @@ def test_large_integers_keep_their_value():
     ],
 )
 def test_dates_are_no_numbers(y):
-    with pytest.raises(TypeError, match="y must hold numbers, got"):
+    with pytest.raises(NotNumericError, match="y must hold numbers, got"):
         check_numbers(as_targets(y), "y")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(["1", "2"]),
+        pd.Series([1.0, "2"], dtype=object),
+        pd.Series(["1", None], dtype="string"),
+        pd.Series(["1", "2"], dtype="category"),
+        np.array(["1", "2"]),
+        np.array([b"1", b"2"]),
+        np.array(["1", "2"], dtype=np.dtypes.StringDType()),
+        np.array([dt.time(1), 2.0], dtype=object),
+        np.array(["2020"], dtype="datetime64[D]"),
+        np.zeros(2, dtype=[("a", float)]),
+    ],
+    ids=str,
+)
+def test_text_and_dates_have_one_error_for_targets_and_columns(column):
+    for check in (refuse_text_and_dates, check_numbers):
+        with pytest.raises(NotNumericError, match=r"^a must hold numbers, got"):
+            check(np.asarray(column) if check is check_numbers else column, "a")
+    assert issubclass(NotNumericError, TypeError)
+    assert issubclass(NotNumericError, ValueError)
+
+
+@pytest.mark.parametrize(
+    "column", [pd.Series([1, None], dtype="Int64"), np.array([Decimal(1), None, 2.5, True], object)]
+)
+def test_numbers_of_all_kinds_are_no_text(column):
+    refuse_text_and_dates(column, "a")
 
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")

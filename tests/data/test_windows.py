@@ -3,7 +3,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sks4.data import SeriesEncoder, WindowDataset
+from sks4.data import EncodedSeries, SeriesEncoder, WindowDataset
 
 
 @pytest.fixture
@@ -55,12 +55,55 @@ def test_windows_equal_plain_indexing(rows, context_length, horizon):
         assert_array_equal(inputs["observed"][i], series.observed[start : origins[row]])
 
 
-def test_windows_share_the_memory_of_the_series(rows):
+def test_windows_copy_nothing_before_their_batch(rows):
     _, series = encode(*rows)
     windows = WindowDataset(series, np.arange(4, 25), 4, 3)
-    storages = {view.untyped_storage().data_ptr() for view in (windows._context, windows._y)}
-    assert windows._context.shape == (windows._context.shape[0], 4, 2)
-    assert len(storages) == 1  # one copy of the rows at most, whatever the number of windows
+    tensors = [value for value in vars(windows).values() if isinstance(value, torch.Tensor)]
+    assert windows._series is series
+    assert all(tensor.numel() <= 2 * len(windows) for tensor in tensors)
+
+
+def test_rows_before_the_first_one_are_not_observed(rows):
+    _, series = encode(*rows)
+    inputs, _ = WindowDataset(series, np.array([2]), 4, 3, has_mask=True)[0]
+    assert_array_equal(inputs["context"][0, :, 1], series.values[[0, 0, 0, 1], 1])
+    assert_array_equal(inputs["covariates"][0], series.covariates[[0, 0, 0, 1, 2, 3, 4]])
+    assert not inputs["observed"][0, :2].any()
+
+
+def test_windows_of_joined_series_are_those_of_each(rows):
+    values, covariates = rows
+    cuts = [(0, 3), (3, 4), (4, 30)]
+    parts = [encode(values[a:b], covariates[a:b])[1] for a, b in cuts]
+    joined, options = EncodedSeries.join(parts), {"has_mask": True}
+    origins = [np.arange(1, len(part) + 1) for part in parts]
+    starts = [a for a, _ in cuts]
+    everywhere = np.concatenate([a + rows for a, rows in zip(starts, origins, strict=True)])
+    weights = np.arange(30.0)
+    together = WindowDataset(joined, everywhere, 5, 4, row_weight=weights, **options)
+    batches = [
+        WindowDataset(part, of_part, 5, 4, row_weight=weights[a:b], **options)[range(len(of_part))]
+        for part, of_part, (a, b) in zip(parts, origins, cuts, strict=True)
+    ]
+    for kind, batch in enumerate(together[range(30)]):
+        for name, tensor in batch.items():
+            expected = torch.cat([single[kind][name] for single in batches])
+            assert_array_equal(tensor, expected, err_msg=name)
+    expected = np.concatenate(
+        [part.known_before(of_part, 5) for part, of_part in zip(parts, origins, strict=True)]
+    )
+    assert_array_equal(joined.known_before(everywhere, 5), expected)
+
+
+def test_rows_known_ahead_have_no_value(rows):
+    _, series = encode(*rows)
+    ahead = series.ahead()
+    assert len(ahead) == 35
+    assert not ahead.observed[30:].any()
+    single = WindowDataset(series, np.array([30]), 4, 5, has_mask=True)[0]
+    for kind, batch in enumerate(WindowDataset(ahead, np.array([30]), 4, 5, has_mask=True)[0]):
+        for name in set(batch) - {"y"}:
+            assert_array_equal(batch[name], single[kind][name])
 
 
 def test_target_weighs_nothing_before_its_first_observation():
@@ -98,10 +141,10 @@ def test_continuation_stands_in_the_place_of_values(rows, n_steps):
     assert_array_equal(WindowDataset(series, origins, 4, 2)[0][0]["context"][0], series.values[2:6])
 
 
-@pytest.mark.parametrize("origins", [[3], [31], [10, 40]])
+@pytest.mark.parametrize("origins", [[0], [31], [10, 40]])
 def test_origin_outside_the_rows_is_refused(rows, origins):
     _, series = encode(*rows)
-    with pytest.raises(ValueError, match="origins must be from context_length=4 to the number of"):
+    with pytest.raises(ValueError, match="origins must be from 1 to the number of rows, 30"):
         WindowDataset(series, np.array(origins), 4, 2)
 
 

@@ -19,6 +19,7 @@ from containers import (
     SEQUENCES,
     VECTORS,
     frames,
+    label,
     labeled_rows,
     polars_frames,
     tensor,
@@ -154,7 +155,7 @@ def test_texts_are_sequences_of_characters(convert):
         pd.DataFrame({"a": np.array([2**63 + 1], "u8"), "b": np.array([5], "i8")}),
         pa.table({"a": pa.array([2**63 + 1, 5], pa.uint64())}),
     ],
-    ids=str,
+    ids=label,
 )
 def test_large_symbols_of_mixed_types_keep_their_values(X):
     generator = S4Generator(**TINY).fit(X)
@@ -334,7 +335,7 @@ def test_piece_for_several_streams_is_that_of_the_array(streaming, container):
         (sparse.csr_array(np.ones((2, 1))), TypeError, r"must be dense, got .*sample.toarray\(\)"),
         ([np.zeros(2), np.zeros(3)], ValueError, "rows of different lengths"),
     ],
-    ids=str,
+    ids=label,
 )
 def test_bad_sample_is_refused(streaming, sample, error, message):
     stream, _, read = streaming
@@ -418,7 +419,7 @@ def test_number_of_rows_is_told_forecast(n_rows):
         *("3", "2024-02-10", b"ab", pd.Timestamp("2024-02-10"), dt.date(2024, 2, 10), pd.NaT),
         *(pd.Period("2024-02-10", "D"), 2.5, np.nan, np.inf, 1j, {1: 2}, {1}, iter([1])),
     ],
-    ids=str,
+    ids=label,
 )
 @pytest.mark.parametrize("method", ["predict", "predict_interval", "predict_quantiles"])
 def test_single_value_is_no_row_to_forecast(X, method):
@@ -517,7 +518,7 @@ TABLE = np.arange(12.0).reshape(2, 6)
 GAPS = np.where(TABLE == 4, np.nan, TABLE)
 
 
-@pytest.mark.parametrize("missing", [None, pd.NA, pd.NaT, np.nan], ids=str)
+@pytest.mark.parametrize("missing", [None, pd.NA, pd.NaT, np.nan], ids=label)
 @pytest.mark.parametrize(
     "convert", [np.asarray, np.ndarray.tolist, pd.DataFrame, lambda o: [list(row) for row in o]]
 )
@@ -549,7 +550,7 @@ def test_list_that_holds_no_numbers_is_not_told_an_axis(X):
             "one level of names, or two, .* got 3 levels",
         ),
     ],
-    ids=str,
+    ids=label,
 )
 def test_what_is_no_table_of_numbers_is_refused(X, error, message):
     with pytest.raises(error, match=message):
@@ -597,7 +598,7 @@ def test_labels_in_a_text_type_of_numpy_come_back():
 @pytest.mark.parametrize(
     "y",
     [pd.IntervalIndex.from_breaks(range(7)), [object()] * 6, pl.Series([{"a": 1}] * 6)],
-    ids=str,
+    ids=label,
 )
 def test_targets_and_weights_that_are_no_numbers_are_named(y):
     with pytest.raises(TypeError, match=r"y must hold numbers, got .* of type"):

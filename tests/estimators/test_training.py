@@ -2,7 +2,6 @@
 
 import pickle
 import random
-import sys
 import warnings
 
 import numpy as np
@@ -412,31 +411,6 @@ def test_compiled_model_predicts_the_same(make_classifier, waves):
         warnings.simplefilter("ignore")
         compiled = make_classifier(compile=True, **parameters).fit(X, y)
         assert_allclose(compiled.predict_proba(X), plain.predict_proba(X), rtol=1e-6)
-
-
-def test_verbose_2_says_what_was_chosen_and_how_it_goes(make_estimator, waves, capsys):
-    make_estimator(verbose=2).fit(*waves)
-    printed = capsys.readouterr()
-    assert "24 sequences" in printed.out
-    assert "dt_range_=(0.01, 1), batch_size_=8, max_epochs_=2, device=" in printed.out
-    assert "patch_size_=1, standardize_='global', " in printed.out
-    assert "train_loss" in printed.out
-    assert printed.err == ""
-
-
-@pytest.mark.parametrize("verbose", [0, 1])
-def test_fit_is_quiet_without_a_terminal(make_estimator, waves, capfd, verbose):
-    make_estimator(verbose=verbose).fit(*waves)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_verbose_1_shows_a_bar_on_a_terminal(make_estimator, waves, monkeypatch, capsys):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    make_estimator(verbose=1).fit(*waves)
-    printed = capsys.readouterr()
-    assert "24 sequences" in printed.err
-    assert "loss=" in printed.err
-    assert printed.out == ""
 
 
 @pytest.mark.gpu

@@ -1,7 +1,6 @@
-"""Early stopping, averaged weights and display, driven by the real loop."""
+"""Early stopping and averaged weights, driven by the real loop."""
 
 import copy
-import io
 import sys
 
 import pytest
@@ -11,12 +10,10 @@ from torch import nn
 
 from sks4.training import (
     EarlyStopping,
-    ProgressBar,
     S4Net,
     SquaredError,
     WeightAverage,
     _callbacks,
-    display_callbacks,
 )
 
 
@@ -185,51 +182,6 @@ def test_weight_average_covers_running_statistics(make_batches):
     expected = averages_of(torch.zeros(2), module.seen, 0.5)[-1]
     torch.testing.assert_close(module.norm.running_mean, expected)
     assert module.norm.num_batches_tracked == 6
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self):
-        return True
-
-
-def test_progress_bar_shows_epochs_losses_and_time_left(make_net, make_batches, monkeypatch):
-    terminal = Terminal()
-    monkeypatch.setattr("sys.stderr", terminal)
-    bar = ProgressBar()
-    make_net(callbacks=[bar]).fit(make_batches(), valid=make_batches(seed=1))
-    shown = terminal.getvalue()
-    for part in ("epoch 3", "100%", "loss=", "validation=", "<00:00"):
-        assert part in shown
-    assert bar.bar_ is None
-
-
-def test_progress_bar_is_quiet_when_stderr_is_no_terminal(make_net, make_batches, capsys):
-    make_net(callbacks=[ProgressBar()]).fit(make_batches())
-    assert capsys.readouterr() == ("", "")
-
-
-def test_progress_bar_is_closed_when_an_error_is_raised(make_net, make_batches, monkeypatch):
-    monkeypatch.setattr("sys.stderr", Terminal())
-    bar = ProgressBar()
-    net = make_net(callbacks=[bar], lr=float("inf"))
-    with pytest.raises(ArithmeticError, match="must stay finite"):
-        net.fit(make_batches())
-    assert bar.bar_ is None
-
-
-@pytest.mark.parametrize(("verbose", "n_lines"), [(0, 0), (1, 0), (2, 5)])
-def test_display_prints_by_verbosity(make_net, make_batches, capsys, verbose, n_lines):
-    make_net(callbacks=display_callbacks(verbose)).fit(make_batches())
-    out, err = capsys.readouterr()
-    assert len(out.splitlines()) == n_lines  # two lines of heading, one for each epoch
-    assert err == ""
-
-
-def test_display_refuses_unknown_verbosity():
-    with pytest.raises(ValueError, match="verbose must be one of 0, 1, 2, got 7"):
-        display_callbacks(7)
 
 
 # ---------------------------------------------------------------- memory

@@ -1,9 +1,11 @@
 /* Both types for one instruction set, whose source defines VECTOR_BYTES and AHEAD. */
 
+#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "block.h"
 #include "memory.h"
 #include "recurrence.h"
 
@@ -41,13 +43,19 @@ static double total(const double *at, int64_t stride, int64_t count) {
 }
 
 #define REAL float
+#define INTEGER int32_t
 #define NAME(x) x##_single
 #include "kernel.h"
+#include "block_kernel.h"
 #undef REAL
+#undef INTEGER
 #undef NAME
 
 #define REAL double
+#define INTEGER int64_t
 #define NAME(x) x##_double
 #include "kernel.h"
+#include "block_kernel.h"
 #undef REAL
+#undef INTEGER
 #undef NAME

@@ -7,6 +7,7 @@
 #include "memory.h"
 #include "pool.h"
 #include "recurrence.h"
+#include "step.h"
 
 #ifndef SOURCE_HASH
 #define SOURCE_HASH "unknown"
@@ -137,6 +138,111 @@ static PyObject *backward(PyObject *self, PyObject *const *args, Py_ssize_t coun
     return finish(failed);
 }
 
+/* -- the element-wise parts of a block */
+
+enum { LEAST_ROWS = 64, MOST_ITEMS = 64 }; /* of an item, of a call */
+
+static double next_real(struct reader *r) {
+    if (r->left <= 0) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "too few numbers");
+        return 0;
+    }
+    r->left--;
+    return PyFloat_AsDouble(*r->numbers++);
+}
+
+static PyObject *block(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    struct reader r = {args, count};
+    struct block_job job;
+    (void)self;
+    const int64_t pass = next_number(&r), threads = next_number(&r), twice = next_number(&r);
+    job.rows = next_number(&r);
+    job.length = next_number(&r);
+    job.H = next_number(&r);
+    job.epsilon = next_real(&r);
+    job.x = next_address(&r);
+    job.other = next_address(&r);
+    job.factors = next_address(&r);
+    job.weight = next_address(&r);
+    job.bias = next_address(&r);
+    job.out = next_address(&r);
+    job.mean = next_address(&r);
+    job.rstd = next_address(&r);
+    job.g_weight = next_address(&r);
+    job.g_bias = next_address(&r);
+    if (!PyErr_Occurred() && r.left) PyErr_SetString(PyExc_TypeError, "too many numbers");
+    if (!PyErr_Occurred() && (pass < 0 || pass >= N_BLOCK_PASSES))
+        PyErr_SetString(PyExc_ValueError, "there is no such pass");
+    if (PyErr_Occurred()) return NULL;
+    const struct block_kernel *kernel = twice ? &in_use->block_twice : &in_use->block_single;
+    const int64_t shares = (job.rows + MOST_ITEMS - 1) / MOST_ITEMS;
+    job.rows_of_item = shares > LEAST_ROWS ? shares : LEAST_ROWS;
+    const int64_t items = (job.rows + job.rows_of_item - 1) / job.rows_of_item;
+    const size_t bytes = (size_t)(items * 2 * job.H) * (twice ? sizeof(double) : sizeof(float));
+    int failed;
+    Py_BEGIN_ALLOW_THREADS
+    job.partial = pass == NORMALIZE_BACK ? allocate(bytes) : NULL;
+    failed = (pass == NORMALIZE_BACK && !job.partial) ||
+             pool_run((int)threads, items, (task)kernel->passes[pass], &job);
+    if (pass == NORMALIZE_BACK && !failed) kernel->reduce(&job, items);
+    release(job.partial);
+    Py_END_ALLOW_THREADS
+    return finish(failed);
+}
+
+/* -- steps */
+
+/* Read the address of a plan and `count` numbers more; return NULL with an error set. */
+static void *read_plan(PyObject *const *args, Py_ssize_t given, int count, int64_t *numbers) {
+    struct reader r = {args, given};
+    void *plan = next_address(&r);
+    for (int i = 0; i < count; i++) numbers[i] = next_number(&r);
+    if (!PyErr_Occurred() && r.left) PyErr_SetString(PyExc_TypeError, "too many numbers");
+    return PyErr_Occurred() ? NULL : plan;
+}
+
+static const struct step_kernel *kernel_of(const struct step_plan *plan) {
+    const struct step_kernels *kernels = step_kernels(in_use->name);
+    return plan->is_double ? &kernels->twice : &kernels->single;
+}
+
+static PyObject *step(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    int64_t n[3]; /* address of the input, steps, stride of streams */
+    (void)self;
+    struct step_plan *plan = read_plan(args, count, 3, n);
+    if (!plan) return NULL;
+    const struct step_kernel *kernel = kernel_of(plan);
+    Py_BEGIN_ALLOW_THREADS
+    kernel->step(plan, (const void *)(intptr_t)n[0], n[1], n[2]);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyObject *draw(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    int64_t n[4]; /* addresses of the noise, the second one and what is drawn; number of draws */
+    (void)self;
+    struct draw_plan *plan = read_plan(args, count, 4, n);
+    if (!plan) return NULL;
+    const struct step_kernel *kernel = kernel_of((struct step_plan *)(intptr_t)plan->steps);
+    Py_BEGIN_ALLOW_THREADS
+    kernel->draw(plan, (const void *)(intptr_t)n[0], (const void *)(intptr_t)n[1],
+                 (void *)(intptr_t)n[2], n[3]);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+#define PLAN_CALL(name)                                                                     \
+    static PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t count) {        \
+        (void)self;                                                                         \
+        struct step_plan *plan = read_plan(args, count, 0, NULL);                           \
+        if (!plan) return NULL;                                                             \
+        kernel_of(plan)->name(plan);                                                        \
+        Py_RETURN_NONE;                                                                     \
+    }
+PLAN_CALL(refresh)
+PLAN_CALL(flush)
+PLAN_CALL(read_outputs)
+
 /* -- instruction sets and threads */
 
 static PyObject *names(PyObject *self, PyObject *none) {
@@ -192,6 +298,12 @@ static PyObject *started_threads(PyObject *self, PyObject *none) {
 static PyMethodDef functions[] = {
     {"forward", (PyCFunction)(void (*)(void))forward, METH_FASTCALL, "Run the recurrence."},
     {"backward", (PyCFunction)(void (*)(void))backward, METH_FASTCALL, "Run its adjoint."},
+    {"block", (PyCFunction)(void (*)(void))block, METH_FASTCALL, "Run a part of a block."},
+    {"step", (PyCFunction)(void (*)(void))step, METH_FASTCALL, "Take patches by a plan."},
+    {"draw", (PyCFunction)(void (*)(void))draw, METH_FASTCALL, "Draw values one by one."},
+    {"refresh", (PyCFunction)(void (*)(void))refresh, METH_FASTCALL, "Follow changed states."},
+    {"flush", (PyCFunction)(void (*)(void))flush, METH_FASTCALL, "Count recent features."},
+    {"read", (PyCFunction)(void (*)(void))read_outputs, METH_FASTCALL, "Write the outputs."},
     {"instruction_sets", names, METH_NOARGS, "Return the names of those to choose from."},
     {"use", use, METH_O, "Use an instruction set from now on."},
     {"used", used, METH_NOARGS, "Return the name of the instruction set in use."},
@@ -210,6 +322,7 @@ PyMODINIT_FUNC PyInit__core(void) {
     in_use = sets[0];
     PyObject *module = PyModule_Create(&definition);
     if (module && (PyModule_AddIntConstant(module, "BLOCK", BLOCK) ||
+                   PyModule_AddIntConstant(module, "RECENT", RECENT) ||
                    PyModule_AddStringConstant(module, "SOURCE_HASH", SOURCE_HASH)))
         Py_CLEAR(module);
     return module;

@@ -13,6 +13,8 @@
 
 #include <stdint.h>
 
+#include "block.h"
+
 enum { BLOCK = 128 }; /* samples between the states that are kept for the backward pass */
 enum { MAX_RANK = 2 };
 
@@ -60,6 +62,7 @@ struct kernel {
 struct instruction_set {
     const char *name;
     struct kernel single, twice;
+    struct block_kernel block_single, block_twice;
 };
 
 /* Instruction sets that this binary contains, the best first; see dispatch.c. */

@@ -15,5 +15,6 @@
 #pragma clang attribute pop
 #endif
 
-const struct instruction_set sks4_avx2 = {"avx2", kernel_single, kernel_double};
+const struct instruction_set sks4_avx2 = {
+    "avx2", kernel_single, kernel_double, block_kernel_single, block_kernel_double};
 #endif

@@ -5,7 +5,9 @@
 #include "kernels.h"
 
 #ifdef __aarch64__
-const struct instruction_set sks4_baseline = {"neon", kernel_single, kernel_double};
+const struct instruction_set sks4_baseline = {
+    "neon", kernel_single, kernel_double, block_kernel_single, block_kernel_double};
 #else
-const struct instruction_set sks4_baseline = {"baseline", kernel_single, kernel_double};
+const struct instruction_set sks4_baseline = {
+    "baseline", kernel_single, kernel_double, block_kernel_single, block_kernel_double};
 #endif

@@ -30,11 +30,14 @@ _NAIVE = {
 # A slope must gain this share of the error to be taken, times the standard error of a mean over as
 # many windows as there are without overlap; a smoother over a naive forecast the other one.
 _PRICE_OF_SLOPE = 0.4
-_PRICE_OF_SMOOTHING = 0.05
+_PRICE_OF_SMOOTHING = 0.15
 
 # Windows held out, over all targets; more say little more, since they overlap. And origins, at
 # least.
 _MAX_WINDOWS, _MIN_WINDOWS = 64, 8
+
+# Origins in each of many series: the last ones are followed by few rows.
+_FEWEST_ORIGINS = 4
 
 # Error of a perfect forecast, in standard deviations of the series.
 _ROUNDING = 1e-6
@@ -66,21 +69,26 @@ class BaseForecast:
     name: str
     smoother: Smoother
 
+    @property
+    def season_length(self) -> int:
+        """Rows of the season that it repeats, 1 for none."""
+        return 1 if np.isnan(self.smoother.season).all() else self.smoother.period
+
     def forecast(self, windows: np.ndarray, n_steps: int) -> np.ndarray:
         """Return forecasts (n_windows, n_targets, n_steps) from (n_windows, n_targets, length)."""
         return self.smoother.forecast(windows, n_steps).mean(axis=0)
 
 
 def choose_base(
-    values: np.ndarray, periods: Sequence[int], horizon: int, context_length: int
+    series: Sequence[np.ndarray], periods: Sequence[int], horizon: int, context_length: int
 ) -> BaseForecast:
-    """Return the base forecast with the smallest error from origins within a series.
+    """Return the base forecast with the smallest error from origins within one or several series.
 
     Every origin is forecast from the rows before it alone, at most `context_length` of them.
 
     Parameters
     ----------
-    values : ndarray of shape (n_timepoints, n_targets), float64
+    series : sequence of ndarray of shape (n_timepoints, n_targets), float64
         Scaled targets, NaN where missing.
     periods : sequence of int
         Seasons to try; those of which there are not two are left out.
@@ -92,19 +100,20 @@ def choose_base(
     Returns
     -------
     BaseForecast
-        The same for all targets.
+        The same for all series and targets.
     """
-    n_rows, n_targets = values.shape
+    n_rows = int(np.median([len(values) for values in series]))
+    n_targets = series[0].shape[1]
     longest = min(n_rows - 2, context_length) // 2
     periods = [period for period in periods if 1 < period <= longest] or [1]
     first = max(2 * max(periods) + 1, 4, n_rows // 3)
-    origins = np.linspace(first, n_rows - 1, max(_MAX_WINDOWS // n_targets, _MIN_WINDOWS))
-    origins = np.unique(origins[origins < n_rows].astype(int))
-    held_out = _HeldOut.around(values, origins, horizon, context_length)
-    if not held_out.is_known.any():
+    n_windows = max(_MAX_WINDOWS // n_targets, _MIN_WINDOWS)
+    held_out = _HeldOut.within(series, first, n_windows, horizon, context_length)
+    if held_out is None:
         return _naive("last_value", 1)
-    standard_error = 1 / math.sqrt(max(1.0, (n_rows - first) / horizon))
-    n_members = min(max(_MANY_ROWS // n_rows, 1), _MAX_MEMBERS)
+    n_apart = sum(max(len(values) - first, 0) for values in series) / horizon
+    standard_error = 1 / math.sqrt(max(1.0, n_apart))
+    n_members = min(max(_MANY_ROWS // sum(map(len, series)), 1), _MAX_MEMBERS)
     smoothers, naive = [], []
     for period in periods:
         candidates = _candidates(period)
@@ -134,7 +143,7 @@ class _HeldOut:
         Rows after it, 0 where missing.
     is_known : ndarray of the same shape, bool
         Which are not missing.
-    bounds : ndarray of shape (n_targets, 1)
+    bounds : ndarray of shape (n_origins, n_targets, 1)
         Largest error of each target that counts, so that a spike does not decide.
     """
 
@@ -142,6 +151,32 @@ class _HeldOut:
     truths: np.ndarray
     is_known: np.ndarray
     bounds: np.ndarray
+
+    @classmethod
+    def within(
+        cls,
+        series: Sequence[np.ndarray],
+        first: int,
+        n_windows: int,
+        horizon: int,
+        context_length: int,
+    ) -> "_HeldOut | None":
+        """Return windows from row `first` of each series on, about `n_windows`; None for none."""
+        parts = []
+        for values in series:
+            n_origins = max(n_windows // len(series), _FEWEST_ORIGINS)
+            origins = np.linspace(first, len(values) - 1, n_origins)
+            origins = np.unique(origins[origins < len(values)].astype(int))
+            if len(origins):
+                parts.append(cls.around(values, origins, horizon, context_length))
+        if not any(part.is_known.any() for part in parts):
+            return None
+        return cls(
+            np.concatenate([part.windows for part in parts]),
+            np.concatenate([part.truths for part in parts]),
+            np.concatenate([part.is_known for part in parts]),
+            np.concatenate([part.bounds for part in parts]),
+        )
 
     @classmethod
     def around(
@@ -153,7 +188,8 @@ class _HeldOut:
         truths = windows_before(ahead, origins + horizon, horizon)
         changes = truths - _naive("last_value", 1).forecast(windows, horizon)
         typical = nan_median(np.abs(changes).swapaxes(0, 1).reshape(values.shape[1], -1))
-        bounds = np.where(typical > _ROUNDING, _CLIP * typical, np.inf)[:, np.newaxis]
+        bounds = np.where(typical > _ROUNDING, _CLIP * typical, np.inf)
+        bounds = np.broadcast_to(bounds[:, np.newaxis], (len(origins), len(bounds), 1))
         is_known = ~np.isnan(truths)
         return cls(windows, np.where(is_known, truths, 0.0), is_known, bounds)
 

@@ -1,6 +1,7 @@
 """The forecaster: rows are time."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -15,22 +16,39 @@ from sks4._validation import check_integer, check_positive, check_weights
 from sks4.data import (
     Calendar,
     Columns,
+    EncodedSeries,
+    SeriesContainer,
     SeriesEncoder,
+    SeriesItems,
     Timeline,
     TimeRows,
     as_weights,
     check_calendar,
     check_each_observed,
+    container_of,
+    holds_many_series,
 )
 from sks4.estimators._auto import resolve_dt_range
 from sks4.estimators._base import Interruption, Run, S4Estimator, Trained, draw_seeds
 from sks4.estimators._targets import r_squared
+from sks4.estimators.forecasting import _panel_training as panels
 from sks4.estimators.forecasting import _training as training
 from sks4.estimators.forecasting._backtest import backtest_frame
 from sks4.estimators.forecasting._intervals import DEFAULT_LEVELS, Intervals, check_levels
+from sks4.estimators.forecasting._panel import (
+    About,
+    OneSeries,
+    SeriesRows,
+    canonical_order,
+    naming,
+    read_panel,
+    scaled_series,
+)
+from sks4.estimators.forecasting._panel_forecaster import PanelForecaster
 from sks4.estimators.forecasting._predictor import Forecasts, WindowPredictor, Windows
 from sks4.estimators.forecasting._reader import SeriesReader
 from sks4.estimators.forecasting._stream import ForecasterStream
+from sks4.exceptions import ValidationSplitWarning
 from sks4.nn import S4ForecastModel
 from sks4.training import REGRESSION_LOSSES, WeightAverage
 
@@ -148,7 +166,10 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         fits are identical on a CPU at equal numbers of threads. None: another one in each fit.
         The global random state is left untouched.
     verbose : {0, 1, 2}, default=0
-        1: a progress bar, if stderr is a terminal. 2: a line for each epoch.
+        Progress of `fit`. 1: a bar with loss, score and time left, in a terminal or notebook;
+        elsewhere a line on stderr every ten seconds. 2: a line on stdout for each epoch, and for
+        every ten seconds in between. 0: nothing, except that the logger "sks4" warns of the first
+        fit of a process that is expected to take more than 20 seconds, outside of searches.
     net_callbacks : list or None, default=None
         Callbacks of skorch, as instances, classes or pairs of a name and one of them. Each fit
         works on clones.
@@ -156,6 +177,9 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         Anything else that skorch's net takes, such as ``{"optimizer__betas": (0.9, 0.95)}``.
     warm_start : bool, default=False
         Whether fit resumes from the weights, the optimizer and the scaling of the last fit.
+    series_embedding : bool, default=False
+        Whether the model learns an embedding of each of many series. New series have one, too,
+        which is trained by taking some of the windows for those of new ones.
 
     Attributes
     ----------
@@ -163,8 +187,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         Number of past rows that a forecast reads.
     net_ : S4Net
         The trained net of skorch; ``net_.module_`` is the model.
-    history_ : History
-        What skorch recorded of each epoch.
+    history_ : TrainingHistory
+        List of a dict for each epoch, with losses and times.
     n_epochs_ : int
         Number of epochs trained.
     best_epoch_ : int
@@ -182,8 +206,9 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         than "window", and after `partial_fit` without `fit`.
     base_correction_ : float
         Share of the network's correction that is added to the base, from 0 to 1: the one with the
-        smallest error on the validation rows, 0 if it gains too little, or without such rows; at
-        least 0 to 1 with 1000 to 2000 training windows. 1 if ``early_stopping=False``.
+        smallest error on the validation rows, less where its gain is hardly above its standard
+        error, and 0 below that, or with validation rows of fewer than three horizons; at least 0
+        to 1 with 1000 to 2000 training windows. 1 if ``early_stopping=False``.
     batch_size_ : int
         Windows in a batch.
     max_epochs_ : int
@@ -241,6 +266,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
     channels: str = "independent"
     calendar: str | Sequence[str] | None = None
     holidays: str | Sequence[Any] | None = None
+    series_embedding: bool = False
 
     _parameter_constraints: ClassVar[dict[str, list]] = S4Estimator._parameter_constraints | {
         "bidirectional": ["boolean"],
@@ -254,6 +280,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         "channels": [StrOptions({"independent", "mixed"})],
         "calendar": [str, "array-like", None],
         "holidays": [str, "array-like", None],
+        "series_embedding": ["boolean"],
     }
     _model_parameters: ClassVar[tuple[str, ...]] = (
         *S4Estimator._model_parameters,
@@ -261,7 +288,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
     )
     _fixed_parameters: ClassVar[tuple[str, ...]] = (
         *S4Estimator._fixed_parameters,
-        *("context_length", "loss", "quantiles", "calendar", "holidays"),
+        *("context_length", "loss", "quantiles", "calendar", "holidays", "series_embedding"),
     )
 
     # ------------------------------------------------------------------ training
@@ -274,8 +301,16 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight: Any = None,
+        series_id: Any = None,
+        time: Any = None,
+        target: Any = None,
+        static: Any = None,
+        series_weight: Any = None,
     ) -> Self:
         """Train on rows of time, the last of which are those that forecasts follow.
+
+        One model is trained on many series, each in its own scale, if they come as a dict, a list
+        of Series or frames, a frame with row labels (series, time), or a long table.
 
         Each call starts again, unless ``warm_start=True``. A call that raises changes nothing: an
         earlier fit stays as it was.
@@ -288,13 +323,25 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             no columns; NaN where missing. An index of dates, periods or integers must be regular:
             at equal steps, or those of a frequency of pandas.
         y : array-like of shape (n_timepoints,) or (n_timepoints, n_targets), or None, default=None
-            The series to forecast, NaN where a value is missing.
+            The series to forecast, NaN where a value is missing. Of many series, in the container
+            of X.
         X_val, y_val : like X and y, or None, default=None
             Rows that follow those of X, as validation data. Without them the last block of X may
             be set aside; see `early_stopping`. Forecasts follow the last row of X in any case.
         sample_weight : array-like of shape (n_timepoints,) or None, default=None
             Weight of each row in the loss when it is forecast, relative to the others: the weights
-            are divided by their mean. Targets of rows with weight 0 count as missing.
+            are divided by their mean. Targets of rows with weight 0 count as missing. Of many
+            series, in the container of X; of a long table, an array.
+        series_id, time, target : str or another column name, or None, default=None
+            Columns of a long table `X` with the name of the series, the time and what is to be
+            forecast; all three. The other columns are what is known ahead of each row.
+        static : DataFrame, array-like of shape (n_series, n_static), or None, default=None
+            Numbers that are known of each of many series and do not change: a frame with a row for
+            each series, labeled by its name (its position in a list), or rows in their order. NaN
+            where missing.
+        series_weight : dict, Series, array-like of shape (n_series,), or None, default=None
+            Weight of each of many series in the loss, by name or in their order, relative to the
+            others. A series of weight 0 is forecast all the same.
 
         Returns
         -------
@@ -317,7 +364,18 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             If ``early_stopping=True`` and there are too few rows to set some aside.
         """
         calendar, levels = self._checked_parameters()
+        container = container_of(X, series_id, time, target)
+        if container is not None:
+            items = container.split(X, y)
+            later = None if X_val is None else container.split(X_val, y_val, name="X_val")
+            panel = read_panel(items, calendar, container.split_weights(sample_weight, items))
+            about = About.read(items.ids, static, series_weight)
+            return self._fit_many(container, panel, later, about, levels)
+        if static is not None or series_weight is not None:
+            raise ValueError("static and series_weight must be None for one series, got some.")
         resumed = self._trained_to_resume() if self.warm_start else None
+        if resumed is not None and self._many is not None:
+            raise ValueError("warm_start must be False after a fit to many series, got True.")
         if resumed is None:
             reader, rows = SeriesReader.fit(X, y, sample_weight, calendar)
         else:
@@ -363,6 +421,141 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         interruption.raise_again()
         return self
 
+    def _fit_many(
+        self,
+        container: SeriesContainer,
+        panel: dict[Hashable, SeriesRows],
+        later: SeriesItems | None,
+        about: About,
+        levels: list[float],
+    ) -> Self:
+        """Train on many series."""
+        if self.warm_start and hasattr(self, "net_"):
+            raise ValueError("warm_start must be False to fit many series again, got True.")
+        plan = self._plan(panel, *self._rows_of_many(panel, later), levels, about)
+        setup = plan.setup
+        max_epochs = panels.resolve_n_epochs(
+            self.max_epochs, len(plan.origins), len(panel), setup.batch_size
+        )
+        valid = plan.validation_batches()
+        stops_early = valid is not None and bool(self.early_stopping)
+        trained = self._net_to_train(setup, None, max_epochs, early_stopping=stops_early)
+        batches = plan.training_batches(trained.rng)
+        chosen = setup.attributes() | {"max_epochs_": max_epochs}
+        self._announce(f"{len(plan.origins)} windows", trained.net, chosen)
+        with Interruption(trained.net) as interruption:
+            trained.net.fit(batches, valid=valid)
+        fitted = interruption.repeat(
+            lambda: plan.judged(trained.net, is_trusted=not self.early_stopping)
+        )
+        forecaster = PanelForecaster.of(container, list(panel), fitted, about.reader)
+        self._adopt(trained, chosen | forecaster.attributes())
+        interruption.raise_again()
+        return self
+
+    def _plan(
+        self,
+        panel: dict[Hashable, SeriesRows],
+        blocks: list[Columns],
+        n_train: list[int],
+        levels: list[float],
+        about: About,
+    ) -> panels.Plan:
+        """Return what is chosen from the first `n_train` of all rows of many series."""
+        order = canonical_order(blocks)
+        keys = [list(panel)[i] for i in order]
+        read = [panel[key] for key in keys]
+        blocks, n_train = [blocks[i] for i in order], [n_train[i] for i in order]
+        train = [rows[:n] for rows, n in zip(blocks, n_train, strict=True)]
+        series = scaled_series(self._make_encoder(), keys, read, train)
+        is_embedded = self.series_embedding and len(series) > 1
+        series = [
+            replace(one, static=about.static.get(key), identity=i if is_embedded else None)
+            for i, (key, one) in enumerate(zip(keys, series, strict=True), start=1)
+        ]
+        setup, origins = self._setup_of_many(series, train, levels)
+        windows = setup.windows
+        parts = []
+        for key, one, rows in zip(keys, series, blocks, strict=True):
+            with naming(key):
+                parts.append(one.encode(rows, windows.dtype))
+        return panels.Plan(
+            setup,
+            keys,
+            series,
+            blocks,
+            n_train,
+            EncodedSeries.join(parts),
+            np.concatenate(
+                [about.weight[key] * rows.weights for key, rows in zip(keys, blocks, strict=True)]
+            ),
+            panels.joined_origins(panels.starts_of(blocks), origins),
+        )
+
+    def _rows_of_many(
+        self, panel: dict[Hashable, SeriesRows], later: SeriesItems | None
+    ) -> tuple[list[Columns], list[int]]:
+        """Return all rows of each series, and the numbers of rows to train on."""
+        validation = {} if later is None else dict(zip(later.ids, later.items, strict=True))
+        unknown = [key for key in validation if key not in panel]
+        if unknown:
+            raise ValueError(f"X_val must hold series of X, got {unknown[0]!r}.")
+        blocks, n_train = [], []
+        for key, one in panel.items():
+            with naming(key):
+                X_val, y_val = validation.get(key, (None, None))
+                of_one = self._with_validation_rows(
+                    one.reader, one.rows, X_val, y_val, n_series=len(panel), is_given=bool(later)
+                )
+            blocks.append(of_one[0])
+            n_train.append(of_one[1])
+        is_all = all(n == len(rows) for n, rows in zip(n_train, blocks, strict=True))
+        if len(panel) > 1 and self.early_stopping is True and is_all:
+            warnings.warn(
+                "No validation block could be set aside: every series is too short. Pass longer "
+                "series, or X_val.",
+                ValidationSplitWarning,
+                stacklevel=4,
+            )
+        return blocks, n_train
+
+    def _setup_of_many(
+        self, series: list[OneSeries], train: list[Columns], levels: list[float]
+    ) -> tuple[training.Setup, list[np.ndarray]]:
+        """Return what is chosen from the training rows, and the origins in each series."""
+        n_train = [len(rows) for rows in train]
+        periods = panels.likely_periods(series, train)
+        longest = max(n_train) - int(self.horizon)
+        if self._may_be_short:
+            longest = min(2 * longest, max(n_train))
+        period = periods[0] if periods else 1
+        lengths = [len(one.rows) for one in series]
+        context_length = panels.resolve_context_length(
+            self.context_length, lengths, longest, period
+        )
+        patch_size = training.resolve_patch_size(self.patch_size, context_length, period)
+        if self.context_length == "auto":
+            context_length = training.in_whole_patches(context_length, patch_size)
+        n_windows = sum(max(n - context_length - int(self.horizon) + 1, 0) for n in n_train)
+        encoder = SeriesEncoder(standardize=False, missing=self.missing)
+        encoder.fit(np.zeros_like(train[0].values[:1]), np.zeros_like(train[0].covariates[:1]))
+        setup = self._setup_of(
+            encoder, context_length, patch_size, n_windows, levels, periods, len(series)
+        )
+        origins = panels.training_origins(
+            setup.windows, train, n_train, may_be_short=self._may_be_short
+        )
+        if len(series) > 1 and self.standardize == "window":
+            base = panels.base_of(series, train, n_train, periods, setup.windows)
+            setup = replace(setup, period=min(base.season_length, context_length))
+        one = series[0]
+        setup = replace(
+            setup,
+            n_static=0 if one.static is None else len(one.static),
+            n_known=0 if one.identity is None else len(series),
+        )
+        return setup, origins
+
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
         """Append rows to those seen, and train one epoch on the windows that end in them.
 
@@ -391,6 +584,16 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         """
         calendar, levels = self._checked_parameters()
         resumed = self._trained_to_resume()
+        many = self._many if resumed is not None else None
+        container = many.container if many is not None else None
+        if resumed is None and holds_many_series(X):
+            container = SeriesContainer.of(X)
+        if container is not None:
+            items = container.split(X, y)
+            weights = container.split_weights(sample_weight, items)
+            if many is not None and resumed is not None:
+                return self._fit_later_rows(many, items, weights, resumed)
+            return self._fit_first_rows(container, items, weights, calendar, levels)
         if resumed is None:
             reader, seen = SeriesReader.fit(X, y, sample_weight, calendar)
             columns = seen.columns()
@@ -420,6 +623,56 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         interruption.raise_again()
         return self
 
+    def _fit_first_rows(
+        self,
+        container: SeriesContainer,
+        items: SeriesItems,
+        weights: list[Any] | None,
+        calendar: Calendar | None,
+        levels: list[float],
+    ) -> Self:
+        """Train one epoch on all windows of many series."""
+        panel = read_panel(items, calendar, weights)
+        blocks = [one.rows.columns() for one in panel.values()]
+        about = About.read(items.ids, None, None)
+        plan = self._plan(panel, blocks, [len(rows) for rows in blocks], levels, about)
+        trained = self._net_to_train(plan.setup, None, 1)
+        batches = plan.training_batches(trained.rng)
+        with Interruption(trained.net) as interruption:
+            trained.net.partial_fit(batches)
+        forecaster = PanelForecaster.of(container, items.ids, plan.start(trained.net), None)
+        self._adopt(trained, plan.setup.attributes() | {"max_epochs_": 1} | forecaster.attributes())
+        interruption.raise_again()
+        return self
+
+    def _fit_later_rows(
+        self,
+        many: PanelForecaster,
+        items: SeriesItems,
+        weights: list[Any] | None,
+        resumed: Trained,
+    ) -> Self:
+        """Append rows to those of many series, and train on the windows that end in them."""
+        seen, setup = many.observed(items, weights), self._setup_
+        latest = seen.latest_windows(many, items.ids)
+        if latest is None:
+            return self._adopt_panel(seen)
+        trained = self._net_to_train(setup, resumed, 1)
+        joined, of_rows, origins = latest
+        batches = training.training_batches(setup, joined, of_rows, origins, trained.rng)
+        with Interruption(trained.net) as interruption:
+            trained.net.partial_fit(batches)
+        seen = replace(seen, predictor=replace(seen.predictor, net=trained.net))
+        chosen = setup.attributes() | {"max_epochs_": self.max_epochs_}
+        self._adopt(trained, chosen | seen.attributes())
+        interruption.raise_again()
+        return self
+
+    def _adopt_panel(self, forecaster: PanelForecaster) -> Self:
+        """Replace what forecasts many series at once."""
+        self.__dict__ |= {"_panel_": forecaster}
+        return self
+
     def update(self, X: Any, y: Any = None) -> Self:
         """Append what has been observed, without training.
 
@@ -446,7 +699,14 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             If the rows do not follow those seen, or their form is not that of `fit`.
         """
         check_is_fitted(self)
+        if self._many is not None:
+            return self._adopt_panel(self._many.observed(self._many.container.split(X, y)))
         return self._moved_on(*self._observed(X, y))
+
+    @property
+    def _many(self) -> PanelForecaster | None:
+        """What forecasts many series, None after a fit to one."""
+        return getattr(self, "_panel_", None)
 
     def _checked_parameters(self) -> tuple[Calendar | None, list[float]]:
         """Return the features of the calendar and the levels, or raise if any is not valid."""
@@ -464,9 +724,20 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         return check_levels(DEFAULT_LEVELS if self.quantiles is None else self.quantiles)
 
     def _with_validation_rows(
-        self, reader: SeriesReader, rows: TimeRows, X_val: Any, y_val: Any
+        self,
+        reader: SeriesReader,
+        rows: TimeRows,
+        X_val: Any,
+        y_val: Any,
+        *,
+        n_series: int = 1,
+        is_given: bool = False,
     ) -> tuple[Columns, int]:
-        """Return all rows, those of validation last, and the number of rows to train on."""
+        """Return all rows, those of validation last, and the number of rows to train on.
+
+        Of several series, a few rows of each make enough origins; where validation rows are given
+        of some, others have none.
+        """
         if X_val is not None:
             later = reader.read_following(rows, X_val, y_val)
             if np.isnan(later.columns().values).all():
@@ -478,12 +749,15 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         if y_val is not None:
             raise ValueError("X_val must be given where y_val is, got only y_val.")
         columns = rows.columns()
+        if is_given:
+            return columns, len(columns)
         n_train = training.n_rows_to_train_on(
             columns.values,
             int(self.horizon),
             self.context_length,
             self.validation_fraction,
-            self.early_stopping,
+            self.early_stopping if n_series == 1 else self.early_stopping and "auto",
+            min_origins=-(-training.MIN_ORIGINS // n_series),
         )
         return columns, n_train
 
@@ -513,13 +787,31 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         patch_size = training.resolve_patch_size(self.patch_size, context_length, period)
         if self.context_length == "auto":
             context_length = training.in_whole_patches(context_length, patch_size)
-        encoder = SeriesEncoder(
+        encoder = self._make_encoder().fit(train.values, train.covariates, counts=train.weights > 0)
+        n_windows = len(train) - context_length - int(self.horizon) + 1
+        return self._setup_of(encoder, context_length, patch_size, n_windows, levels, periods)
+
+    def _make_encoder(self) -> SeriesEncoder:
+        """Return an encoder that is not fitted."""
+        return SeriesEncoder(
             self.standardize is not None,
             self.missing,
             fix_constants=self.standardize == "global",
-        ).fit(train.values, train.covariates, counts=train.weights > 0)
+        )
+
+    def _setup_of(
+        self,
+        encoder: SeriesEncoder,
+        context_length: int,
+        patch_size: int,
+        n_windows: int,
+        levels: list[float],
+        periods: tuple[int, ...],
+        n_series: int = 1,
+    ) -> training.Setup:
+        """Return what follows from the size of a window and the number of windows."""
         n_patches = -(-context_length // patch_size)
-        n_steps = n_patches * (len(names) if self.channels == "independent" else 1)
+        n_steps = n_patches * (encoder.n_targets_ if self.channels == "independent" else 1)
         windows = Windows(
             encoder=encoder,
             context_length=context_length,
@@ -528,16 +820,15 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             levels=np.array(levels) if self.loss == "quantile" else None,
             dtype=self.dtype,
         )
-        n_windows = len(train) - context_length - windows.horizon + 1
         is_corrected = (
             self.standardize == "window"
             and windows.levels is None
             and not encoder.n_covariates_
-            and training.least_share(n_windows) < 1
+            and (n_series > 1 or training.least_share(n_windows) < 1)
         )
         return training.Setup(
             windows,
-            training.resolve_batch_size(self.batch_size, n_windows, n_steps),
+            training.resolve_batch_size(self.batch_size, n_windows, n_steps, n_series),
             resolve_dt_range(np.array([n_patches]), self.dt_min, self.dt_max),
             patch_size,
             periods if is_corrected else None,
@@ -574,6 +865,9 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             n_quantiles=None if windows.levels is None else len(windows.levels),
             standardize=self.standardize == "window",
             patch_size=setup.patch_size,
+            period=setup.period,
+            n_static=setup.n_static,
+            n_known=setup.n_known,
         )
 
     def _observed(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[TimeRows, Intervals]:
@@ -610,7 +904,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         ----------
         X : array-like of shape (n_rows,) or (n_rows, n_features)
             What is known ahead of the rows to forecast. Where `fit` got a series alone, only the
-            length and the index are read; dates alone are enough, as an index, an array or a list.
+            length and the index are read; dates alone are enough, as an index, a Series, an array
+            or a list.
 
         Returns
         -------
@@ -626,6 +921,9 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             If the index has a hole, is not the continuation of that of `fit`, or begins within the
             first context; if features differ from those of `fit`; or a forecast is not finite.
         """
+        check_is_fitted(self)
+        if self._many is not None:
+            return self._many.predict(X)
         forecasts = self._forecasts(X)
         return self._reader_.form.arrange(self._predictor_.point(forecasts.outputs))
 
@@ -636,6 +934,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         history: Any = None,
         X_future: Any = None,
         coverage: float | None = None,
+        static: Any = None,
     ) -> Any:
         """Return forecasts of the rows that follow.
 
@@ -646,19 +945,25 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             None: that horizon, or the number of rows of `X_future`.
         history : array-like, tuple (X, y) or None, default=None
             Other rows that the forecasts follow, in the form of `fit`, `context_length_` at
-            least; None: those seen.
+            least; None: those seen. After a fit to many series, a new one, of any length, or
+            several in a container. Those in `fit` are known by their name.
         X_future : array-like of shape (horizon, n_features) or None, default=None
-            What is known ahead of the rows to forecast, where `fit` got such columns.
+            What is known ahead of the rows to forecast, where `fit` got such columns; of many
+            series in their container.
         coverage : float or None, default=None
             Share of the truths that intervals should contain, as in `predict_interval`; None:
             forecasts alone.
+        static : DataFrame, array-like or None, default=None
+            Static features of the series in `history` that were not in `fit`, if it got some, in
+            its form; those of a single one are one row.
 
         Returns
         -------
         ndarray, Series or DataFrame of shape (horizon,) or (horizon, n_targets)
             Forecasts, with the labels of their rows if the targets came with an index. With
             `coverage` a DataFrame with the columns "forecast", "lower" and "upper", for a table of
-            targets below the name of each target.
+            targets below the name of each target. Of many series, one for each in their container;
+            of a long table, a table of series, time and "forecast".
 
         Raises
         ------
@@ -670,6 +975,12 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             `coverage` also as in `predict_interval`.
         """
         check_is_fitted(self)
+        if coverage is not None:
+            check_coverage(coverage)
+        if self._many is not None:
+            return self._many.forecast(horizon, history, X_future, coverage, static)
+        if static is not None:
+            raise ValueError("static must be None after a fit to one series, got some.")
         reader, predictor, windows = self._reader_, self._predictor_, self._predictor_.windows
         rows = self._seen_
         if history is not None:
@@ -677,8 +988,6 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         if horizon is None:
             horizon = windows.horizon if X_future is None else n_samples_of(X_future)
         n_steps = check_integer("horizon", horizon)
-        if coverage is not None:
-            check_coverage(coverage)
         covariates = reader.future(X_future, rows.timeline, n_steps)
         forecasts = predictor.ahead(rows.latest(windows.context_length), covariates)
         point, labels = predictor.point(forecasts.outputs), rows.timeline.following(n_steps)
@@ -697,15 +1006,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             ahead = reader.ahead(seen, start, covariates)
             forecasts = predictor.ahead(seen.latest(context_length), ahead)
             return forecasts[start - len(seen) :]
-        if start < context_length:  # so X has an index
-            labels = seen.timeline.labels()
-            raise ValueError(
-                f"X must begin after the first context_length_={context_length} rows of fit, "
-                f"from which the first forecast follows, got the index from {labels[start]} on, "
-                f"row {start} of fit. Leave these rows out. If X is of rows that follow those of "
-                f"fit, its index must go on from {seen.timeline.following(1)[0]}: set it, or pass "
-                "X.to_numpy()."
-            )
+        reader.check_start(start, seen, context_length)
         rows = seen.columns().with_covariates(start, covariates)
         stop = start + len(covariates)
         inside = predictor.one_step_ahead(rows, start, min(stop, len(seen)))
@@ -740,6 +1041,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             rows than the forecasts: nothing is realigned.
         """
         check_is_fitted(self)
+        if self._many is not None:
+            return self._many.score(X, y, sample_weight)
         truth = self._reader_.truth(X, y, self._seen_)
         predicted = self.predict(X)
         is_known = ~np.isnan(np.column_stack([truth, predicted])).any(axis=1)
@@ -780,6 +1083,9 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             If the rows are not of the form of `fit`, or too few for one origin.
         """
         check_is_fitted(self)
+        levels = None if self.quantiles is None else self._levels()
+        if self._many is not None:
+            return self._many.backtest(X, y, horizon, stride, levels)
         reader, predictor, windows = self._reader_, self._predictor_, self._predictor_.windows
         rows = reader.read(X, y)
         n_steps = check_integer("horizon", windows.horizon if horizon is None else horizon)
@@ -799,9 +1105,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             reader.form.names,
             truths,
             predictor.point(outputs),
-            self._intervals_.of_origins(
-                outputs, None if self.quantiles is None else self._levels()
-            ),
+            self._intervals_.of_origins(outputs, levels),
         )
 
     # ------------------------------------------------------------------ intervals
@@ -835,11 +1139,13 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             As in `predict`, and if there was no validation data to learn errors from.
         """
         check_is_fitted(self)
-        levels = self._predictor_.windows.levels
+        levels = self._setup_.windows.levels
         if quantiles is not None:
             levels = np.array(check_levels(quantiles))
         elif levels is None:
             levels = np.array(self._levels())
+        if self._many is not None:
+            return self._many.predict_quantiles(X, levels)
         return self._reader_.form.arrange(self._intervals_.quantiles(self._forecasts(X), levels))
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
@@ -872,17 +1178,24 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         """
         check_is_fitted(self)
         coverage = check_coverage(coverage)
+        if self._many is not None:
+            return self._many.predict_interval(X, coverage)
         return self._reader_.form.arrange(self._intervals_.interval(self._forecasts(X), coverage))
 
     # ------------------------------------------------------------------ streams and tags
 
-    def stream(self, n_streams: int = 1) -> ForecasterStream:
+    def stream(
+        self, n_streams: int = 1, *, series: Sequence[Hashable] | None = None
+    ) -> ForecasterStream:
         """Return an object that reads series row by row, in constant memory.
 
         Parameters
         ----------
         n_streams : int, default=1
             Number of series side by side, each with all targets.
+        series : sequence or None, default=None
+            After a fit to many series, the names of those to read, a stream for each, with its
+            scale; None: all of them.
 
         Returns
         -------
@@ -895,7 +1208,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         NotFittedError
             If it has not been fitted.
         ValueError
-            If `fit` got covariates or a calendar, or `n_streams` is not positive.
+            If `fit` got covariates or a calendar, `n_streams` is not positive, or a series is not
+            known.
 
         Examples
         --------
@@ -909,6 +1223,14 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         True
         """
         check_is_fitted(self)
+        if self._many is not None:
+            if n_streams != 1:
+                raise ValueError(
+                    f"n_streams must be 1 for many series, got {n_streams}: pass series."
+                )
+            return self._many.stream(series)
+        if series is not None:
+            raise ValueError("series must be None after a fit to one series, got some.")
         return ForecasterStream(self._predictor_, self._reader_.form, n_streams)
 
     def __sklearn_tags__(self) -> Any:

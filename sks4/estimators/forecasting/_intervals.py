@@ -75,7 +75,18 @@ class Intervals:
         """
         if not self.adapts or len(outputs) == 0:
             return self
-        outputs, truths = by_time_of_truth(outputs, truths, n_new)
+        return self.take_in(*by_time_of_truth(outputs, truths, n_new))
+
+    def take_in(self, outputs: np.ndarray, truths: np.ndarray) -> Self:
+        """Return intervals that have learned from forecasts and truths by the time of the truth.
+
+        Parameters
+        ----------
+        outputs : ndarray of shape (n_new, horizon, n_targets, 1 or n_quantiles)
+            Forecasts of each new row, by the step at which it was forecast.
+        truths : ndarray of shape (n_new, horizon, n_targets)
+            Truths, NaN where there is none.
+        """
         errors = truths - outputs[..., 0]
         if self.calibration is None:
             assert self.learned is not None

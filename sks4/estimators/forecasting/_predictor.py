@@ -144,7 +144,14 @@ class WindowPredictor:
         middle = np.broadcast_to(0.5, outputs.shape[:-1] + (1,))
         return interpolate_quantiles(outputs, levels, middle)[..., 0]
 
-    def roll_out(self, series: EncodedSeries, origins: np.ndarray, n_steps: int) -> np.ndarray:
+    def roll_out(
+        self,
+        series: EncodedSeries,
+        origins: np.ndarray,
+        n_steps: int,
+        *,
+        share: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Forecast from every origin, beyond the horizon on the forecasts themselves.
 
         Parameters
@@ -152,9 +159,11 @@ class WindowPredictor:
         series : EncodedSeries
             The rows.
         origins : ndarray of shape (n_origins,), int
-            Number of rows before each forecast, `context_length` at least.
+            Number of rows before each forecast, one at least.
         n_steps : int
             Number of rows to forecast.
+        share : ndarray of shape (n_origins,) or None, default=None
+            Share of the net's correction at each origin; None: that of the predictor.
 
         Returns
         -------
@@ -169,9 +178,11 @@ class WindowPredictor:
         """
         horizon, outputs = self.windows.horizon, []
         continuation: np.ndarray | None = None
+        shares = np.full(len(origins), self.share) if share is None else share
+        shares = shares[:, np.newaxis, np.newaxis, np.newaxis]
         is_known = series.is_known_before(torch.from_numpy(origins)).numpy()[:, np.newaxis]
         for n_ahead in range(0, n_steps, horizon):
-            output = self._outputs(series, origins, n_ahead, continuation)
+            output = self._outputs(series, origins, shares, n_ahead, continuation)
             _check_finite(output, is_known[..., np.newaxis])
             outputs.append(output)
             point = np.where(is_known, self.point(output), 0).astype(output.dtype)
@@ -184,17 +195,21 @@ class WindowPredictor:
         self,
         series: EncodedSeries,
         origins: np.ndarray,
+        shares: np.ndarray,
         n_ahead: int,
         continuation: np.ndarray | None,
     ) -> np.ndarray:
-        """Return scaled outputs (n_origins, horizon, n_targets, 1 or n_quantiles)."""
-        if self.base is None or self.share == 1:
+        """Return scaled outputs (n_origins, horizon, n_targets, 1 or n_quantiles).
+
+        `shares` are those of the net, shape (n_origins, 1, 1, 1).
+        """
+        if self.base is None or (shares == 1).all():
             return self._net_outputs(series, origins, n_ahead, continuation)
         output = self._base_outputs(series, origins, continuation)
         with np.errstate(over="ignore", invalid="ignore"):  # refused by `roll_out`
-            if self.share > 0:
+            if (shares > 0).any():
                 corrected = self._net_outputs(series, origins, n_ahead, continuation)
-                output = output + self.share * (corrected - output)
+                output = output + shares * (corrected - output)
             return output.astype(self.windows.dtype)
 
     def _net_outputs(

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from sklearn.utils.validation import check_consistent_length
 
 from sks4._compat import n_samples_of
@@ -26,6 +27,7 @@ from sks4.data import (
 from sks4.estimators._features import Features, read_features
 
 _NAME = "S4Forecaster"
+_CALENDAR = (pd.DatetimeIndex, pd.PeriodIndex)
 _STAMPS = (str, date, np.datetime64, pd.Period)
 
 
@@ -138,6 +140,11 @@ class SeriesReader:
         check_each_observed(rows.columns().values, self.form.names, "of history")
         return rows
 
+    def form_of(self, X: Any, y: Any = None) -> TargetForm:
+        """Return the form of the targets of other data."""
+        data, name = (X, "X") if y is None else (y, "y")
+        return TargetForm.of(data, check_series(data, name))
+
     def _checked_like_fit(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return targets and covariates, or raise if they do not have the form of fit."""
         if self.is_series_only != (y is None):
@@ -197,6 +204,19 @@ class SeriesReader:
         elif self.calendar is not None:
             index = seen.timeline.following(n_rows)
         return start, self._with_calendar(covariates, index)
+
+    def check_start(self, start: int, seen: TimeRows, context_length: int) -> None:
+        """Raise ValueError if the first row requested has no context of rows that were seen."""
+        if start >= context_length:
+            return
+        labels = seen.timeline.labels()  # there are some, since X has an index
+        raise ValueError(
+            f"X must begin after the first context_length_={context_length} rows of fit, "
+            f"from which the first forecast follows, got the index from {labels[start]} on, "
+            f"row {start} of fit. Leave these rows out. If X is of rows that follow those of "
+            f"fit, its index must go on from {seen.timeline.following(1)[0]}: set it, or pass "
+            "X.to_numpy()."
+        )
 
     def ahead(self, seen: TimeRows, start: int, covariates: np.ndarray) -> np.ndarray:
         """Return the covariates of the rows after those seen, up to the last one requested.
@@ -327,7 +347,7 @@ def _labels(X: Any, period: Any) -> pd.Index | None:
     Parameters
     ----------
     X : Any
-        An index, or an array, a list or a tuple of dates, periods, or dates as text.
+        An index, or a Series, an array, a list or a tuple of dates, periods, or dates as text.
     period : offset or None
         Frequency of the periods in fit, if its labels are periods.
 
@@ -338,6 +358,8 @@ def _labels(X: Any, period: Any) -> pd.Index | None:
     """
     if isinstance(X, pd.Index):
         return X
+    if isinstance(X, pd.Series) and not isinstance(X.index, _CALENDAR):
+        X = X if is_numeric_dtype(X) else list(X)
     array = X if isinstance(X, np.ndarray) else None
     if array is not None and array.ndim == 1 and array.dtype.kind in "MUO":
         X = list(array)

@@ -5,11 +5,11 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-import torch
 
 from sks4._validation import check_integer
 from sks4.data import Columns, EncodedSeries, TargetForm, as_sample
 from sks4.estimators._streaming import check_sample
+from sks4.estimators.forecasting._panel import OneSeries
 from sks4.estimators.forecasting._predictor import WindowPredictor
 
 
@@ -33,6 +33,8 @@ class ForecasterStream:
     n_streams : int, default=1
         Number of series side by side. A row is pushed to all at the same time; a stream that has
         none gets NaN.
+    series : tuple of OneSeries or None, default=None
+        The scale of each stream, and what else is known of it; None: that of the predictor.
 
     Attributes
     ----------
@@ -49,7 +51,14 @@ class ForecasterStream:
     _recent: np.ndarray
     _before: np.ndarray
 
-    def __init__(self, predictor: WindowPredictor, form: TargetForm, n_streams: int = 1) -> None:
+    def __init__(
+        self,
+        predictor: WindowPredictor,
+        form: TargetForm,
+        n_streams: int = 1,
+        *,
+        series: tuple[OneSeries, ...] | None = None,
+    ) -> None:
         self.n_streams = check_integer("n_streams", n_streams)
         if predictor.windows.encoder.n_covariates_:
             raise ValueError(
@@ -57,6 +66,7 @@ class ForecasterStream:
                 "stream, which carries values alone, got some; use update and forecast instead."
             )
         self._predictor = predictor.copy()
+        self._series = series
         self._form = form
         self._context_length = predictor.windows.context_length
         self.reset()
@@ -91,7 +101,8 @@ class ForecasterStream:
         if np.isinf(new).any():
             raise ValueError("A sample must hold finite values or NaN, got infinity.")
         if new.size:  # raises if it cannot be encoded, before anything has changed
-            self._encode(new.reshape(-1, new.shape[2]))
+            for stream, values in enumerate(new):
+                self._encode(stream, values)
         rows = np.concatenate([self._recent, new], axis=1)  # (n_streams, n_rows, n_targets)
         n_gone = max(0, rows.shape[1] - self._context_length)
         before = self._before
@@ -136,7 +147,13 @@ class ForecasterStream:
         # one after the other, each stream being the context of one origin, so they are one batch
         series = self._contexts()
         origins = len(series) // self.n_streams * np.arange(1, self.n_streams + 1)
-        outputs = predictor.point(predictor.roll_out(series, origins, n_steps))
+        share = None
+        if self._series is not None:
+            share = np.array([one.share for one in self._series])
+        outputs = predictor.point(predictor.roll_out(series, origins, n_steps, share=share))
+        if self._series is not None:
+            pairs = zip(self._series, outputs, strict=True)
+            outputs = np.stack([one.restore(rows[..., np.newaxis])[..., 0] for one, rows in pairs])
         if self._form.n_targets is None:
             outputs = outputs[..., 0]  # (n_streams, horizon)
         return outputs[0] if self.n_streams == 1 else outputs
@@ -173,16 +190,12 @@ class ForecasterStream:
         rows = self._recent
         if self.n_pushed > self._context_length:
             rows = np.concatenate([self._before[:, np.newaxis], rows], axis=1)
-        encoded = [self._encode(values) for values in rows]
-        return EncodedSeries(
-            torch.cat([series.values for series in encoded]),
-            torch.cat([series.observed for series in encoded]),
-            torch.cat([series.covariates for series in encoded]),
-        )
+        return EncodedSeries.join([self._encode(i, values) for i, values in enumerate(rows)])
 
-    def _encode(self, values: np.ndarray) -> EncodedSeries:
-        """Return rows (n_rows, n_targets) as the network reads them."""
-        n_rows = len(values)
-        return self._predictor.windows.encode(
-            Columns(values, np.empty((n_rows, 0)), np.ones(n_rows))
-        )
+    def _encode(self, stream: int, values: np.ndarray) -> EncodedSeries:
+        """Return rows (n_rows, n_targets) of a stream as the network reads them."""
+        n_rows, windows = len(values), self._predictor.windows
+        columns = Columns(values, np.empty((n_rows, 0)), np.ones(n_rows))
+        if self._series is None:
+            return windows.encode(columns)
+        return self._series[stream].encode(columns, windows.dtype)

@@ -30,24 +30,23 @@ _USUAL_PATCH_SIZE = 24
 _MIN_PATCHES = 10
 
 # With fewer windows, those whose contexts begin before the first row are trained on, too.
-_FEW_WINDOWS = 1000
+FEW_WINDOWS = 1000
 
 # Validation rows beyond the horizon, so that every step has several origins.
-_MIN_ORIGINS = 10
+MIN_ORIGINS = 10
 
 # More validation origins than these say little more, since their horizons overlap.
 _MAX_ORIGINS = 500
 
 # Windows overlap, so few passes are enough where there are many of them.
-_OPTIMIZER_STEPS = 350
-_EPOCHS = (3, 100)
+OPTIMIZER_STEPS = 350
+EPOCHS = (3, 100)
 _BATCH_SIZES = (8, 64)
 _MIN_BATCHES = 10
 
-# Share of the error of the base that the network must take away on held-out windows, times the
-# standard error of a mean over as many windows as there are without overlap: the weights of the
-# network come from the best epoch on the same windows.
-_PRICE_OF_NETWORK = 0.15
+# Windows overlap, so the gain of the network over the base is judged by blocks of rows as long as
+# the horizon; fewer blocks than these tell nothing.
+MIN_BLOCKS = 3
 # Forecasts of a year say little about the next, so that the network alone does best where there is
 # much to learn from: with at most so many windows to train on, held-out windows decide alone; with
 # twice as many, they do not; the least share of the network rises in between.
@@ -57,7 +56,7 @@ _WINDOWS_TO_TRUST = 1000
 _ROUNDING = 1e-6
 
 # The shares of the correction to choose from.
-_SHARES = np.linspace(0, 1, 11)
+SHARES = np.linspace(0, 1, 11)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +75,10 @@ class Setup:
         Rows that make one step of the state spaces.
     periods : tuple of int or None
         Seasons that a base forecast may have; None: the network makes its forecasts alone.
+    period : int
+        Rows of the season that the network's first forecast repeats; 1: the last value.
+    n_static, n_known : int
+        Numbers of static features, and of series that have an embedding.
     """
 
     windows: Windows
@@ -83,6 +86,9 @@ class Setup:
     dt_range: tuple[float, float]
     patch_size: int
     periods: tuple[int, ...] | None
+    period: int = 1
+    n_static: int = 0
+    n_known: int = 0
 
     def attributes(self) -> dict[str, Any]:
         """Return it as fitted attributes of an estimator."""
@@ -108,6 +114,8 @@ def n_rows_to_train_on(
     context_length: int | str,
     validation_fraction: float,
     early_stopping: bool | str,
+    *,
+    min_origins: int = MIN_ORIGINS,
 ) -> int:
     """Return how many rows to train on; those after them are set aside for validation.
 
@@ -120,9 +128,11 @@ def n_rows_to_train_on(
     context_length : int or "auto"
         Rows that it reads.
     validation_fraction : float
-        Share of the rows to set aside, `horizon` and ten rows at least.
+        Share of the rows to set aside, `horizon` and `min_origins` rows at least.
     early_stopping : bool or "auto"
         Whether to set rows aside; "auto": if there are enough.
+    min_origins : int, default=10
+        Rows to set aside beyond the horizon.
 
     Warns
     -----
@@ -133,7 +143,7 @@ def n_rows_to_train_on(
     if not early_stopping:
         return n_rows
     is_wanted = early_stopping != "auto"
-    n_valid = max(math.ceil(validation_fraction * n_rows), horizon + _MIN_ORIGINS)
+    n_valid = max(math.ceil(validation_fraction * n_rows), horizon + min_origins)
     n_train = n_rows - n_valid
     shortest = horizon + (1 if context_length == "auto" else int(context_length))
     n_spare = n_train - shortest - (0 if is_wanted else n_valid)
@@ -209,7 +219,7 @@ def training_origins(
     """
     context_length, horizon = windows.context_length, windows.horizon
     first = context_length
-    if may_be_short and n_train - context_length - horizon < _FEW_WINDOWS:
+    if may_be_short and n_train - context_length - horizon < FEW_WINDOWS:
         first = -(-context_length // 2)
     if n_train < first + horizon:
         n_valid = len(columns) - n_train
@@ -220,7 +230,7 @@ def training_origins(
             "context_length and horizon."
         )
     origins = np.arange(first, n_train - horizon + 1)
-    if not _has_target(columns, origins, horizon):
+    if not has_target(columns, origins, horizon):
         raise ValueError(
             "The rows to train on must have an observed target with a weight above zero, got none "
             f"after the first {first}. Pass other rows or weights."
@@ -236,10 +246,10 @@ def latest_windows(windows: Windows, seen: TimeRows, n_new: int) -> tuple[Column
     first = max(windows.context_length, len(seen) - n_new + 1 - windows.horizon)
     columns = seen.latest(len(seen) - first + windows.context_length)
     origins = np.arange(first, len(seen) + 1 - windows.horizon) - (len(seen) - len(columns))
-    return columns, origins if _has_target(columns, origins, windows.horizon) else origins[:0]
+    return columns, origins if has_target(columns, origins, windows.horizon) else origins[:0]
 
 
-def _has_target(columns: Columns, origins: np.ndarray, horizon: int) -> bool:
+def has_target(columns: Columns, origins: np.ndarray, horizon: int) -> bool:
     """Return whether a target of the windows at consecutive origins counts."""
     if len(origins) == 0:
         return False
@@ -256,11 +266,17 @@ def calibration_origins(n_train: int, n_rows: int) -> np.ndarray:
 # ------------------------------------------------------------------ batches
 
 
-def resolve_batch_size(batch_size: int | str, n_windows: int, n_steps: int) -> int:
-    """Return the batch size given; for "auto", 64, or fewer for ten batches or to fit in memory."""
+def resolve_batch_size(
+    batch_size: int | str, n_windows: int, n_steps: int, n_series: int = 1
+) -> int:
+    """Return the batch size given; for "auto", 64, twice as many from several series.
+
+    Fewer for ten batches or to fit in memory.
+    """
     if batch_size != "auto":
         return int(batch_size)
     low, high = _BATCH_SIZES
+    high *= min(n_series, 2)
     return max(1, min(high, max(low, n_windows // _MIN_BATCHES), MAX_TOKENS // n_steps))
 
 
@@ -268,8 +284,8 @@ def resolve_n_epochs(max_epochs: int | str, n_windows: int, batch_size: int) -> 
     """Return the number of epochs given; for "auto", enough for some 350 optimizer steps."""
     if max_epochs != "auto":
         return int(max_epochs)
-    low, high = _EPOCHS
-    return min(max(low, math.ceil(_OPTIMIZER_STEPS / math.ceil(n_windows / batch_size))), high)
+    low, high = EPOCHS
+    return min(max(low, math.ceil(OPTIMIZER_STEPS / math.ceil(n_windows / batch_size))), high)
 
 
 def training_batches(
@@ -295,10 +311,6 @@ def training_batches(
         Draws the order of the windows.
     """
     windows = setup.windows
-    n_absent = max(0, windows.context_length - int(origins[0]))
-    if n_absent:
-        series, origins = series.after_gap(n_absent), origins + n_absent
-        weights = np.concatenate([np.zeros(n_absent), weights])
     dataset = windows.around(series, origins, row_weight=weights)
     return Batches(dataset, windows.shuffled(len(origins), setup.batch_size, rng))
 
@@ -355,10 +367,10 @@ def correct_base(
     series = windows.encode(columns)
     known = torch.where(series.observed, series.values, torch.nan).double().numpy()
     sizes = windows.horizon, windows.context_length
-    base = choose_base(known[:n_seen], periods, *sizes)
+    base = choose_base([known[:n_seen]], periods, *sizes)
     if n_train == len(columns):
         return replace(predictor, base=base, share=float(is_trusted))
-    before = replace(predictor, base=choose_base(known[:n_train], periods, *sizes), share=0.0)
+    before = replace(predictor, base=choose_base([known[:n_train]], periods, *sizes), share=0.0)
     origins = calibration_origins(n_train, len(columns))
     corrected, truths = predictor.backtest(columns, origins, windows.horizon)
     uncorrected, _ = before.backtest(columns, origins, windows.horizon)
@@ -366,30 +378,76 @@ def correct_base(
     assert scaler is not None  # there is a base only of scaled targets
     unit = scaler.scale_
     forecasts = uncorrected[..., 0] / unit, corrected[..., 0] / unit
-    share = best_share(*forecasts, truths / unit, len(columns) - n_train)
+    share = share_of_one(windows, *forecasts, truths / unit, origins, n_train)
+    return replace(predictor, base=base, share=share)
+
+
+def share_of_one(
+    windows: Windows,
+    base: np.ndarray,
+    network: np.ndarray,
+    truths: np.ndarray,
+    origins: np.ndarray,
+    n_train: int,
+) -> float:
+    """Return the share of the network in one series, `n_train` rows of which it has seen."""
     least = least_share(n_train - windows.context_length - windows.horizon + 1)
-    return replace(predictor, base=base, share=max(share, least))
+    return max(best_share(base, network, truths, origins - n_train), least)
 
 
-def best_share(base: np.ndarray, network: np.ndarray, truths: np.ndarray, n_rows: int) -> float:
-    """Return the share of the way from base to network that has the smallest error.
+def best_share(
+    base: np.ndarray, network: np.ndarray, truths: np.ndarray, origins: np.ndarray
+) -> float:
+    """Return the share of the way from base to network that held-out rows confirm.
+
+    It is the share with the smallest error, times ``max(0, 1 - (standard error / gain)**2)``:
+    nothing of the network is taken unless the error falls by more than its standard error, over
+    blocks of rows that are as long as the horizon. A block counts once, whatever number of windows
+    forecasts it.
 
     Parameters
     ----------
     base, network, truths : ndarray of shape (n_origins, horizon, n_targets), float64
         Forecasts, and truths that are NaN where missing, scaled.
-    n_rows : int
-        Rows that the truths are from.
+    origins : ndarray of shape (n_origins,), int
+        Number of held-out rows before each forecast, rising.
 
     Returns
     -------
     float
-        From 0 to 1; 0 unless the error falls clearly. Errors of each target are in the unit of the
+        From 0 to 1; 0 with fewer than three blocks. Errors of each target are in the unit of the
         errors of its base.
+
+    References
+    ----------
+    Efron and Morris 1973 (Stein's Estimation Rule and Its Competitors, JASA 68), the factor.
     """
-    error, change = truths - base, network - base
-    unit = np.nanmean(np.abs(error), axis=(0, 1))
+    errors = _errors_by_block(truths - base, network - base, origins)
+    if len(errors) < MIN_BLOCKS:
+        return 0.0
+    best = int(errors.mean(axis=0).argmin())
+    gains = errors[:, 0] - errors[:, best]
+    gain, variance = gains.mean(), gains.var(ddof=1) / len(gains)
+    return float(SHARES[best] * max(0.0, 1 - variance / gain**2)) if gain > 0 else 0.0
+
+
+def _errors_by_block(error: np.ndarray, change: np.ndarray, origins: np.ndarray) -> np.ndarray:
+    """Return mean errors (n_blocks, n_shares) of blocks of held-out rows with a known truth.
+
+    `error` is that of the base, and `change` the way to the network, (n_origins, horizon,
+    n_targets).
+    """
+    horizon = error.shape[1]
+    n_blocks = max((int(origins[-1]) + 1) // horizon, 1)
+    rows = origins[:, np.newaxis, np.newaxis] + np.arange(horizon)[:, np.newaxis]
+    blocks = np.broadcast_to(np.minimum(rows // horizon, n_blocks - 1), error.shape)
+    is_known = ~np.isnan(error)
+    unit = np.abs(error).sum(axis=(0, 1), where=is_known)
+    unit = unit / np.maximum(is_known.sum(axis=(0, 1)), 1)
     unit = np.where(unit > _ROUNDING, unit, 1.0)
-    errors = np.array([np.nanmean(np.abs(error - s * change) / unit) for s in _SHARES])
-    price = _PRICE_OF_NETWORK / math.sqrt(max(1.0, n_rows / truths.shape[1]))
-    return float(_SHARES[errors.argmin()]) if errors.min() < (1 - price) * errors[0] else 0.0
+    counts = np.bincount(blocks[is_known], minlength=n_blocks)
+    sums = [
+        np.bincount(blocks[is_known], deviations[is_known], n_blocks)
+        for deviations in (np.abs(error - share * change) / unit for share in SHARES)
+    ]
+    return np.stack(sums, axis=1)[counts > 0] / counts[counts > 0, np.newaxis]

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 
 from sks4 import S4Forecaster
 from sks4.data import Columns
@@ -23,7 +24,7 @@ def error(base, values, horizon):
 
 def test_a_season_is_smoothed_and_beats_the_last_one():
     values = week(120, 0.5)
-    base = choose_base(values[:-14], (7,), 14, 60)
+    base = choose_base([values[:-14]], (7,), 14, 60)
     assert base.name == "seasonal_smoothing"
     naive = np.abs(np.tile(values[-21:-14, 0], 2) - values[-14:, 0]).mean()
     assert error(base, values, 14) < 0.9 * naive
@@ -31,47 +32,47 @@ def test_a_season_is_smoothed_and_beats_the_last_one():
 
 def test_an_exact_season_is_repeated():
     values = week(60, 0.0)
-    base = choose_base(values[:-7], (7,), 7, 30)
+    base = choose_base([values[:-7]], (7,), 7, 30)
     assert base.name == "seasonal_naive"
     np.testing.assert_allclose(error(base, values, 7), 0, atol=1e-9)
 
 
 def test_a_random_walk_stays_at_its_last_value():
     walk = np.random.default_rng(1).normal(size=(300, 1)).cumsum(axis=0)
-    assert choose_base(walk, (), 10, 100).name == "last_value"
+    assert choose_base([walk], (), 10, 100).name == "last_value"
 
 
 def test_a_line_drifts_on():
     line = np.arange(60.0)[:, None]
-    base = choose_base(line[:-5], (), 5, 30)
+    base = choose_base([line[:-5]], (), 5, 30)
     assert base.name == "drift"
     np.testing.assert_allclose(error(base, line, 5), 0, atol=1e-9)
 
 
 def test_a_period_that_is_none_is_not_taken():
     noise = np.random.default_rng(2).normal(size=(200, 1))
-    assert choose_base(noise, (7,), 10, 100).name == "smoothing"
+    assert choose_base([noise], (7,), 10, 100).name == "smoothing"
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 3, 5, 9])
 def test_the_shortest_series_have_a_base(n_rows):
     values = np.arange(float(n_rows))[:, None]
-    base = choose_base(values, (7, 12), 4, 20)
+    base = choose_base([values], (7, 12), 4, 20)
     forecast = base.forecast(windows_before(values, np.array([n_rows]), 20), 4)
     assert forecast.shape == (1, 1, 4)
     assert np.isfinite(forecast).all()
 
 
 def test_series_without_a_value_or_without_change_have_a_base():
-    assert choose_base(np.full((40, 1), np.nan), (7,), 4, 20).name == "last_value"
-    constant = choose_base(np.full((40, 1), 3.0), (7,), 4, 20)
+    assert choose_base([np.full((40, 1), np.nan)], (7,), 4, 20).name == "last_value"
+    constant = choose_base([np.full((40, 1), 3.0)], (7,), 4, 20)
     assert constant.forecast(np.full((1, 1, 20), 3.0), 2).tolist() == [[[3.0, 3.0]]]
 
 
 def test_choice_does_not_depend_on_a_spike():
     values = week(200, 0.3)
     values[150] = 1e4
-    assert choose_base(values, (7,), 14, 60).name == "seasonal_smoothing"
+    assert choose_base([values], (7,), 14, 60).name == "seasonal_smoothing"
 
 
 def test_windows_end_before_their_origins():
@@ -80,14 +81,46 @@ def test_windows_end_before_their_origins():
     np.testing.assert_array_equal(windows, expected)
 
 
+EVERY_ROW = np.arange(40)  # 8 blocks of 5 rows
+
+
 def test_share_of_the_correction_is_that_of_the_smallest_error():
     rng = np.random.default_rng(3)
     truths = rng.normal(size=(40, 5, 2))
     base = truths + 1.0
-    assert best_share(base, truths, truths, 40) == 1.0
-    assert best_share(base, base - 2.0, truths, 40) == 0.5
-    assert best_share(base, base + 1.0, truths, 40) == 0.0
-    assert best_share(base, base - 0.01, truths, 40) == 0.0  # too little to be sure
+    assert best_share(base, truths, truths, EVERY_ROW) == 1.0
+    assert best_share(base, base - 2.0, truths, EVERY_ROW) == 0.5
+    assert best_share(base, base + 1.0, truths, EVERY_ROW) == 0.0
+
+
+def windows_of(series, horizon=5):
+    """Return the windows of a series (n_rows, n_targets) at every row, NaN after its end."""
+    padded = np.pad(series, ((0, horizon - 1), (0, 0)), constant_values=np.nan)
+    return sliding_window_view(padded, horizon, axis=0).swapaxes(1, 2)
+
+
+def test_share_shrinks_with_the_standard_error_over_blocks():
+    truths = windows_of(np.zeros((40, 1)))
+    base, network = truths + 1.0, truths + 1.0
+    gains = np.array([0.9, 0.5, 0.9, 0.5, 0.9, 0.5, 0.9, 0.5])
+    network -= windows_of(np.repeat(gains, 5)[:, None])
+    error = gains.std(ddof=1) / np.sqrt(8)
+    expected = 1 - (error / gains.mean()) ** 2
+    assert best_share(base, network, truths, EVERY_ROW) == pytest.approx(expected)
+
+
+def test_gain_in_one_block_is_no_evidence():
+    truths = windows_of(np.zeros((40, 1)))
+    gains = np.zeros(40)
+    gains[10:15] = 1.0  # the whole error of a block, and nothing elsewhere
+    network = truths + 1.0 - windows_of(gains[:, None])
+    assert best_share(truths + 1.0, network, truths, EVERY_ROW) == 0.0
+
+
+@pytest.mark.parametrize(("n_rows", "expected"), [(4, 0.0), (14, 0.0), (15, 1.0)])
+def test_three_blocks_are_needed(n_rows, expected):
+    truths = windows_of(np.random.default_rng(5).normal(size=(n_rows, 2)))
+    assert best_share(truths + 1.0, truths, truths, np.arange(n_rows)) == expected
 
 
 def test_missing_truths_have_no_effect_on_the_share():
@@ -95,7 +128,18 @@ def test_missing_truths_have_no_effect_on_the_share():
     base, network = truths + 1.0, truths.copy()
     network[:, 2] = 1e6
     truths[:, 2] = np.nan
-    assert best_share(base, network, truths, 40) == 1.0
+    assert best_share(base, network, truths, EVERY_ROW) == 1.0
+    series = np.zeros((40, 1))
+    series[10:] = np.nan
+    truths = windows_of(series)  # two blocks are left
+    assert best_share(np.nan_to_num(truths) + 1, np.nan_to_num(truths), truths, EVERY_ROW) == 0.0
+
+
+def test_one_target_without_truths_leaves_the_other():
+    truths = windows_of(np.zeros((40, 2))).copy()
+    truths[..., 1] = np.nan
+    base = np.nan_to_num(truths) + 1.0
+    assert best_share(base, np.nan_to_num(truths), truths, EVERY_ROW) == 1.0
 
 
 SMALL = {"d_model": 4, "n_layers": 1, "d_state": 4, "max_epochs": 2, "random_state": 0}

@@ -104,10 +104,8 @@ def test_too_short_series_for_given_validation_rows(make_forecaster, series):
         (lambda s: s["a"] * np.nan, ValueError, "rows to train on, got only NaN. Pass more rows"),
         (lambda s: s["a"] * np.inf, ValueError, "X contains infinity"),
         (lambda s: None, TypeError, "X must be an array, a list of numbers, .* got None"),
-        (lambda s: dict(s), TypeError, "X must be an array, .* got a dict. Convert"),
         (lambda s: (x for x in s["a"]), TypeError, "X must be an array, .* got a generator"),
         (lambda s: s.to_numpy()[np.newaxis], ValueError, "Found array with dim 3"),
-        (lambda s: [s["a"], s["b"]], ValueError, r"X must be one series, .* got a list of several"),
         (lambda s: 3.0, TypeError, "at least 1 dimension"),
     ],
 )

@@ -271,13 +271,6 @@ def test_diverging_loss_leaves_nothing(make_forecaster, filled):
     assert not [name for name in vars(forecaster) if name.endswith("_")]
 
 
-def test_verbose_says_what_is_trained(make_forecaster, filled, capsys):
-    make_forecaster(verbose=2).fit(filled)
-    printed = capsys.readouterr().out
-    assert f"S4Forecaster: {len(filled) - 12 - 4 + 1} windows" in printed
-    assert "train_loss" in printed
-
-
 def test_default_forecaster_fits_a_real_series(filled):
     forecaster = S4Forecaster(horizon=8, max_epochs=1, random_state=0).fit(filled)
     assert forecaster.forecast().between(300, 340).all()

@@ -175,6 +175,9 @@ AHEAD = DAYS[:3] + pd.Timedelta("22D")
         AHEAD.strftime("%Y-%m-%d").tolist(),
         np.array(AHEAD.strftime("%Y-%m-%d"), dtype="U"),
         pd.Series(0.0, AHEAD),
+        pd.Series(AHEAD),
+        pd.Series(AHEAD.strftime("%Y-%m-%d")),
+        pd.Series(AHEAD.date, index=list("abc")[: len(AHEAD)]),
     ],
     ids=lambda X: type(X).__name__,
 )
@@ -188,7 +191,12 @@ def test_dates_are_requested_in_any_form(X):
 
 
 @pytest.mark.parametrize(
-    "X", [pd.period_range("2024-09", periods=2, freq="M"), ["2024-09", "2024-10"]]
+    "X",
+    [
+        pd.period_range("2024-09", periods=2, freq="M"),
+        pd.Series(pd.period_range("2024-09", periods=2, freq="M")),
+        ["2024-09", "2024-10"],
+    ],
 )
 def test_periods_are_requested_in_any_form(X):
     months = pd.period_range("2024-01", periods=6, freq="M")
@@ -216,6 +224,9 @@ def test_arrays_request_the_rows_that_follow(X):
         (pd.Index([20, 21]), TypeError, "of the kind it had in fit"),
         (pd.Index(["a", "b"]), TypeError, "of the kind it had in fit"),
         ([], ValueError, "got 0 rows"),
+        (pd.Series([pd.Timestamp("2024-01-21"), "x"]), TypeError, "X must hold the dates"),
+        (pd.Series(["x", "y"]), TypeError, "X must hold the dates"),
+        (pd.Series([1.0, 2.0]), TypeError, "of the kind it had in fit"),
     ],
 )
 def test_bad_dates_are_refused(X, error, message):
