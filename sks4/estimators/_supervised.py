@@ -397,7 +397,9 @@ class SupervisedEstimator(SequenceEstimator):
         weights = targets.weigh(samples.targets, samples.weights)
         distinct = replace(samples, weights=weights).distinct()
         fit_readout = task.plan_readout(distinct)
-        trains = trains or fit_readout is None or self.max_epochs != "auto" or stops_early
+        has_trained = resumed is not None and len(resumed.net.history) > 0
+        trains = trains or has_trained or fit_readout is None or self.max_epochs != "auto"
+        trains = trains or valid is not None
         setting = self._learn(form, targets, samples, old, trains=trains)
         batches = self._training_batches(setting, samples, chance.rng)
         n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))

@@ -137,6 +137,23 @@ def test_what_is_given_is_not_decided(noise, monkeypatch, any_miss_deserves_a_tr
     S4Classifier(**TINY | limit, max_epochs=1).fit(X, y, X_val=X, y_val=y)
 
 
+def test_training_by_decision_is_continued(noise, monkeypatch, any_miss_deserves_a_trial):
+    answer(monkeypatch, lambda test: np.eye(2)[test.targets])
+    classifier = S4Classifier(**TINY, warm_start=True).fit(*noise)
+    n_epochs = classifier.n_epochs_
+    assert classifier.fit(*noise).n_epochs_ == 2 * n_epochs > 0
+    assert classifier._predictor_.readout.reads_blocks
+
+
+@pytest.mark.parametrize("early_stopping", [False, "auto"])
+def test_validation_data_asks_for_training(noise, monkeypatch, early_stopping):
+    monkeypatch.setattr(_auto, "_OPTIMIZER_STEPS", 40)
+    X, y = noise
+    classifier = S4Classifier(**TINY, early_stopping=early_stopping)
+    classifier.fit(X[:30], y[:30], X_val=X[30:], y_val=y[30:])
+    assert len(classifier.history_[:, "valid_loss"]) == classifier.n_epochs_ > 0
+
+
 @pytest.mark.parametrize("estimator", [S4Classifier(**TINY), S4Regressor(**TINY)])
 @pytest.mark.parametrize("n_groups", [None, 4])
 def test_trials_are_real_quiet_and_repeatable(
