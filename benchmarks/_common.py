@@ -30,15 +30,16 @@ import sks4
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
 
+FIRST_UCR_SETS = (
+    *("ACSF1", "EOGHorizontalSignal", "PigAirwayPressure", "Haptics", "Worms"),
+    *("LargeKitchenAppliances", "ScreenType", "PLAID"),
+)
 UCR_SETS = (
-    "ACSF1",
-    "EOGHorizontalSignal",
-    "PigAirwayPressure",
-    "Haptics",
-    "Worms",
-    "LargeKitchenAppliances",
-    "ScreenType",
-    "PLAID",
+    *FIRST_UCR_SETS,
+    *("Adiac", "ArrowHead", "Beef", "Car", "CricketX", "DistalPhalanxOutlineCorrect", "ECG200"),
+    *("FaceFour", "FiftyWords", "GestureMidAirD1", "Herring", "ItalyPowerDemand", "Lightning2"),
+    *("MoteStrain", "OSULeaf", "PigCVP", "ShapesAll", "SmallKitchenAppliances", "SwedishLeaf"),
+    "WordSynonyms",
 )
 DIGITS_SPLITS = ("official", "theo")
 
@@ -51,9 +52,9 @@ class Split:
 
     Attributes
     ----------
-    X_train, X_test : list of ndarray of shape (n_timepoints,)
-        Raw sequences of one channel, float32 or int16, each at its own length.
-    y_train, y_test : ndarray of shape (n_samples,), int
+    X_train, X_test : list of ndarray of shape (n_timepoints,) or (n_channels, n_timepoints)
+        Raw sequences, float32 or int16, each at its own length.
+    y_train, y_test : ndarray of shape (n_samples,), int or str
         Class labels.
     """
 
@@ -95,6 +96,12 @@ def load_ucr(folder: Path, name: str) -> Split:
 def _without_padding(X: np.ndarray) -> list[np.ndarray]:
     lengths = [int(np.flatnonzero(~np.isnan(row))[-1]) + 1 for row in X]
     return [row[:length] for row, length in zip(X, lengths, strict=True)]
+
+
+def load_sensors(folder: Path) -> Split:
+    """Load the synthetic set of noisy sensors: three channels, four kinds of faults."""
+    with np.load(data_file(folder, "sensors.npz")) as data:
+        return Split(list(data["X_train"]), data["y_train"], list(data["X_test"]), data["y_test"])
 
 
 def load_spoken_digits(folder: Path, split: str) -> Split:
@@ -288,12 +295,15 @@ class Measurement:
         The result of the call.
     seconds : float
         Time.
+    cpu_seconds : float
+        Time of the processor, of all threads.
     peak_bytes : int
         Largest resident memory during the call, beyond that before it.
     """
 
     value: Any
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
 
 
@@ -308,11 +318,11 @@ def measure(function: Callable[[], Any]) -> Measurement:
     peak = _peak_since_reset if _reset_peak() else _peak_ever
     before = peak()
     _synchronize()
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     value = function()
     _synchronize()
-    seconds = time.perf_counter() - start
-    return Measurement(value, seconds, peak() - before)
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    return Measurement(value, seconds, cpu_seconds, peak() - before)
 
 
 def peak_memory(prepare: Callable[..., Callable[[], Any]], *arguments: Any) -> int:

@@ -11,10 +11,12 @@ where it was; ``--force`` runs it again. The table is printed at the end. Set OM
 choose the number of threads of all methods.
 
 Methods: `s4` has nothing but its defaults, `s4_trained` a trained last layer, and `s4_one_epoch` a
-regression on features that have hardly been trained. The networks beside them end after
+regression on features that have hardly been trained. `minirocket`, `multirocket_hydra` and `quant`
+are those of aeon. The networks `inception` and `lstm` run only if named; they end after
 ``--time-limit`` seconds, with the learning rate down to zero by then; `stop_reason` in the table
 tells where it was the limit that ended training. Data sets: the UCR sets in their default split;
-the spoken digits in their official split and with one speaker held out, raw samples.
+synthetic sensors; the spoken digits in their official split and with one speaker held out, raw
+samples.
 """
 
 import argparse
@@ -29,12 +31,14 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import clone
+from sklearn.metrics import log_loss
 
 import sks4
 from sks4 import S4Classifier
 
 from ._common import (
     DIGITS_SPLITS,
+    FIRST_UCR_SETS,
     RESULTS,
     UCR_SETS,
     CaseFailedError,
@@ -42,6 +46,7 @@ from ._common import (
     add_data_option,
     data_file,
     in_fresh_process,
+    load_sensors,
     load_spoken_digits,
     load_ucr,
     measure,
@@ -49,11 +54,11 @@ from ._common import (
     write_rows,
     write_summary,
 )
-from .peers import minirocket
+from .peers import aeon_classifiers
 from .peers._classifier import NetworkClassifier
+from .peers.aeon_classifiers import AeonClassifier
 from .peers.inception_time import InceptionNet
 from .peers.lstm import LSTMNet
-from .peers.minirocket import MiniRocket
 
 TABLE = RESULTS / "classification.csv"
 SUMMARY = RESULTS / "classification_summary.csv"
@@ -69,10 +74,10 @@ def s4(seed: int, time_limit: float, **changes: Any) -> S4Classifier:
     return S4Classifier(random_state=seed, **changes)
 
 
-def rocket(seed: int, time_limit: float, standardize: str | None = None) -> MiniRocket:
-    """Return aeon's MiniRocket."""
+def of_aeon(seed: int, time_limit: float, name: str, **changes: Any) -> AeonClassifier:
+    """Return a classifier of aeon."""
     n_jobs = torch.get_num_threads()
-    return MiniRocket(standardize=standardize, n_jobs=n_jobs, random_state=seed)
+    return AeonClassifier(name, n_jobs=n_jobs, random_state=seed, **changes)
 
 
 def inception(seed: int, time_limit: float) -> NetworkClassifier:
@@ -91,11 +96,18 @@ METHODS: dict[str, Callable[[int, float], Any]] = {
     "s4": s4,
     "s4_trained": partial(s4, readout="trained"),
     "s4_one_epoch": partial(s4, readout="ridge", max_epochs=1),
-    "minirocket": rocket,
-    "minirocket_standardized": partial(rocket, standardize="series"),
+    "minirocket": partial(of_aeon, name="minirocket"),
+    "minirocket_standardized": partial(of_aeon, name="minirocket", standardize="series"),
+    "multirocket_hydra": partial(of_aeon, name="multirocket_hydra"),
+    "quant": partial(of_aeon, name="quant"),
     "inception": inception,
     "lstm": lstm,
 }
+
+
+OF_AEON = ("minirocket", "minirocket_standardized", "multirocket_hydra", "quant")
+QUICK = ("s4", "minirocket", "multirocket_hydra", "quant")
+HAVE_PROBABILITIES = ("s4", "s4_trained", "s4_one_epoch", "quant")
 
 
 def fingerprint(method: str) -> str:
@@ -103,8 +115,8 @@ def fingerprint(method: str) -> str:
     package, peers = Path(sks4.__file__).parent, Path(__file__).parent / "peers"
     if method.startswith("s4"):
         files: Iterable[Path] = package.rglob("*.py")
-    elif method.startswith("minirocket"):
-        files = [peers / "minirocket.py"]
+    elif method in OF_AEON:
+        files = [peers / "aeon_classifiers.py"]
     else:
         name = {"inception": "inception_time.py", "lstm": "lstm.py"}[method]
         files = [peers / "_classifier.py", peers / name]
@@ -132,12 +144,16 @@ class Case:
     @property
     def file_name(self) -> str:
         """Name of the file that holds the data."""
-        return "fsdd.npz" if self.dataset in DIGITS else f"ucr_{self.dataset}.npz"
+        if self.dataset in DIGITS:
+            return "fsdd.npz"
+        return "sensors.npz" if self.dataset == "sensors" else f"ucr_{self.dataset}.npz"
 
     def load(self, folder: Path) -> Split:
         """Return the data."""
         if self.dataset in DIGITS:
             return load_spoken_digits(folder, self.dataset.removeprefix("digits_"))
+        if self.dataset == "sensors":
+            return load_sensors(folder)
         return load_ucr(folder, self.dataset)
 
 
@@ -147,15 +163,43 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
     model = METHODS[case.method](case.seed, case.time_limit)
     warm_up(model, split)
     fit = measure(lambda: model.fit(split.X_train, split.y_train))
-    predict = measure(lambda: model.predict(split.X_test))
+    if case.method in HAVE_PROBABILITIES:
+        predict = measure(lambda: model.predict_proba(split.X_test))
+        labels = model.classes_[predict.value.argmax(axis=1)]
+        scores = {"log_loss": log_loss(split.y_test, predict.value, labels=model.classes_)}
+        scores["calibration_error"] = calibration_error(predict.value, labels == split.y_test)
+    else:
+        predict = measure(lambda: model.predict(split.X_test))
+        labels, scores = predict.value, {}
     return {
-        "accuracy": float(np.mean(predict.value == split.y_test)),
+        "accuracy": float(np.mean(labels == split.y_test)),
+        **scores,
         "fit_seconds": fit.seconds,
+        "fit_cpu_seconds": fit.cpu_seconds,
         "predict_seconds": predict.seconds,
+        "predict_cpu_seconds": predict.cpu_seconds,
         "fit_peak_mb": fit.peak_bytes / MEGABYTE,
         "predict_peak_mb": predict.peak_bytes / MEGABYTE,
         **about_training(model),
     }
+
+
+def calibration_error(probabilities: np.ndarray, is_right: np.ndarray, n_bins: int = 10) -> float:
+    """Return the expected calibration error (Guo et al. 2017, section 2), bins of equal width.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n_samples, n_classes)
+        Predicted probabilities.
+    is_right : ndarray of shape (n_samples,), bool
+        Whether the most probable class is the true one.
+    n_bins : int, default=10
+        Number of bins.
+    """
+    confidence = probabilities.max(axis=1)
+    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    excess = np.bincount(bins, confidence - is_right, minlength=n_bins)
+    return float(np.abs(excess).sum() / len(confidence))
 
 
 def warm_up(model: Any, split: Split) -> None:
@@ -163,12 +207,12 @@ def warm_up(model: Any, split: Split) -> None:
     tiny = clone(model)
     if "max_epochs" in tiny.get_params():
         tiny.set_params(max_epochs=1)
-    X = [sequence[:100] for sequence in split.X_train[:4]]
+    X = [sequence[..., :100] for sequence in split.X_train[:4]]
     tiny.fit(X, np.array([0, 1, 0, 1])).predict(X)
 
 
 def about_training(model: Any) -> dict[str, Any]:
-    """Return the size of a network and how its training ended; MiniRocket has neither."""
+    """Return the size of a network and how its training ended; others have neither."""
     net = getattr(model, "net_", None)
     if net is None:
         return {}
@@ -208,7 +252,7 @@ def run(case: Case, folder: Path) -> None:
 
 def cases(options: argparse.Namespace) -> Iterator[Case]:
     """Yield the cases asked for, the quick methods of each data set first."""
-    groups = {"ucr": UCR_SETS, "digits": DIGITS}
+    groups = {"ucr": UCR_SETS, "first": FIRST_UCR_SETS, "digits": DIGITS}
     for name in options.datasets:
         for dataset in groups.get(name, (name,)):
             # Training on the digits is long and their test sets are large: one seed is enough.
@@ -222,9 +266,10 @@ def parse_arguments() -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data_option(parser)
-    datasets = ("ucr", "digits", *UCR_SETS, *DIGITS)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--datasets", nargs="+", choices=datasets, default=["ucr", "digits"])
+    datasets = ("ucr", "first", "sensors", "digits", *UCR_SETS, *DIGITS)
+    everything = ["ucr", "sensors", "digits"]
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(QUICK))
+    parser.add_argument("--datasets", nargs="+", choices=datasets, default=everything)
     parser.add_argument("--seeds", nargs="+", type=int, help="default: 0 1 2, the digits 0")
     parser.add_argument(
         "--time-limit",
@@ -239,9 +284,9 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Run the cases that are not known yet, and print the table."""
     options = parse_arguments()
-    if not minirocket.is_available():
-        options.methods = [m for m in options.methods if not m.startswith("minirocket")]
-        print("MiniRocket is left out: aeon is not installed (make benchmark-env).")
+    if not aeon_classifiers.is_available():
+        options.methods = [m for m in options.methods if m not in OF_AEON]
+        print("The classifiers of aeon are left out: it is not installed (make benchmark-env).")
     for case in cases(options):
         if options.force or not is_known(case):
             run(case, options.data_dir)
@@ -255,19 +300,21 @@ def main() -> None:
 
 
 def summarize(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Return a row for each data set, and one for the mean of the UCR sets.
+    """Return a row for each data set, one for the mean of the first eight, and one for all.
 
-    Of each method: accuracy and seconds of training, means over the seeds, and their number. Empty
-    where a data set is missing.
+    Of each method: accuracy, seconds of training, and seconds of the processor, means over the
+    seeds, and their number. Empty where a data set is missing.
     """
-    groups: dict[str, tuple[str, ...]] = {name: (name,) for name in (*UCR_SETS, *DIGITS)}
-    groups["mean of the UCR sets"] = UCR_SETS
+    single = (*UCR_SETS, "sensors", *DIGITS)
+    groups: dict[str, tuple[str, ...]] = {name: (name,) for name in single}
+    groups["mean of the UCR sets"] = FIRST_UCR_SETS
+    groups[f"mean of {len(UCR_SETS)} UCR sets"] = UCR_SETS
     summary = []
     for name, datasets in groups.items():
         line = {"dataset": name}
         for method in METHODS:
             seeds = min(len(_values(rows, "accuracy", method, d)) for d in datasets)
-            for column, digits in (("accuracy", 3), ("fit_seconds", 0)):
+            for column, digits in (("accuracy", 3), ("fit_seconds", 0), ("fit_cpu_seconds", 1)):
                 means = [_values(rows, column, method, d) for d in datasets]
                 text = f"{fmean(map(fmean, means)):.{digits}f}" if seeds else ""
                 line[f"{method} {column.replace('_', ' ')}"] = text
@@ -279,9 +326,12 @@ def summarize(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _values(rows: list[dict[str, str]], column: str, method: str, dataset: str) -> list[float]:
-    """Return what a method has on a data set, for each seed."""
+    """Return what a method has on a data set, for each seed.
+
+    Older rows have no time of the processor; they were measured on one thread of an idle machine.
+    """
     return [
-        float(row[column])
+        float(row.get(column) or row["fit_seconds"])
         for row in rows
         if (row["method"], row["dataset"]) == (method, dataset) and row.get("accuracy")
     ]

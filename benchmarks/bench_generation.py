@@ -7,10 +7,11 @@ Run from the repository's root::
     python -m benchmarks.bench_generation images          # scikit-learn's digits
     python -m benchmarks.bench_generation images --data mnist --picture mnist.png
 
-``speed``: one more symbol after a context of so many, by ``S4Stepper`` and by a transformer of the
-same depth and number of parameters with a cache of keys and values, in turns; into
-``results/generation_speed.csv``. ``text``: bits a byte of English text that Python ships, held-out
-files, beside the compressors of the standard library; into ``results/generation_text.csv``.
+``speed``: one more symbol after a context of so many, by compiled code, by ``S4Stepper`` and by a
+transformer of the same depth and number of parameters with a cache of keys and values, in turns;
+into ``results/generation_speed.csv``. ``text``: bits a byte of English text that Python ships,
+held-out files, beside the compressors of the standard library; into
+``results/generation_text.csv``.
 ``images``: bits a pixel of images as sequences of pixels, row by row, and a picture of samples and
 completions; into ``results/generation_images.csv``.
 """
@@ -34,7 +35,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from sks4 import S4Generator
-from sks4.nn import S4Model, S4Stepper
+from sks4.nn import CompiledDraws, S4Model, S4Stepper
 from sks4.training import CategoricalLikelihood
 
 from ._common import (
@@ -81,7 +82,7 @@ def n_parameters(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def s4_steps(model: S4Model, batch: int) -> Callable[[], None]:
+def torch_steps(model: S4Model, batch: int) -> Callable[[], None]:
     """Return the generation of some symbols; the context is in the state, whatever its length."""
     stepper, draw = S4Stepper(model.backbone, batch), CategoricalLikelihood().sample
     generator = torch.Generator().manual_seed(SEED)
@@ -93,6 +94,16 @@ def s4_steps(model: S4Model, batch: int) -> Callable[[], None]:
             u = draw(model.head.linear(stepper.step(u)), generator=generator)
 
     return generate
+
+
+@torch.inference_mode()
+def compiled_steps(model: S4Model, batch: int) -> Callable[[], None]:
+    """Return the same by compiled code, in one call; random numbers included."""
+    features, state = model.backbone.advance(torch.zeros(batch, 1, dtype=torch.int64))
+    output, noise = model.head.linear(features[:, -1]), CategoricalLikelihood().noise
+    draws = CompiledDraws(model, "categorical", state.layers, output, temperature=1.0)
+    generator = torch.Generator().manual_seed(SEED)
+    return lambda: draws.draw(noise(N_STEPS, output, generator))
 
 
 def transformer_steps(model: TransformerGenerator, batch: int, context: int) -> Callable[[], None]:
@@ -115,12 +126,15 @@ def speed_case(d_model: int, batch: int, context: int, repeats: int) -> dict[str
     s4 = s4_model(d_model)
     other = transformer(n_parameters(s4), context)
     functions = {
-        "s4": s4_steps(s4, batch),
+        "s4": compiled_steps(s4, batch),
+        "s4_torch": torch_steps(s4, batch),
         "transformer": transformer_steps(other, batch, context),
     }
     seconds = {
         name: statistics.median(times) / N_STEPS
-        for name, times in time_interleaved(functions, repeats=repeats, warmup=2).items()
+        for name, times in time_interleaved(
+            functions, repeats=repeats, warmup=2, clock=time.process_time
+        ).items()
     }
     return {
         "d_model": d_model,
@@ -130,9 +144,9 @@ def speed_case(d_model: int, batch: int, context: int, repeats: int) -> dict[str
         "s4_parameters": n_parameters(s4),
         "transformer_d_model": other.head.in_features,
         "transformer_parameters": n_parameters(other),
-        "s4_per_second": batch / seconds["s4"],
-        "transformer_per_second": batch / seconds["transformer"],
+        **{f"{name}_per_second": batch / one for name, one in seconds.items()},
         "ratio": seconds["transformer"] / seconds["s4"],
+        "torch_ratio": seconds["transformer"] / seconds["s4_torch"],
         "repeats": repeats,
     }
 
@@ -146,8 +160,9 @@ def run_speed(options: argparse.Namespace) -> None:
                 write_rows(RESULTS / "generation_speed.csv", [row], key=key, seed=SEED)
                 print(
                     f"d_model={d_model}, batch={batch}, context={context}: S4 "
-                    f"{row['s4_per_second']:.0f}, transformer {row['transformer_per_second']:.0f} "
-                    f"symbols a second, ratio {row['ratio']:.1f}",
+                    f"{row['s4_per_second']:.0f}, by torch {row['s4_torch_per_second']:.0f}, "
+                    f"transformer {row['transformer_per_second']:.0f} symbols a second, ratios "
+                    f"{row['ratio']:.1f} and {row['torch_ratio']:.1f}",
                     flush=True,
                 )
 

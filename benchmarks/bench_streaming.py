@@ -2,33 +2,42 @@
 
 Run from the repository's root::
 
-    python -m benchmarks.bench_streaming                  # a few minutes on one core
+    python -m benchmarks.bench_streaming                  # some ten minutes on one core
     python -m benchmarks.bench_streaming --only window
 
-Steps: ``push`` of one sample, by size of the model and number of streams, beside
-``S4Model.advance`` by one sample (which checks, and makes a new state, at every call) and beside
-the dense form of the recurrence in the place of the one by parts; into
-``results/streaming_step.csv``. Window: one push and one prediction, beside ``predict_proba`` on all
-that has been pushed; into ``results/streaming_window.csv``. Times are microseconds.
+Steps: ``push`` of one sample to a stream, alone and with a prediction, and to ``ModelStepper``, by
+size of the model and number of streams, by compiled code and by torch, beside ``S4Model.advance``
+by one sample (which checks, and makes a new state, at every call) and beside the dense form of the
+recurrence in the place of the one by parts; into ``results/streaming_step.csv``. Window: one push
+and one prediction, beside ``predict_proba`` on all that has been pushed; into
+``results/streaming_window.csv``. Soak: millions of pushes in single precision, compared with double
+precision; into ``results/streaming_soak.csv``. Times are microseconds of one thread.
 """
 
 import argparse
+import copy
+import pickle
+import resource
 import statistics
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from sks4 import S4Classifier, ssm
-from sks4.nn import S4Layer, S4Model
+from sks4 import S4Classifier, _native, ssm
+from sks4.nn import ModelStepper, S4Layer, S4Model
 
 from ._common import RESULTS, time_interleaved, write_rows
 
 SEED = 0
 N_CHANNELS = 3
-N_STEPS = 4  # in each timed run: so short that few are interrupted, and the median is not
+# in each timed run: so short that few are interrupted, and the median is not; summaries count
+# every 16 steps, so it must be a multiple of that
+N_STEPS = 32
 MICRO = 1e6
 
 
@@ -54,7 +63,9 @@ SIZES = (
     replace(DEFAULT, ssm="s4d"),
     replace(DEFAULT, ssm="s4d", n_streams=64),
     replace(DEFAULT, readout="ridge"),
+    replace(DEFAULT, readout="ridge", n_streams=64),
 )
+N_PUSHES = 10_000_000
 WINDOWS = (64, 256, 1_024, 4_096, 16_384)
 
 
@@ -75,11 +86,29 @@ def repeated(step: Callable[[], Any]) -> Callable[[], None]:
     return run
 
 
-def pushing(classifier: S4Classifier, size: Size) -> Callable[[], Any]:
+@contextmanager
+def torch_path() -> Iterator[None]:
+    """Let what is made within be without compiled code."""
+    core, _native._core = _native._core, None
+    try:
+        yield
+    finally:
+        _native._core = core
+
+
+def pushing(classifier: S4Classifier, size: Size) -> dict[str, Callable[[], Any]]:
+    """Return pushes of one sample: to a stream, also with a prediction, and to a stepper."""
     stream = classifier.stream(n_streams=size.n_streams)
     sample = np.zeros((size.n_streams, N_CHANNELS))
     sample = sample if size.n_streams > 1 else sample[0]
-    return lambda: stream.push(sample)
+    other = classifier.stream(n_streams=size.n_streams)
+    stepper = copy.deepcopy(stream._stepper)
+    u = torch.zeros(size.n_streams, 1, N_CHANNELS)
+    return {
+        "push": lambda: stream.push(sample),
+        "push_predict": lambda: other.push(sample).predict_proba(),
+        "stepper": lambda: stepper.push(u),
+    }
 
 
 def advancing(model: S4Model, size: Size) -> Callable[[], Any]:
@@ -125,17 +154,25 @@ def step_case(size: Size, repeats: int) -> dict[str, Any]:
     """Return medians of microseconds for one size."""
     classifier = fitted(size)
     model = classifier.net_.module_.requires_grad_(False).eval()
-    push = pushing(classifier, size)
-    functions = {
-        "push": repeated(push),
-        "advance": repeated(advancing(model, size)),
-        "dense_systems_only": repeated(dense_stepping(model, size)),
+    pushes = pushing(classifier, size)
+    with torch_path():
+        pushes |= {f"torch_{name}": step for name, step in pushing(classifier, size).items()}
+    steps = pushes | {
+        "advance": advancing(model, size),
+        "dense_systems_only": dense_stepping(model, size),
     }
+    functions = {name: repeated(step) for name, step in steps.items()}
     medians = {
         f"{name}_us": MICRO * statistics.median(seconds) / N_STEPS
-        for name, seconds in time_interleaved(functions, repeats=repeats, warmup=2).items()
+        for name, seconds in time_interleaved(
+            functions, repeats=repeats, warmup=2, clock=time.process_time
+        ).items()
     }
-    return {**asdict(size), **medians, "repeats": repeats}
+    ratios = {
+        f"{name}_ratio": medians[f"torch_{name}_us"] / medians[f"{name}_us"]
+        for name in ("push", "push_predict", "stepper")
+    }
+    return {**asdict(size), **medians, **ratios, "repeats": repeats}
 
 
 def window_case(n_timepoints: int, repeats: int) -> dict[str, Any]:
@@ -160,24 +197,62 @@ def window_case(n_timepoints: int, repeats: int) -> dict[str, Any]:
     }
 
 
+def soak_cases(n_pushes: int) -> Iterator[dict[str, Any]]:
+    """Return, after each power of ten of pushes, how far single precision is from double.
+
+    The systems are slow, and the input has a level, so that each step moves the state by little.
+    """
+    torch.manual_seed(SEED)
+    sizes = {"d_model": 16, "n_layers": 2, "d_state": 16}
+    model = S4Model(1, 2, **sizes, dt_min=1e-4, dt_max=1e-2).requires_grad_(False).eval()
+    steppers = [ModelStepper(model), ModelStepper(copy.deepcopy(model).double())]
+    generator, done, reported = torch.Generator().manual_seed(SEED), 0, 1_000
+    while done < n_pushes:
+        u = 1 + torch.randn(1, 1_000, 1, generator=generator)
+        with torch.inference_mode():  # views are made faster
+            for stepper, piece in zip(steppers, (u, u.double()), strict=True):
+                for sample in piece.split(1, 1):
+                    stepper.push(sample)
+        done += u.shape[1]
+        if done == reported:
+            reported *= 10
+            yield {**sizes, "n_pushes": done, **_drift(*steppers)}
+
+
+def _drift(single: ModelStepper, double: ModelStepper) -> dict[str, Any]:
+    """Return the largest deviations, relative to the largest number."""
+    pairs = list(zip(single.state.layers, double.state.layers, strict=True))
+    pairs.append((single.output(), double.output()))
+    *states, output = (float((x - y).abs().max() / y.abs().max()) for x, y in pairs)
+    return {
+        "state_deviation": max(states),
+        "output_deviation": output,
+        "state_bytes": len(pickle.dumps(single.state)),
+        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
 def main() -> None:
-    """Run both parts, or the one that the command line names."""
+    """Run all parts, or the one that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=["steps", "window"], help="default: both")
+    parser.add_argument("--only", choices=["steps", "window", "soak"], help="default: all")
     parser.add_argument(
         "--repeats", type=int, default=101, help="timed runs (default: %(default)s)"
     )
+    parser.add_argument(
+        "--pushes", type=int, default=N_PUSHES, help="of the soak (default: %(default)s)"
+    )
     options = parser.parse_args()
-    for size in SIZES if options.only != "window" else ():
+    for size in SIZES if options.only in (None, "steps") else ():
         row = step_case(size, options.repeats)
         key = (*asdict(size), "threads", "gpu")
         write_rows(RESULTS / "streaming_step.csv", [row], key=key, seed=SEED)
         print(
-            f"{size}: push {row['push_us']:.0f}, advance {row['advance_us']:.0f}, dense systems "
-            f"alone {row['dense_systems_only_us']:.0f} us",
+            f"{size}: "
+            + ", ".join(f"{name} {x:.1f}" for name, x in row.items() if name[-2:] in ("us", "io")),
             flush=True,
         )
-    for n_timepoints in WINDOWS if options.only != "steps" else ():
+    for n_timepoints in WINDOWS if options.only in (None, "window") else ():
         row = window_case(n_timepoints, options.repeats)
         key = ("n_timepoints", "threads", "gpu")
         write_rows(RESULTS / "streaming_window.csv", [row], key=key, seed=SEED)
@@ -186,6 +261,10 @@ def main() -> None:
             f"{row['predict_us']:.0f} us, ratio {row['ratio']:.0f}",
             flush=True,
         )
+    for row in soak_cases(options.pushes) if options.only in (None, "soak") else ():
+        key = ("n_pushes", "threads", "gpu")
+        write_rows(RESULTS / "streaming_soak.csv", [row], key=key, seed=SEED)
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,9 @@ DIFFERENT = {
         *("bidirectional", "loss", "patch_size", "pooling", "prenorm", "random_state"),
         *("standardize", "validation_fraction", "norm"),
     },
-    "S4Generator": {"missing", "norm", "standardize", "bandlimit", "validation_fraction"},
+    "S4Generator": {
+        *("missing", "norm", "standardize", "bandlimit", "validation_fraction", "early_stopping"),
+    },
     "S4Regressor": {"readout"},
 }
 

@@ -15,8 +15,8 @@ from typing import Any
 
 _SOURCES = Path(__file__).parent / "src"
 
-N_CALLS = {"forward": 0, "backward": 0, "block": 0}
-"""How often each pass ran compiled in this process, for tests."""
+N_CALLS = {"forward": 0, "backward": 0, "block": 0, "step": 0, "draw": 0}
+"""How often each pass, steps by a plan and draws ran compiled in this process, for tests."""
 
 
 def _source_hash() -> str | None:
@@ -46,10 +46,13 @@ def _load(wanted: str) -> tuple[ModuleType | None, str]:
 _wanted = os.environ.get("SKS4_NATIVE", "1")
 _core, _reason = _load(_wanted)
 if _core is None and _wanted != "0" and _wanted != "1":
-    raise ImportError(f"The compiled recurrence is required by SKS4_NATIVE, but {_reason}.")
+    raise ImportError(f"The compiled code is required by SKS4_NATIVE, but {_reason}.")
 
 BLOCK: int = 128 if _core is None else _core.BLOCK
 """Samples between the states that the forward pass keeps for the backward pass."""
+
+RECENT: int = 0 if _core is None else _core.RECENT
+"""Steps after which a summary counts them."""
 
 
 def is_available() -> bool:
@@ -100,6 +103,33 @@ def backward(numbers: Sequence[int]) -> None:
 def block(numbers: Sequence[float]) -> None:
     """Run an element-wise part of a block; the order of the numbers is that of ``module.c``."""
     _call("block", numbers)
+
+
+def step(plan: int, address: int, n_steps: int, stride: int) -> None:
+    """Take patches by a plan, whose layout is that of ``step.h``."""
+    N_CALLS["step"] += 1
+    _require().step(plan, address, n_steps, stride)
+
+
+def draw(plan: int, noise: int, second: int, drawn: int, n_draws: int) -> None:
+    """Draw values of all streams of a plan, with addresses of random numbers and of the result."""
+    N_CALLS["draw"] += 1
+    _require().draw(plan, noise, second, drawn, n_draws)
+
+
+def refresh(plan: int) -> None:
+    """Follow states of a plan that have been changed."""
+    _require().refresh(plan)
+
+
+def flush(plan: int) -> None:
+    """Count in the summary of a plan what has not been counted yet."""
+    _require().flush(plan)
+
+
+def read(plan: int) -> None:
+    """Write the outputs of a plan for all steps so far."""
+    _require().read(plan)
 
 
 def _call(name: str, numbers: Sequence[float]) -> None:

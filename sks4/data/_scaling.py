@@ -68,6 +68,11 @@ class Standardizer:
             In float64, so that large offsets are gone before anything is rounded to float32;
             `values` itself if `mode` is None.
         """
+        with np.errstate(over="ignore"):  # infinite, where data is absurdly far from that of fit
+            return self.scaled(values)
+
+    def scaled(self, values: np.ndarray) -> np.ndarray:
+        """Return what `transform` returns; numpy may warn of an overflow."""
         if self.mode is None:
             return values
         if self.mode == "series":
@@ -76,8 +81,7 @@ class Standardizer:
         else:
             mean, scale = self.mean_, self.scale_
         scaled = np.subtract(values, mean[..., np.newaxis], dtype=np.float64)
-        with np.errstate(over="ignore"):  # infinite, where data is absurdly far from that of fit
-            scaled /= scale[..., np.newaxis]
+        scaled /= scale[..., np.newaxis]
         return scaled
 
     def inverse_transform(self, values: np.ndarray) -> np.ndarray:

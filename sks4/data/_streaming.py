@@ -1,6 +1,6 @@
 """Sequences that arrive piece by piece, encoded as whole ones would be."""
 
-import copy
+import math
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class StreamEncoder:
         Number of time points pushed to each stream.
     lengths : ndarray of shape (n_streams,), int64
         Time points of each stream, without those at its end at which all channels are NaN.
+    has_gaps : bool
+        Whether there are such time points in any stream.
 
     Raises
     ------
@@ -56,13 +58,13 @@ class StreamEncoder:
         self.dtype = dtype
         self.n_channels = len(encoder.standardizer_.fill_)
         self.n_pushed = 0
-        self.lengths = np.zeros(n_streams, dtype=np.int64)
+        self._lengths: np.ndarray | None = None  # of all streams, if they differ from `n_pushed`
         self._last = np.tile(encoder.standardizer_.fill_, (n_streams, 1))
 
     def copy(self) -> "StreamEncoder":
         """Return an independent copy over the same fitted encoder."""
-        other = copy.copy(self)
-        other.lengths, other._last = self.lengths.copy(), self._last.copy()
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)  # arrays are replaced by a call, never changed
         return other
 
     def encode(self, values: np.ndarray) -> np.ndarray:
@@ -85,29 +87,55 @@ class StreamEncoder:
             the encoder refuses that. The streams are then as before.
         """
         n_streams, n_channels, n_timepoints = values.shape
-        finite = np.isfinite(values)
-        lengths = np.full(n_streams, self.n_pushed + n_timepoints)
-        absent = None if finite.all() else self._absent(values, finite)
-        if absent is not None:
-            lengths = self._lengths_after(absent)
-        self._refuse_missing(absent, lengths)
-        scaled = self.encoder.standardizer_.transform(values)
         encoded = np.zeros((n_streams, n_timepoints, self.encoder.n_inputs_), self.dtype)
-        if absent is not None:
-            scaled = fill_forward(scaled, absent, self._last)
-            if self.encoder.has_mask_:
-                encoded[..., n_channels:] = absent.transpose(0, 2, 1)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = self.encoder.standardizer_.scaled(values)
             encoded[..., :n_channels] = scaled.transpose(0, 2, 1)
-        self._refuse_overflow(encoded, scaled)
-        self._last, self.lengths = scaled[..., -1], lengths
+            is_regular = math.isfinite(np.add.reduce(encoded, axis=None))  # as all values then are
+        absent, lengths = None, None
+        if not is_regular:
+            absent = self._absent(values)
+            lengths = self._lengths_after(absent)
+        if self.encoder.missing == "error":
+            self._refuse_missing(absent, lengths)
+        if absent is not None:
+            scaled = self._fill(encoded, scaled, absent)
+        self._last, self._lengths = scaled[..., -1].copy(), lengths
         self.n_pushed += n_timepoints
         return encoded
 
-    def _absent(self, values: np.ndarray, finite: np.ndarray) -> np.ndarray:
+    @property
+    def lengths(self) -> np.ndarray:
+        """Time points of each stream without a gap at its end, shape (n_streams,), int64."""
+        if self._lengths is None:
+            return np.full(len(self._last), self.n_pushed)
+        return self._lengths
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether all channels of a stream are NaN at its end."""
+        return self._lengths is not None and bool((self._lengths < self.n_pushed).any())
+
+    def _fill(self, encoded: np.ndarray, scaled: np.ndarray, absent: np.ndarray) -> np.ndarray:
+        """Write values in place of missing ones, and where they were; return all values."""
+        n_channels = scaled.shape[1]
+        scaled = fill_forward(scaled, absent, self._last)
+        if self.encoder.has_mask_:
+            encoded[..., n_channels:] = absent.transpose(0, 2, 1)
+        with np.errstate(over="ignore"):
+            encoded[..., :n_channels] = scaled.transpose(0, 2, 1)
+        if not np.isfinite(encoded).all():
+            raise ValueError(
+                f"A sample must be within the range of {self.dtype} after scaling (standardize="
+                f"{self.encoder.standardize!r}), got values up to {np.abs(scaled).max():.3g}. "
+                "Scale the data, or fit with standardize='global' or dtype='float64'."
+            )
+        return scaled
+
+    def _absent(self, values: np.ndarray) -> np.ndarray:
         """Return which values are NaN, and refuse those that are infinite."""
         absent = np.isnan(values)
-        if (infinite := ~(finite | absent)).any():
+        if (infinite := np.isinf(values)).any():
             stream, channel, step = np.argwhere(infinite)[0]
             raise ValueError(
                 f"A sample must not hold infinity, got it in stream {stream}, channel {channel}, "
@@ -121,10 +149,10 @@ class StreamEncoder:
         last = has_value.shape[1] - has_value[:, ::-1].argmax(axis=1)
         return np.where(has_value.any(axis=1), self.n_pushed + last, self.lengths)
 
-    def _refuse_missing(self, absent: np.ndarray | None, lengths: np.ndarray) -> None:
-        """Raise if values before the end of a stream are missing and must not be."""
-        if self.encoder.missing != "error":
-            return
+    def _refuse_missing(self, absent: np.ndarray | None, lengths: np.ndarray | None) -> None:
+        """Raise if values before the end of a stream are missing."""
+        if lengths is None:
+            lengths = np.full(len(self._last), np.iinfo(np.int64).max)
         # those that waited, if a value has come since, and those in the new piece
         is_missing = (self.lengths < self.n_pushed) & (lengths > self.n_pushed)
         if absent is not None:
@@ -136,13 +164,4 @@ class StreamEncoder:
             raise ValueError(
                 "A sample must have no missing values with missing='error', got NaN in stream "
                 f"{is_missing.argmax()}. Fit with missing='mask' or 'ffill'."
-            )
-
-    def _refuse_overflow(self, encoded: np.ndarray, scaled: np.ndarray) -> None:
-        """Raise if scaled values do not fit into the dtype."""
-        if not np.isfinite(encoded).all():
-            raise ValueError(
-                f"A sample must be within the range of {self.dtype} after scaling (standardize="
-                f"{self.encoder.standardize!r}), got values up to {np.abs(scaled).max():.3g}. "
-                "Scale the data, or fit with standardize='global' or dtype='float64'."
             )

@@ -30,14 +30,13 @@ _EPOCHS = (8, 300)
 # On smaller data, a tenth of the training data is worth more than the best of the last epochs.
 _MIN_SAMPLES_TO_HOLD_OUT = 5000
 
-# With fewer sequences the last layer is better found by regression, see docs/benchmarks.rst; so
-# many are enough to train it.
-_MANY_SAMPLES = 1000
-
 # More filters gain nothing, see docs/benchmarks.rst; with more samples, fewer are as good, and the
 # regression takes the square of their number in memory.
-_FILTERS, _FEWEST_FILTERS = 1024, 256
+_FILTERS, _FEWEST_FILTERS = 1024, 64
 _SAMPLES_FOR_ALL_FILTERS = 2048
+# A step of a filter takes some 30 ns of one core, with its summary; so many take half a
+# minute.
+_STEPS_OF_FILTERS = 10**9
 
 # Longer sequences are read in patches: what the time for training buys in passes over the data is
 # then worth more than single samples. A patch of 16 samples still fits into 64 features.
@@ -47,14 +46,14 @@ _LARGEST_PATCH = 16
 # Where level and scale of the sequences explain less of the targets than this share, they are taken
 # for chance, such as the distance to a microphone ...
 _TELLING = 0.05
-# ... if they differ by more than this share of a standard deviation, else all is the same.
+# ... if they differ by more than this share of a standard deviation, and by more than levels of
+# short sequences differ by chance; else all is the same.
 _VARYING = 0.25
+_CHANCE = 2.0
 # Else a unit for all hides the shape of sequences that vary by less than this share of it, ...
 _HIDDEN = 0.3
 # ... if they are so many.
 _SHARE_HIDDEN = 0.1
-# All of this only for sequences that are long enough to have a level and a scale.
-_LONG_ENOUGH = 100
 # Values to predict are compared in so many groups of equal size.
 _TARGET_GROUPS = 10
 
@@ -109,8 +108,7 @@ def resolve_standardize(
         Otherwise "series" where the levels or the scales of the sequences differ and the share of
         their variance between the targets' classes (for values, between tenths of them) is below
         0.05 in each channel, so that nothing is lost without them; "split" where it is not, and a
-        tenth of the sequences would vary little in the unit of all; "global" in all other cases,
-        and for sequences of less than 100 time points.
+        tenth of the sequences would vary little in the unit of all; "global" in all other cases.
     trains : bool
         Whether blocks are trained.
 
@@ -121,7 +119,7 @@ def resolve_standardize(
     """
     if standardize != "auto":
         return standardize
-    if not trains or typical_length(panel.lengths) < _LONG_ENOUGH:
+    if not trains:
         return "global"
     level, spread = level_and_spread(panel)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows cannot be scaled at all
@@ -130,7 +128,8 @@ def resolve_standardize(
         return "global"
     # a constant sequence is as good as one of small scale
     traits = np.hstack([level / unit, np.log(np.maximum(spread / unit, 1e-3))])
-    varies = (traits.std(axis=0) > _VARYING).any()
+    by_chance = _CHANCE / math.sqrt(typical_length(panel.lengths))
+    varies = (traits.std(axis=0) > math.hypot(_VARYING, by_chance)).any()
     if not varies:
         return "global"
     if not any((_share_between(traits, c) > _TELLING).any() for c in _target_classes(targets)):
@@ -143,7 +142,8 @@ def _target_classes(targets: np.ndarray) -> list[np.ndarray]:
     """Return the classes of the samples, for each target."""
     if targets.ndim == 1:
         return [targets]
-    return [pd.qcut(y, _TARGET_GROUPS, labels=False, duplicates="drop") for y in targets.T]
+    tenths = [pd.qcut(y, _TARGET_GROUPS, labels=False, duplicates="drop") for y in targets.T]
+    return [np.nan_to_num(classes) for classes in tenths]  # a constant has no tenths
 
 
 def _share_between(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -224,7 +224,7 @@ def resolve_readout(readout: str, n_samples: int, *, is_usual: bool) -> str:
     Parameters
     ----------
     readout : {"auto", "trained", "ridge"}
-        As given to the estimator. "auto": "ridge" on small data, if nothing else rules it out.
+        As given to the estimator. "auto": "ridge" if nothing rules it out.
     n_samples : int
         Number of different training sequences that count.
     is_usual : bool
@@ -242,8 +242,7 @@ def resolve_readout(readout: str, n_samples: int, *, is_usual: bool) -> str:
         If a single sequence is left for the regression.
     """
     if readout == "auto":
-        is_small = 2 <= n_samples < _MANY_SAMPLES
-        return "ridge" if is_small and is_usual else "trained"
+        return "ridge" if n_samples >= 2 and is_usual else "trained"
     if readout == "ridge" and n_samples < 2:
         raise ValueError(
             "readout='ridge' must have two different sequences at least, of a weight above "
@@ -252,12 +251,25 @@ def resolve_readout(readout: str, n_samples: int, *, is_usual: bool) -> str:
     return readout
 
 
-def resolve_n_filters(n_samples: int) -> int:
-    """Return the number of random filters, a multiple of 16: fewer where there are many samples.
+def resolve_n_filters(n_samples: int, n_steps: int) -> int:
+    """Return the number of random filters, a multiple of 16.
 
-    The Gram matrix of the summaries stays below 1 GB.
+    Parameters
+    ----------
+    n_samples : int
+        Number of different training sequences. With more than 2,048, fewer filters are as good:
+        their number falls with the square root, so the Gram matrix of the summaries stays below
+        1 GB.
+    n_steps : int
+        Number of steps of all sequences. There are at most ``1e9 / n_steps`` filters.
+
+    Returns
+    -------
+    int
+        From 64 to 1,024.
     """
-    wanted = _FILTERS * min(1.0, math.sqrt(_SAMPLES_FOR_ALL_FILTERS / max(1, n_samples)))
+    by_samples = _FILTERS * min(1.0, math.sqrt(_SAMPLES_FOR_ALL_FILTERS / max(1, n_samples)))
+    wanted = min(by_samples, _STEPS_OF_FILTERS / max(1, n_steps))
     return max(_FEWEST_FILTERS, round(wanted / 16) * 16)
 
 

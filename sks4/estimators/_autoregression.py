@@ -1,5 +1,7 @@
 """A model of the next step: the likelihood of what came, in parallel, and draws, by recurrence."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,25 @@ from torch import Tensor
 
 from sks4.data import Codec
 from sks4.estimators._auto import MAX_TOKENS
-from sks4.nn import S4Stepper
-from sks4.training import Batches, S4Net
+from sks4.nn import CompiledDraws, S4Model, S4Stepper, can_draw
+from sks4.training import (
+    Batches,
+    CategoricalLikelihood,
+    GaussianLikelihood,
+    Likelihood,
+    LogisticMixtureLikelihood,
+    S4Net,
+)
+
+_KINDS = {
+    CategoricalLikelihood: "categorical",
+    GaussianLikelihood: "gaussian",
+    LogisticMixtureLikelihood: "mixture",
+}
+"""Distributions that compiled code can draw from."""
+
+_BLOCK = 4096
+"""Values for which random numbers are made at once."""
 
 
 @torch.inference_mode()
@@ -78,7 +97,7 @@ def draw(
     seed : int
         Seed of the draws.
     **options
-        Temperature and `top_k` of :meth:`Likelihood.sample`.
+        `temperature` and `top_k` of :meth:`Likelihood.sample`.
 
     Returns
     -------
@@ -90,14 +109,52 @@ def draw(
     generator = torch.Generator(parameter.device).manual_seed(seed)
     u = codec.precede(given).to(parameter.device)
     features, state = model.backbone.advance(u.to(parameter.dtype) if u.is_floating_point() else u)
-    stepper = S4Stepper(model.backbone, len(given))
-    stepper.state = state.layers
-    x, drawn = features[:, -1], []
-    while True:
-        drawn.append(likelihood.sample(model.head.linear(x), generator=generator, **options))
-        if given.shape[1] + len(drawn) == length:
-            return np.concatenate([given, torch.stack(drawn, 1).cpu().numpy()], axis=1)
-        x = stepper.step(codec.feed(drawn[-1]))
+    output = model.head.linear(features[:, -1])
+    kind = _KINDS.get(type(likelihood))
+    draws: CompiledDraws | _TorchDraws
+    if kind is not None and can_draw(model):
+        starts = likelihood.starts(output) if kind == "mixture" else None
+        draws = CompiledDraws(model, kind, state.layers, output, starts=starts, **options)
+    else:
+        draws = _TorchDraws(model, likelihood, codec, state.layers, output, options)
+    # random numbers of whole blocks, so that a longer sequence begins with the shorter one
+    n_block = max(1, _BLOCK // math.prod(given.shape[2:], start=len(given)))
+    pieces, n_missing = [given], length - given.shape[1]
+    while n_missing > 0:
+        noise = likelihood.noise(n_block, output, generator)
+        drawn = draws.draw([x[:n_missing] for x in noise])
+        pieces.append(drawn.transpose(0, 1).cpu().numpy())
+        n_missing -= len(drawn)
+    return np.concatenate(pieces, axis=1)
+
+
+class _TorchDraws:
+    """Draws by operations of torch; :class:`CompiledDraws` are faster."""
+
+    def __init__(
+        self,
+        model: S4Model,
+        likelihood: Likelihood,
+        codec: Codec,
+        states: tuple[Tensor, ...],
+        output: Tensor,
+        options: dict[str, Any],
+    ) -> None:
+        self._linear, self._likelihood, self._codec = model.head.linear, likelihood, codec
+        self._output, self._options = output, options
+        self._last: Tensor | None = None
+        self._stepper = S4Stepper(model.backbone, len(output))
+        self._stepper.state = states
+
+    def draw(self, noise: Sequence[Tensor]) -> Tensor:
+        """Return as many values as there is noise, ``(n, batch, ...)``."""
+        drawn: list[Tensor] = []
+        for numbers in zip(*noise, strict=True):
+            if self._last is not None:
+                self._output = self._linear(self._stepper.step(self._codec.feed(self._last)))
+            self._last = self._likelihood.draw(self._output, *numbers, **self._options)
+            drawn.append(self._last)
+        return torch.stack(drawn)
 
 
 def seed_of(random_state: int | np.random.RandomState | None) -> int:

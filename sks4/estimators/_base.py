@@ -76,6 +76,10 @@ class Run:
         Called after the user's callbacks and before early stopping.
     options : mapping
         Other options of the net.
+    max_time : float or None
+        Seconds after which training ends; None for the parameter of the estimator.
+    is_trial : bool
+        Whether the run only decides something: without the user's callbacks, and without display.
     """
 
     criterion: torch.nn.Module
@@ -83,6 +87,8 @@ class Run:
     early_stopping: bool = False
     callbacks: Sequence[tuple[str, Any]] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    max_time: float | None = None
+    is_trial: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +169,11 @@ class Interruption:
                 raise
             self._interrupt = interrupt
         return compute()
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether there was an interrupt."""
+        return self._interrupt is not None
 
     def raise_again(self) -> None:
         """Raise the interrupt, if there was one."""
@@ -344,7 +355,7 @@ class S4Estimator(BaseEstimator):
             ssm_lr=self.ssm_lr,
             weight_decay=self.weight_decay,
             gradient_clip=self.gradient_clip,
-            max_time=self.max_time,
+            max_time=self.max_time if run.max_time is None else run.max_time,
             seed=seed,
             device=resolve_device(self.device),
             compile=self.compile,
@@ -359,6 +370,8 @@ class S4Estimator(BaseEstimator):
         callbacks: list = []
         if self.lr_schedule is not None:
             callbacks.append(("lr_schedule", LearningRateSchedule()))
+        if run.is_trial:
+            return callbacks
         callbacks += clone(self.net_callbacks or [], safe=False)
         callbacks += run.callbacks
         if run.early_stopping:

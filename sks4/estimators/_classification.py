@@ -1,6 +1,6 @@
 """Classification of whole sequences."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -15,7 +15,9 @@ from sks4._compat import Interval, StrOptions
 from sks4._validation import check_weights
 from sks4.data import as_targets, as_weights
 from sks4.estimators._auto import resolve_readout
+from sks4.estimators._evidence import blocks_of
 from sks4.estimators._readout import (
+    LeftOut,
     Select,
     calibrated,
     class_targets,
@@ -45,9 +47,9 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
     ----------
     d_model : int, default=64
         Width of the model: number of features, each with a state space of its own.
-    n_layers : int, default=4
+    n_layers : int, default=2
         Number of S4 blocks, one after the other.
-    d_state : int, default=64
+    d_state : int, default=16
         Number of state variables of each state space, even.
     ssm : {"s4", "s4d"}, default="s4"
         State matrix: diagonal plus low-rank, or diagonal.
@@ -97,7 +99,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         given; of each class for the classifier.
     early_stopping : bool or "auto", default="auto"
         Whether training monitors the loss on validation data, stops when it no longer improves, and
-        keeps the best weights. "auto": if validation data is given, or from 5,000 sequences on.
+        keeps the best weights. "auto": if validation data is given.
     patience : int, default=20
         Epochs without improvement after which training stops early.
     max_time : float or None, default=None
@@ -152,9 +154,11 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         Where the last layer comes from: "trained" with the rest, on the features pooled as
         `pooling` says; or "ridge", a ridge regression on a summary of random filters, and of the
         features of all blocks if these are trained, with penalty and probabilities by leaving out
-        each sequence in turn. "auto": "ridge" for 2 to 999 sequences, unless another `pooling` is
-        given. With "ridge", ``max_epochs="auto"`` and no early stopping, the blocks
-        are not trained. `partial_fit` goes back to "trained".
+        each sequence in turn. With "ridge", ``max_epochs="auto"`` and no early stopping, the
+        blocks are not trained. "auto": "ridge" for two sequences or more, unless another
+        `pooling` is given. With ``max_epochs="auto"`` and no early stopping or validation data,
+        held-out sequences then decide whether the blocks are trained. `partial_fit` goes back to
+        "trained".
 
     Attributes
     ----------
@@ -173,8 +177,9 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
     readout_ : {"trained", "ridge"}
         Where the last layer comes from.
     readout_score_ : float
-        Accuracy of the ridge readout for sequences, or groups, that were left out in turn. NaN if
-        nothing was held out: with a trained layer, or if the features have been trained.
+        Accuracy of the ridge readout for sequences that were held out in blocks of neighbors
+        within each class, or in groups; if blocks were trained by decision of "auto", that of the
+        shorter training that decided. NaN if nothing was held out.
     readout_log_loss_ : float
         Their log loss, likewise.
     patch_size_ : int
@@ -274,9 +279,10 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             Sampling rate of the sequences, in Hz. Needed only if predictions will be made at
             another one.
         groups : array-like of shape (n_samples,) or None, default=None
-            Groups of samples that resemble each other, such as recordings of a speaker. What the
-            ridge readout chooses, and `readout_score_`, is then judged on groups that are left out
-            as a whole. None: each sample is left out by itself.
+            Groups of samples that resemble each other, such as recordings of a speaker, which are
+            held out as a whole: to choose the penalty of the ridge readout, for
+            `readout_score_`, and to decide whether blocks are trained. None: each sample by
+            itself for the penalty, otherwise blocks of neighbors.
 
         Returns
         -------
@@ -505,21 +511,23 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
 
     def _task(self, targets: ClassEncoder, *, fits_readout: bool) -> Task:
         """Return what is asked of the training."""
+        is_usual = self.pooling == "mean"
 
         def plan_readout(samples: LabeledSequences) -> FitReadout | None:
-            is_usual = self.pooling == "mean"
             if resolve_readout(self.readout, len(samples.panel), is_usual=is_usual) == "trained":
                 return None
             return partial(self._fit_readout, samples, targets.n_outputs)
 
         mixup = Mixup(self.mixup, targets.n_outputs) if self.mixup else None
-        options: dict[str, Any] = {"plan_readout": plan_readout} if fits_readout else {}
         return Task(
             targets=targets,
             criterion=CrossEntropy(self.label_smoothing),
             net_options={"batch_transform": mixup},
             no_readout={"readout_score_": np.nan, "readout_log_loss_": np.nan},
-            **options,
+            plan_readout=plan_readout if fits_readout else lambda samples: None,
+            decides=fits_readout and is_usual and self.readout == "auto",
+            score=lambda encoder, samples, outputs: _accuracy(samples, outputs),
+            judge=self._judge,
         )
 
     def _fit_readout(
@@ -540,16 +548,30 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             weights,
             reads_blocks=reads_blocks,
             groups=samples.groups,
+            blocks=blocks_of(targets, len(targets), samples.groups),
         )
         readout, left_out = calibrated(readout, left_out, targets, weights, self.label_smoothing)
-        score = log_loss = np.nan
+        attributes = {"readout_score_": np.nan, "readout_log_loss_": np.nan}
         if not reads_blocks:
-            truth, weights = targets[left_out.rows], weights[left_out.rows]
-            outputs = left_out.outputs
-            score = float(np.average(outputs.argmax(1) == truth, weights=weights))
-            likelihoods = log_softmax(outputs, axis=1)[np.arange(len(truth)), truth]
-            log_loss = -float(np.average(likelihoods, weights=weights))
-        return FoundReadout(readout, {"readout_score_": score, "readout_log_loss_": log_loss})
+            attributes = _diagnostics(samples.take(left_out.rows), left_out.blocked)
+        return FoundReadout(readout, attributes, left_out)
+
+    def _judge(
+        self,
+        found: FoundReadout,
+        encoder: ClassEncoder,
+        samples: LabeledSequences,
+        outputs: np.ndarray,
+    ) -> FoundReadout:
+        """Calibrate a readout of trained blocks by the held-out samples of a trial.
+
+        To leave one sample out is optimistic where the features have seen it.
+        """
+        given = LeftOut(np.arange(len(outputs)), outputs, outputs)
+        readout, left_out = calibrated(
+            found.readout, given, samples.targets, samples.weights, self.label_smoothing
+        )
+        return replace(found, readout=readout, attributes=_diagnostics(samples, left_out.blocked))
 
     def _scores(self, X: Any, sampling_rate: float | None) -> np.ndarray:
         """Return the scores of the classes, (n_samples, n_classes)."""
@@ -567,3 +589,21 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = True
         return tags
+
+
+def _diagnostics(samples: LabeledSequences, outputs: np.ndarray) -> dict[str, Any]:
+    """Return fitted attributes about outputs for held-out samples."""
+    score, log_loss = _accuracy(samples, outputs), _log_loss(samples, outputs)
+    return {"readout_score_": score, "readout_log_loss_": log_loss}
+
+
+def _accuracy(samples: LabeledSequences, outputs: np.ndarray) -> float:
+    """Return the weighted share of samples whose class has the largest output."""
+    is_right = outputs.argmax(axis=1) == samples.targets
+    return float(np.average(is_right, weights=samples.weights))
+
+
+def _log_loss(samples: LabeledSequences, outputs: np.ndarray) -> float:
+    """Return the weighted log loss of outputs that are log-odds."""
+    own = log_softmax(outputs, axis=1)[np.arange(len(outputs)), samples.targets]
+    return -float(np.average(own, weights=samples.weights))

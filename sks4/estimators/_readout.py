@@ -17,6 +17,7 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 from torch import Tensor, nn
 
+from sks4.data import SequenceDataset
 from sks4.estimators._auto import resolve_n_filters
 from sks4.estimators._ridge import fit_ridge
 from sks4.nn import AllFeatures, FilterBank, S4Backbone, S4Model, Summary, SummaryModel
@@ -112,11 +113,14 @@ class LeftOut(NamedTuple):
     rows : ndarray of shape (n_rows,), int64
         The samples.
     outputs : ndarray of shape (n_rows, n_outputs), float64
-        The outputs for them.
+        The outputs for them, each left out by itself or with its group.
+    blocked : ndarray of shape (n_rows, n_outputs), float64
+        The outputs for them, left out in blocks.
     """
 
     rows: np.ndarray
     outputs: np.ndarray
+    blocked: np.ndarray
 
 
 class _Reading(nn.Module):
@@ -139,6 +143,7 @@ def fit_readout(
     *,
     reads_blocks: bool,
     groups: np.ndarray | None = None,
+    blocks: np.ndarray | None = None,
 ) -> tuple[Readout, LeftOut]:
     """Find the last layer by ridge regression on the features of a net, which is not changed.
 
@@ -157,12 +162,16 @@ def fit_readout(
         Whether to read the blocks of the net, or the bank alone.
     groups : ndarray of shape (n_samples,), int, or None, default=None
         Samples of a group are left out together.
+    blocks : ndarray of shape (n_samples,), int, or None, default=None
+        Samples of a block are left out together to judge the result.
     """
     trained = cast(S4Model, net.module_).backbone
     like = trained.projection.weight.detach()
+    sequences = cast(SequenceDataset, select(np.arange(len(targets))).dataset)
+    n_steps = int(np.sum(-(-sequences.panel.lengths // trained.patch_size)))
     bank = FilterBank(
         trained.n_inputs * trained.patch_size,
-        resolve_n_filters(len(targets)),
+        resolve_n_filters(len(targets), n_steps),
         generator=torch.Generator().manual_seed(net.seed),
         dtype=like.dtype,
     ).to(like.device)
@@ -177,6 +186,7 @@ def fit_readout(
             weights,
             n_second=pool.n_timings,
             groups=groups,
+            blocks=blocks,
             trust=_trust(features)[pool.output_features().numpy()],
         )
     readout = Readout(
@@ -185,7 +195,7 @@ def fit_readout(
         linear=_linear(like.new_tensor(fit.weight), like.new_tensor(fit.bias)),
         reads_blocks=reads_blocks,
     )
-    return readout, LeftOut(fit.rows, fit.left_out)
+    return readout, LeftOut(fit.rows, fit.left_out, fit.blocked)
 
 
 def _read_backbone(backbone: S4Backbone, *, reads_blocks: bool) -> S4Backbone:
@@ -287,10 +297,10 @@ def calibrated(
     label_smoothing : float
         Share of the target probability that is divided evenly among all classes.
     """
-    rows, outputs = left_out
+    rows, outputs, blocked = left_out
     hedged = _hedged(targets[rows], outputs.shape[1], label_smoothing)
     factor = _sharpness(outputs, hedged, weights[rows])
-    return readout.scaled(factor), LeftOut(rows, factor * outputs)
+    return readout.scaled(factor), LeftOut(rows, factor * outputs, factor * blocked)
 
 
 def _hedged(targets: np.ndarray, n_classes: int, label_smoothing: float) -> np.ndarray:

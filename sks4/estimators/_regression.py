@@ -1,7 +1,7 @@
 """Regression on whole sequences."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -14,6 +14,7 @@ from sks4._compat import Interval, StrOptions
 from sks4._validation import check_weights
 from sks4.data import as_weights, check_same_names, column_names
 from sks4.estimators._auto import resolve_readout
+from sks4.estimators._evidence import blocks_of
 from sks4.estimators._readout import Select, fit_readout
 from sks4.estimators._streaming import RegressorStream
 from sks4.estimators._supervised import (
@@ -40,9 +41,9 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
     ----------
     d_model : int, default=64
         Width of the model: number of features, each with a state space of its own.
-    n_layers : int, default=4
+    n_layers : int, default=2
         Number of S4 blocks, one after the other.
-    d_state : int, default=64
+    d_state : int, default=16
         Number of state variables of each state space, even.
     ssm : {"s4", "s4d"}, default="s4"
         State matrix: diagonal plus low-rank, or diagonal.
@@ -92,7 +93,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         given; of each class for the classifier.
     early_stopping : bool or "auto", default="auto"
         Whether training monitors the loss on validation data, stops when it no longer improves, and
-        keeps the best weights. "auto": if validation data is given, or from 5,000 sequences on.
+        keeps the best weights. "auto": if validation data is given.
     patience : int, default=20
         Epochs without improvement after which training stops early.
     max_time : float or None, default=None
@@ -142,18 +143,20 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
     readout : {"auto", "trained", "ridge"}, default="auto"
         Where the last layer comes from: "trained" with the rest, on the features pooled as
         `pooling` says; or "ridge", a ridge regression on a summary of random filters, and of the
-        features of all blocks if these are trained. "auto": "ridge" for 2 to 999 sequences,
-        unless another `pooling` or `loss` is given. With "ridge", ``max_epochs="auto"``
-        and no early stopping, the blocks are not trained. `partial_fit` goes back to "trained".
+        features of all blocks if these are trained. With "ridge", ``max_epochs="auto"`` and no
+        early stopping, the blocks are not trained. "auto": "ridge" for two sequences or more,
+        unless another `pooling` or `loss` is given. With ``max_epochs="auto"`` and no early
+        stopping or validation data, held-out sequences then decide whether the blocks are trained.
+        `partial_fit` goes back to "trained".
 
     Attributes
     ----------
     readout_ : {"trained", "ridge"}
         Where the last layer comes from.
     readout_score_ : float
-        R² of the ridge readout for sequences, or groups, that were left out in turn, mean over the
-        targets. NaN if nothing was held out: with a trained layer, or if the features have been
-        trained.
+        R² of the ridge readout for sequences that were held out in blocks of neighbors, or in
+        groups, mean over the targets; if blocks were trained by decision of "auto", that of the
+        shorter training that decided. NaN if nothing was held out.
     n_targets_in_ : int or None
         Number of columns of y; None if y has one axis.
     target_scaler_ : StandardScaler
@@ -259,9 +262,10 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             Sampling rate of the sequences, in Hz. Needed only if predictions will be made at
             another one.
         groups : array-like of shape (n_samples,) or None, default=None
-            Groups of samples that resemble each other, such as recordings of a speaker. What the
-            ridge readout chooses, and `readout_score_`, is then judged on groups that are left out
-            as a whole. None: each sample is left out by itself.
+            Groups of samples that resemble each other, such as recordings of a speaker, which are
+            held out as a whole: to choose the penalty of the ridge readout, for
+            `readout_score_`, and to decide whether blocks are trained. None: each sample by
+            itself for the penalty, otherwise blocks of neighbors.
 
         Returns
         -------
@@ -469,20 +473,22 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
 
     def _task(self, targets: ValueEncoder, *, fits_readout: bool) -> Task:
         """Return what is asked of the training."""
+        is_usual = self.pooling == "mean" and self.loss == "squared_error"
 
         def plan_readout(samples: LabeledSequences) -> FitReadout | None:
-            is_usual = self.pooling == "mean" and self.loss == "squared_error"
             if resolve_readout(self.readout, len(samples.panel), is_usual=is_usual) == "trained":
                 return None
             encoder = targets.learn(samples.targets, samples.weights)
             return partial(self._fit_readout, samples, encoder)
 
-        options: dict[str, Any] = {"plan_readout": plan_readout} if fits_readout else {}
         return Task(
             targets=targets,
             criterion=regression_loss(self.loss, self.quantile),
             no_readout={"readout_score_": np.nan, "_errors_": None},
-            **options,
+            plan_readout=plan_readout if fits_readout else lambda samples: None,
+            decides=fits_readout and is_usual and self.readout == "auto",
+            score=_r_squared,
+            judge=_judged,
         )
 
     def _fit_readout(
@@ -495,6 +501,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         reads_blocks: bool,
     ) -> FoundReadout:
         """Find the last layer by regression, and judge it where its features are not trained."""
+        n_samples = len(samples.panel)
         readout, left_out = fit_readout(
             net,
             select,
@@ -502,17 +509,45 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             samples.weights,
             reads_blocks=reads_blocks,
             groups=samples.groups,
+            blocks=blocks_of(None, n_samples, samples.groups),
         )
-        if reads_blocks:
-            return FoundReadout(readout, {"readout_score_": np.nan, "_errors_": None})
-        truth = samples.targets[left_out.rows]
-        outputs = np.reshape(encoder.decode(left_out.outputs), truth.shape)
-        score = r_squared(truth, outputs, samples.weights[left_out.rows])
-        errors = np.abs(truth - outputs)
-        return FoundReadout(readout, {"readout_score_": score, "_errors_": errors})
+        attributes: dict[str, Any] = {"readout_score_": np.nan, "_errors_": None}
+        if not reads_blocks:
+            judged = samples.take(left_out.rows)
+            attributes = {
+                "readout_score_": _r_squared(encoder, judged, left_out.blocked),
+                "_errors_": _errors(encoder, judged, left_out.outputs),
+            }
+        return FoundReadout(readout, attributes, left_out)
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's description of the estimator."""
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _judged(
+    found: FoundReadout, encoder: ValueEncoder, samples: LabeledSequences, outputs: np.ndarray
+) -> FoundReadout:
+    """Return a readout of trained blocks with the errors of a trial for held-out samples."""
+    attributes = {
+        "readout_score_": _r_squared(encoder, samples, outputs),
+        "_errors_": _errors(encoder, samples, outputs),
+    }
+    return replace(found, attributes=attributes)
+
+
+def _r_squared(encoder: ValueEncoder, samples: LabeledSequences, outputs: np.ndarray) -> float:
+    """Return R² of outputs of a model."""
+    return r_squared(samples.targets, _values(encoder, samples, outputs), samples.weights)
+
+
+def _errors(encoder: ValueEncoder, samples: LabeledSequences, outputs: np.ndarray) -> np.ndarray:
+    """Return sizes of errors of outputs of a model, (n_samples, n_targets), in the unit of y."""
+    return np.abs(samples.targets - _values(encoder, samples, outputs))
+
+
+def _values(encoder: ValueEncoder, samples: LabeledSequences, outputs: np.ndarray) -> np.ndarray:
+    """Return outputs of a model in the unit of y, (n_samples, n_targets)."""
+    return np.reshape(encoder.decode(outputs), samples.targets.shape)

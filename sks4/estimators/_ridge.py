@@ -53,6 +53,8 @@ class RidgeFit:
         Samples that were left out in turn: all, or 2,048 that are spread over them.
     left_out : ndarray of shape (n_chosen, n_outputs), float64
         Prediction for each of them by the regression without it, or without its group.
+    blocked : ndarray of shape (n_chosen, n_outputs), float64
+        Prediction for each of them by the regression without its block; `left_out` without blocks.
     penalty, share : float
         The penalty, and what the features of the second group count.
     """
@@ -61,6 +63,7 @@ class RidgeFit:
     bias: np.ndarray
     rows: np.ndarray
     left_out: np.ndarray
+    blocked: np.ndarray
     penalty: float
     share: float
 
@@ -72,6 +75,7 @@ def fit_ridge(
     *,
     n_second: int = 0,
     groups: np.ndarray | None = None,
+    blocks: np.ndarray | None = None,
     trust: np.ndarray | float = 1.0,
 ) -> RidgeFit:
     """Fit a ridge regression whose penalty is the best for samples that are left out.
@@ -89,6 +93,8 @@ def fit_ridge(
         Number of features at the end that form a second group, which counts as suits best.
     groups : ndarray of shape (n_samples,), int, or None, default=None
         Samples of a group are left out together. None: each by itself.
+    blocks : ndarray of shape (n_samples,), int, or None, default=None
+        Samples of a block are left out together to judge the result, not to choose it.
     trust : ndarray of shape (n_features,) or float, default=1.0
         Factor of each standardized feature: its weight is penalized less, by the square of it.
 
@@ -114,7 +120,11 @@ def fit_ridge(
     W = (slopes * scaling.factor[:, None]).T.contiguous()
     bias = bias - W @ scaling.mean
     left_out = choice.left_out.numpy()
-    return RidgeFit(W.numpy(), bias.numpy(), rows, left_out, choice.penalty, choice.share)
+    blocked = left_out
+    if blocks is not None:
+        members = _members(blocks[rows])
+        blocked = choice.spectrum.left_out(y[rows], choice.penalty, members).numpy()
+    return RidgeFit(W.numpy(), bias.numpy(), rows, left_out, blocked, choice.penalty, choice.share)
 
 
 class _Scaling(NamedTuple):
@@ -154,6 +164,7 @@ class _Choice(NamedTuple):
     penalty: float
     share: float
     left_out: Tensor  # (n_samples, n_outputs)
+    spectrum: "_Spectrum"
 
 
 def _choose(
@@ -170,7 +181,7 @@ def _choose(
             left_out = spectrum.left_out(y, penalty, members)
             error = float(weight @ (left_out - y).square().mean(1))
             if best is None or error < (1 - _LEAST_GAIN) * least:
-                best, least = _Choice(penalty, share, left_out), error
+                best, least = _Choice(penalty, share, left_out, spectrum), error
     assert best is not None
     return best
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 
 from sks4._validation import check_integer
 from sks4.data import StreamEncoder, as_sample, as_targets, check_numbers
@@ -69,8 +69,8 @@ class SequenceStream:
         self._encoder = StreamEncoder(predictor.encoder, n_streams, predictor.dtype)
         frozen = copy.deepcopy(predictor.model).requires_grad_(False).eval()
         self._stepper = ModelStepper(frozen, n_streams, predictor.rate(sampling_rate))
-        # features at its last value, of each stream that waits
-        self._features_before: dict[int, torch.Tensor] = {}
+        # outputs at its last value, of each stream that waits
+        self._outputs_before: dict[int, torch.Tensor] = {}
 
     @property
     def layout(self) -> str:
@@ -117,50 +117,62 @@ class SequenceStream:
         TypeError
             If the values are not real numbers.
         """
-        sample = as_sample(sample)
-        self._check_names(sample)
-        values = check_sample(sample, self.n_streams, self._encoder.n_channels, self.layout)
-        if values.shape[2] == 0:
-            return self
-        before = self._encoder.copy(), self._stepper.state, dict(self._features_before)
-        try:
-            self._read(values)
-        except BaseException:  # also an interrupt, which would leave some layers ahead of others
-            self._encoder, self._stepper.state, self._features_before = before
-            raise
+        values = self._values(sample)
+        if values.shape[2]:
+            encoder = self._encoder.copy()
+            u = torch.from_numpy(encoder.encode(values))
+            self._advance(u if self._device == "cpu" else u.to(self._device), encoder)
         return self
 
-    def _read(self, values: np.ndarray) -> None:
-        """Go on by values (n_streams, n_channels, n_timepoints)."""
-        start = self._encoder.n_pushed
-        u = torch.from_numpy(self._encoder.encode(values)).to(self._device)
-        lengths = self._encoder.lengths
-        if self._features_before or lengths.min() < self._encoder.n_pushed:
-            start = self._push_up_to_the_ends(u, start, lengths)
-            u = u[:, u.shape[1] - (self._encoder.n_pushed - start) :]
-        if u.shape[1]:
-            self._stepper.push(u)
+    def _values(self, sample: Any) -> np.ndarray:
+        """Return what was pushed as float64 of shape (n_streams, n_channels, n_timepoints)."""
+        shape = self.n_streams, self._encoder.n_channels
+        expected = shape if self.n_streams > 1 else shape[1:]
+        is_exact = type(sample) is np.ndarray and sample.dtype == np.float64
+        if is_exact and sample.shape == expected:  # nothing to convert
+            return sample.reshape(*shape, 1)
+        sample = as_sample(sample)
+        self._check_names(sample)
+        return check_sample(sample, *shape, self.layout)
 
-    def _push_up_to_the_ends(self, u: torch.Tensor, start: int, lengths: np.ndarray) -> int:
-        """Keep the features of streams at their last value; return how far all have come."""
-        first, end = start, start + u.shape[1]
-        for stream in [s for s in self._features_before if lengths[s] > start]:
-            del self._features_before[stream]  # a value has come
-        for stop in sorted({int(n) for n in lengths if max(start, 1) <= n < end}):
-            rows = [s for s in np.flatnonzero(lengths == stop) if s not in self._features_before]
-            if stop > start:
-                self._stepper.push(u[:, start - first : stop - first])
-                start = stop
-            if rows:
-                features = self._stepper.features()
-                self._features_before |= {int(row): features[row].clone() for row in rows}
-        return start
+    def _advance(self, u: torch.Tensor, encoder: StreamEncoder) -> None:
+        """Continue by the inputs (n_streams, n_timepoints, n_inputs) that an encoder has made.
+
+        The outputs of streams that end before the last of them are kept.
+        """
+        first = n_before = self._encoder.n_pushed
+        stepper = self._stepper
+        kept, ends = self._outputs_before, []
+        if kept or encoder.has_gaps:
+            kept = {row: y for row, y in kept.items() if encoder.lengths[row] <= first}
+            inside = (encoder.lengths >= max(first, 1)) & (encoder.lengths < encoder.n_pushed)
+            ends = [int(end) for end in np.unique(encoder.lengths[inside])]
+        before = self._encoder, self._outputs_before
+        state = stepper.state if ends and ends[-1] > first else None
+        try:
+            for end in ends:
+                if end > first:
+                    piece, u = u.split([end - first, u.shape[1] - end + first], 1)
+                    stepper.push(piece)
+                    first = end
+                rows = [int(r) for r in np.flatnonzero(encoder.lengths == end) if r not in kept]
+                if rows:
+                    output = stepper.output()
+                    kept |= {row: output[row].clone() for row in rows}
+            self._encoder, self._outputs_before = encoder, kept
+            stepper.push(u)
+        except BaseException:  # also an interrupt
+            if state is not None:
+                stepper.state = state
+            if stepper.n_samples == n_before:
+                self._encoder, self._outputs_before = before
+            raise
 
     def reset(self) -> Self:
         """Go back to the beginning of all streams."""
         self._encoder = StreamEncoder(self._encoder.encoder, self.n_streams, self._encoder.dtype)
         self._stepper.reset()
-        self._features_before = {}
+        self._outputs_before = {}
         return self
 
     def copy(self) -> Self:
@@ -168,10 +180,9 @@ class SequenceStream:
         other = copy.copy(self)
         other._encoder = self._encoder.copy()
         other._stepper = copy.deepcopy(self._stepper)
-        other._features_before = dict(self._features_before)
+        other._outputs_before = dict(self._outputs_before)
         return other
 
-    @torch.inference_mode()
     def _outputs(self) -> np.ndarray:
         """Return the outputs of the model for everything pushed, (n_streams, ...), float64."""
         lengths = self._encoder.lengths
@@ -180,10 +191,9 @@ class SequenceStream:
                 "Every stream must have got a value before a prediction, got none yet in stream "
                 f"{lengths.argmin()}. Push a sample first."
             )
-        features = self._stepper.features()
-        for stream, before in self._features_before.items():
-            features[stream] = before
-        outputs = self._stepper.read(features).cpu().numpy().astype(np.float64)
+        outputs = self._stepper.output().cpu().numpy().astype(np.float64)
+        for stream, before in self._outputs_before.items():
+            outputs[stream] = before.cpu().numpy()
         if not np.isfinite(outputs).all():
             raise ValueError(
                 "The model must give finite outputs, got others. The pushed values are likely far "
@@ -247,7 +257,9 @@ class ClassifierStream(SequenceStream):
 
     def predict_proba(self) -> np.ndarray:
         """Return the probabilities so far, shape (n_streams, n_classes), float64."""
-        return softmax(self._outputs(), axis=1)
+        outputs = self._outputs()
+        weights = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return weights / weights.sum(axis=1, keepdims=True)
 
     def predict_log_proba(self) -> np.ndarray:
         """Return their natural logarithms, shape (n_streams, n_classes), float64."""

@@ -1,6 +1,7 @@
 """What the classifier and the regressor share: the training on sequences with a target each."""
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +24,6 @@ from sks4.data import (
 from sks4.estimators._auto import (
     resolve_batch_size,
     resolve_dt_range,
-    resolve_early_stopping,
     resolve_max_epochs,
     resolve_patch_size,
     resolve_standardize,
@@ -35,8 +35,9 @@ from sks4.estimators._base import (
     Trained,
     random_numbers,
 )
+from sks4.estimators._evidence import TRIAL, blocks_of, deserves_trial, trial_epochs
 from sks4.estimators._predictor import SequencePredictor
-from sks4.estimators._readout import Readout, Select
+from sks4.estimators._readout import LeftOut, Readout, Select
 from sks4.estimators._sequences import (
     SequenceEstimator,
     SequenceReader,
@@ -107,10 +108,13 @@ class FoundReadout:
         The layer, and what it reads.
     attributes : mapping
         Fitted attributes of the estimator.
+    left_out : LeftOut
+        Predictions for samples by regressions without them.
     """
 
     readout: Readout
     attributes: Mapping[str, Any]
+    left_out: LeftOut
 
 
 class FitReadout(Protocol):
@@ -135,6 +139,13 @@ class Task:
     plan_readout : callable
         Decides before the training, from samples without copies, how to find the last layer:
         returns a function that does, or None to keep the trained layer.
+    decides : bool
+        Whether held-out samples decide if blocks are trained.
+    score : callable
+        Returns accuracy or R² of outputs for samples, given the encoder of their targets.
+    judge : callable
+        Returns a last layer with what a trial tells about it: its outputs for held-out samples,
+        given the encoder of their targets.
     no_readout : mapping
         Fitted attributes of the estimator if the trained layer is kept.
     """
@@ -143,6 +154,9 @@ class Task:
     criterion: torch.nn.Module
     net_options: Mapping[str, Any] = field(default_factory=dict)
     plan_readout: Callable[[LabeledSequences], FitReadout | None] = lambda samples: None
+    decides: bool = False
+    score: Callable[[Any, LabeledSequences, np.ndarray], float]
+    judge: Callable[[FoundReadout, Any, LabeledSequences, np.ndarray], FoundReadout]
     no_readout: Mapping[str, Any] = field(default_factory=lambda: {"readout_score_": np.nan})
 
 
@@ -239,10 +253,48 @@ class _Setting:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Chance:
+    """Random numbers of a fit: seeds of weights and dropout, and a generator of the batches."""
+
+    seeds: Seeds
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True, eq=False)
+class _Result:
+    """What a run results in.
+
+    Attributes
+    ----------
+    trained : Trained
+        The net.
+    setting : _Setting
+        What was learned before.
+    chosen : mapping
+        What "auto" has become, as fitted attributes.
+    distinct : LabeledSequences
+        The samples that count, each once, with their weights in the loss.
+    found : FoundReadout or None
+        The last layer found by regression.
+    interruption : Interruption
+        An interrupt of the user to raise again.
+    """
+
+    trained: Trained
+    setting: _Setting
+    chosen: Mapping[str, Any]
+    distinct: LabeledSequences
+    found: FoundReadout | None
+    interruption: Interruption
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
 class SupervisedEstimator(SequenceEstimator):
     """Base of the estimators that learn one target for each sequence."""
 
+    n_layers: int = 2
+    d_state: int = 16
     bidirectional: bool = False
     patch_size: int | str = "auto"
     pooling: str = "mean"
@@ -283,22 +335,80 @@ class SupervisedEstimator(SequenceEstimator):
         if X_val is not None:
             valid = _labeled(X_val, form.reader.read(X_val), y_val, None, task.targets)
         seeds, rng = random_numbers(self.random_state, resumed)
-        samples, valid, stops_early = self._hold_out(samples, valid, task.targets, rng)
+        chance = _Chance(seeds, rng)
+        by_evidence = (
+            task.decides
+            and resumed is None
+            and valid is None
+            and self.max_epochs == "auto"
+            and self.early_stopping is not True
+        )
+        if by_evidence:
+            return self._fit_by_evidence(task, form, samples, chance)
+        return self._adopt_run(task, self._run(task, resumed, form, samples, valid, chance))
+
+    def _fit_by_evidence(
+        self, task: Task, form: _Form, samples: LabeledSequences, chance: "_Chance"
+    ) -> Self:
+        """Fit the regression on filters, and train if held-out samples are then told better."""
+        start = time.monotonic()
+        result = self._run(task, None, form, samples, None, chance)
+        try:
+            trial = self._winning_trial(task, result, self._time_left(start))
+            if trial is not None:
+                left = self._time_left(start)
+                result = self._run(
+                    task, None, form, samples, None, chance, trains=True, max_time=left
+                )
+                assert result.found is not None  # as without training
+                found = task.judge(result.found, result.setting.targets, *trial)
+                result = replace(result, found=found)
+        except KeyboardInterrupt:  # before an epoch was finished
+            self._adopt_run(task, result)
+            raise
+        return self._adopt_run(task, result)
+
+    def _time_left(self, start: float) -> float | None:
+        """Return what is left of `max_time`, a millisecond at least; None for no limit."""
+        if self.max_time is None:
+            return None
+        return max(1e-3, self.max_time - (time.monotonic() - start))
+
+    def _run(
+        self,
+        task: Task,
+        resumed: Trained | None,
+        form: _Form,
+        samples: LabeledSequences,
+        valid: LabeledSequences | None,
+        chance: "_Chance",
+        *,
+        trains: bool = False,
+        max_time: float | None = None,
+    ) -> "_Result":
+        """Return the result of a run, with nothing adopted.
+
+        `trains` is whether blocks are trained even if the last layer is found by regression;
+        `max_time` replaces the parameter if it is not None.
+        """
+        old = None if resumed is None else self._predictor_
+        samples, valid, stops_early = self._hold_out(samples, valid, task.targets, chance.rng)
         targets = task.targets.learn(samples.targets, samples.weights)
         weights = targets.weigh(samples.targets, samples.weights)
         distinct = replace(samples, weights=weights).distinct()
         fit_readout = task.plan_readout(distinct)
-        trains = fit_readout is None or self.max_epochs != "auto" or stops_early
+        trains = trains or fit_readout is None or self.max_epochs != "auto" or stops_early
         setting = self._learn(form, targets, samples, old, trains=trains)
-        batches = self._training_batches(setting, samples, rng)
+        batches = self._training_batches(setting, samples, chance.rng)
         n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
         run = Run(
             criterion=task.criterion,
             max_epochs=n_epochs if trains else 0,
             early_stopping=stops_early,
+            max_time=max_time,
             options=task.net_options,
         )
-        trained = self._start(run, resumed, seeds, rng, setting)
+        trained = self._start(run, resumed, chance.seeds, chance.rng, setting)
         device = trained.net.device
         chosen = setting.sizes.attributes() | {"max_epochs_": run.max_epochs}
         self._announce(f"{len(samples.panel)} sequences", trained.net, chosen)
@@ -317,9 +427,7 @@ class SupervisedEstimator(SequenceEstimator):
                     reads_blocks=len(trained.net.history) > 0,
                 )
             )
-        self._adopt_setting(trained, setting, chosen, found, task)
-        interruption.raise_again()
-        return self
+        return _Result(trained, setting, chosen, distinct, found, interruption)
 
     def _partial_fit(
         self, task: Task, resumed: Trained | None, X: Any, y: Any, sample_weight: Any
@@ -334,11 +442,67 @@ class SupervisedEstimator(SequenceEstimator):
         trained = self._start(run, resumed, seeds, rng, setting)
         with Interruption(trained.net) as interruption:
             trained.net.partial_fit(self._training_batches(setting, samples, rng))
-        self._adopt_setting(trained, setting, setting.sizes.attributes(), None, task)
-        interruption.raise_again()
-        return self
+        chosen = setting.sizes.attributes()
+        result = _Result(trained, setting, chosen, samples, None, interruption)
+        return self._adopt_run(task, result)
 
     # ------------------------------------------------------------------ steps of a fit
+
+    def _winning_trial(
+        self, task: Task, plain: _Result, max_time: float | None
+    ) -> tuple[LabeledSequences, np.ndarray] | None:
+        """Return held-out samples and outputs for them after a short training, if that wins.
+
+        None if the regression alone is as good, or misses too little for a trial.
+        """
+        found, distinct = plain.found, plain.distinct
+        if found is None:  # trained already
+            return None
+        score = partial(task.score, plain.setting.targets)
+        rows, _, blocked = found.left_out
+        n_samples = len(distinct.panel)
+        missed = 1 - score(distinct.take(rows), blocked)
+        if plain.interruption.is_pending or not deserves_trial(missed, n_samples):
+            return None
+        blocks = blocks_of(task.targets.strata(distinct.targets), n_samples, distinct.groups)
+        block = np.bincount(blocks[rows]).argmax()
+        judged = blocks[rows] == block
+        rest, test = distinct.take(np.flatnonzero(blocks != block)), distinct.take(rows[judged])
+        outputs = self._trial(task, plain.setting, rest, test, max_time)
+        wins = score(test, outputs) > score(test, blocked[judged])
+        return (test, outputs) if wins else None
+
+    def _trial(
+        self,
+        task: Task,
+        known: _Setting,
+        samples: LabeledSequences,
+        test: LabeledSequences,
+        max_time: float | None,
+    ) -> np.ndarray:
+        """Return outputs for held-out samples after a short training and a regression."""
+        seeds, rng = random_numbers(0, None)
+        # the weights of the samples have those of the classes already
+        setting = self._learn(known.form, known.targets.unweighted(), samples, None, trains=True)
+        batches = self._training_batches(setting, samples, rng)
+        n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
+        run = Run(
+            criterion=task.criterion,
+            max_epochs=trial_epochs(n_epochs),
+            max_time=None if max_time is None else TRIAL * max_time,
+            options=task.net_options,
+            is_trial=True,
+        )
+        net = self._start(run, None, seeds, rng, setting).net
+        net.fit(batches)
+        fit_readout = task.plan_readout(samples)
+        assert fit_readout is not None  # as for all samples
+        found = fit_readout(
+            net, lambda rows: setting.batches(samples.take(rows), net.device), reads_blocks=True
+        )
+        evaluated = setting.batches(test, net.device)
+        model = found.readout.model(net.module_.backbone)
+        return net.predict_dataset(evaluated.dataset, evaluated.batch_sampler, module=model)
 
     def _read(
         self, old: SequencePredictor | None, X: Any, sampling_rate: float | None
@@ -361,8 +525,8 @@ class SupervisedEstimator(SequenceEstimator):
         rng: np.random.Generator,
     ) -> tuple[LabeledSequences, LabeledSequences | None, bool]:
         """Return training data, validation data, and whether training stops early."""
-        stops_early = resolve_early_stopping(
-            self.early_stopping, len(samples.panel), has_validation_data=valid is not None
+        stops_early = self.early_stopping is True or (
+            self.early_stopping == "auto" and valid is not None
         )
         if not stops_early or valid is not None:
             return samples, valid, stops_early
@@ -462,17 +626,10 @@ class SupervisedEstimator(SequenceEstimator):
             patch_size=setting.sizes.patch_size,
         )
 
-    def _adopt_setting(
-        self,
-        trained: Trained,
-        setting: _Setting,
-        chosen: Mapping[str, Any],
-        found: FoundReadout | None,
-        task: Task,
-    ) -> None:
-        """Adopt the result of a fit."""
+    def _adopt_run(self, task: Task, result: _Result) -> Self:
+        """Adopt the result of a run, and raise the interrupt of the user, if there was one."""
+        trained, setting, found = result.trained, result.setting, result.found
         readout = None if found is None else found.readout
-        backbone = trained.net.module_.backbone
         attributes = {
             "_predictor_": setting.predictor(trained.net, readout),
             "_targets_": setting.targets,
@@ -481,9 +638,11 @@ class SupervisedEstimator(SequenceEstimator):
         }
         attributes |= task.no_readout if found is None else found.attributes
         if readout is not None:
-            attributes["n_parameters_"] = readout.n_parameters(backbone)
+            attributes["n_parameters_"] = readout.n_parameters(trained.net.module_.backbone)
         form = setting.form.reader.attributes() | setting.targets.attributes()
-        self._adopt(trained, dict(chosen) | form | attributes)
+        self._adopt(trained, dict(result.chosen) | form | attributes)
+        result.interruption.raise_again()
+        return self
 
 
 def check_target_given(estimator: Any, y: Any) -> None:

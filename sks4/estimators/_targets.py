@@ -38,6 +38,9 @@ class TargetEncoder(Protocol):
     def weigh(self, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return the weights of the samples in the loss."""
 
+    def unweighted(self) -> Self:
+        """Return an encoder that leaves the weights of the samples as they are."""
+
     def strata(self, targets: np.ndarray) -> np.ndarray | None:
         """Return classes whose shares a random split keeps."""
 
@@ -112,6 +115,10 @@ class ClassEncoder:
         assert self.class_weights is not None
         return weights * self.class_weights[targets]
 
+    def unweighted(self) -> Self:
+        """Return an encoder without weights of the classes."""
+        return replace(self, class_weight=None, class_weights=None)
+
     def strata(self, targets: np.ndarray) -> np.ndarray:
         """Return the classes."""
         return targets
@@ -183,6 +190,10 @@ class ValueEncoder:
     def weigh(self, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return the weights."""
         return weights
+
+    def unweighted(self) -> Self:
+        """Return the encoder: targets have no weights."""
+        return self
 
     def strata(self, targets: np.ndarray) -> None:
         """Return None: values have no classes."""

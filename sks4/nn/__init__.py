@@ -3,6 +3,7 @@
 from ._backbone import BackboneState, S4Backbone
 from ._bank import FilterBank
 from ._block import S4Block
+from ._compiled_draws import CompiledDraws, can_draw
 from ._forecast import S4ForecastModel
 from ._heads import PooledHead, Pooling, PoolState, StepHead
 from ._layer import S4Layer
@@ -14,6 +15,7 @@ from ._summary_model import AllFeatures, FeatureState, SummaryModel, SummaryStat
 __all__ = [
     "AllFeatures",
     "BackboneState",
+    "CompiledDraws",
     "FeatureState",
     "FilterBank",
     "ModelState",
@@ -32,4 +34,5 @@ __all__ = [
     "Summary",
     "SummaryModel",
     "SummaryState",
+    "can_draw",
 ]

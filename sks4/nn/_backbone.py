@@ -16,7 +16,7 @@ INPUTS = ("values", "symbols")
 
 
 class BackboneState(NamedTuple):
-    """What a backbone remembers of the samples it has seen.
+    """State of a backbone after the samples so far.
 
     Attributes
     ----------
@@ -40,14 +40,14 @@ class S4Backbone(nn.Module):
     d_model : int, default=64
         Number of features.
     n_layers : int, default=4
-        Number of blocks. Without any, `every_block` gives no features at all.
+        Number of blocks. With 0, `every_block` returns no features.
     patch_size : int, default=1
         Number of samples that make one step of the blocks; the last patch is filled with zeros.
     dropout, norm, prenorm
         See :class:`S4Block`; with `prenorm`, the first block has no norm and the last output one.
     inputs : {"values", "symbols"}, default="values"
         Real values ``(batch, length, n_inputs)``, or numbers below `n_inputs` of symbols,
-        ``(batch, length)``, each with features of its own.
+        ``(batch, length)``, each with its own features.
     generator : torch.Generator or None, default=None
         Source of the initial weights; None for torch's global one.
     dtype : torch.dtype or None, default=None
@@ -157,7 +157,7 @@ class S4Backbone(nn.Module):
         *,
         every_block: bool = False,
     ) -> tuple[Tensor, BackboneState]:
-        """Go on with sequences of which a part has been seen.
+        """Continue sequences of which a part has been seen.
 
         Parameters
         ----------
@@ -200,7 +200,7 @@ class S4Backbone(nn.Module):
         return x, BackboneState(states, pending)
 
     def finish(self, state: BackboneState, rate: float = 1.0) -> Tensor:
-        """Return the features of the pending samples, of which there must be one at least.
+        """Return the features of the pending samples, at least one.
 
         They are padded with zeros to a patch, ``(batch, 1, d_model)``; the state is not changed.
         """
@@ -280,7 +280,7 @@ class S4Backbone(nn.Module):
             cast(S4Block, block).layer.check_has_state()
 
     def check_rate(self, rate: float) -> None:
-        """Raise if another rate meets patches, whose projection is tied to the rate of training."""
+        """Raise if the rate differs from that of training while samples form patches."""
         if self.patch_size > 1 and rate != 1:
             raise ValueError(
                 f"rate must be 1 with patch_size > 1, got rate={rate} and patch_size="

@@ -1,4 +1,4 @@
-"""A bank of filters that are drawn, not trained: more views of the input than training finds."""
+"""A bank of random filters, which are not trained."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ from ._layer import S4Layer
 class FilterBank(nn.Module):
     r"""Diagonal state space systems with random outputs, on random combinations of the inputs.
 
-    Their feedthrough is such that the response to a constant input is zero in the end,
+    The feedthrough makes the steady-state response to a constant input zero,
     :math:`D = C A^{-1} B`, at any sampling rate, since the zero-order hold is exact for constants.
     The second half of the filters does not respond to ramps either, :math:`C A^{-2} B = 0`, up to
-    the steps of the hold. A sequence starts as if its first sample had been there forever. What
-    the filters respond to are changes over :math:`1/dt` steps and less.
+    the steps of the hold. Before its first sample, a sequence is taken to be constant. The
+    filters respond to changes over :math:`1/dt` steps and less.
 
-    Without a gradient to follow, there can be many: they are for a regression on a
+    As they are not trained, there can be many of them. They feed a regression on a
     :class:`Summary` of their outputs, as are the random convolutions of Rocket (Dempster et al.
     2020, arXiv:1910.13051), whose kernels have mean zero, too. Neighbors are alike in `dt`.
 
@@ -90,7 +90,8 @@ class FilterBank(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Map ``u (batch, length, n_inputs)`` to ``(batch, length, n_filters)``.
 
-        See :meth:`S4Layer.forward`; without a state, a sequence starts from that of a constant.
+        See :meth:`S4Layer.forward`; without a state, a sequence starts from the steady state of its
+        first sample.
         """
         with torch.autocast(u.device.type, enabled=False):  # as in the layer
             mixed = u.to(self.mix.dtype) @ self.mix
@@ -100,9 +101,9 @@ class FilterBank(nn.Module):
 
 
 def _steady_state(layer: S4Layer) -> Tensor:
-    """Return the state that diagonal systems keep for an input of one, in real form, (H, N).
+    """Return the steady state of diagonal systems for an input of one, in real form, (H, N).
 
-    It is :math:`-A^{-1} B`, whatever the step.
+    It is :math:`-A^{-1} B`, for any step.
     """
     operator = layer.step_operator()
     minus_e = -torch.complex(*operator.e)
@@ -111,9 +112,9 @@ def _steady_state(layer: S4Layer) -> Tensor:
 
 
 def _remove_ramps(layer: S4Layer, n_last: int) -> None:
-    """Project `C` of the last systems so that ramps lead to nothing but a constant state's output.
+    """Project `C` of the last systems so that the response to a ramp is zero.
 
-    For a ramp, the state grows along :math:`A^{-1} B` and stays behind by :math:`A^{-2} B`.
+    For a ramp, the state grows along :math:`A^{-1} B` and lags by :math:`A^{-2} B`.
     """
     Lambda = torch.complex(-layer.log_decay.exp(), layer.frequency)
     lag = torch.view_as_complex(layer.B.detach().contiguous()) / Lambda**2  # (H, N/2)

@@ -25,7 +25,7 @@ class S4Block(nn.Module):
     d_model : int
         Number of features.
     dropout : float, default=0.0
-        Probability that a feature of a sequence is set to zero, for all of its time.
+        Probability that a feature of a sequence is set to zero, at all its steps.
     norm : {"layer", "batch"} or None, default="layer"
         Normalization over the features of a step, or of a feature over the real steps of a batch.
     prenorm : bool, default=True

@@ -15,19 +15,19 @@ POOLINGS = ("mean", "last", "max")
 
 
 class PoolState(NamedTuple):
-    """What a pooling remembers of the steps so far ``(batch, n)``, and the number of steps."""
+    """State of a pooling after the steps so far ``(batch, n)``, and the number of steps."""
 
     value: Tensor
     n_steps: int
 
 
 class Reduction(nn.Module, ABC):
-    """Base of what reduces features over time: at once, or as the steps come.
+    """Base of reductions of features over time, at once or step by step.
 
     Attributes
     ----------
     is_sum : bool
-        Whether the state grows with the number of steps, and so needs more digits.
+        Whether the state grows with the number of steps, and so needs double precision.
     """
 
     is_sum: bool

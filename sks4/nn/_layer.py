@@ -225,6 +225,10 @@ class S4Layer(nn.Module):
             lambda: self._systems().step_operators(rate, self._dtype)[0],
         )
 
+    def exact_step_operator(self, rate: float = 1.0) -> ops.StepOperator:
+        """Return the systems over one sample in double precision; see :meth:`step_operator`."""
+        return self._exact_operators(rate)[0]
+
     def kernel(self, length: int, rate: float = 1.0) -> Tensor:
         """Return the convolution kernel, without the feedthrough `D`.
 
@@ -300,9 +304,7 @@ class S4Layer(nn.Module):
         self, u: Tensor, state: Tensor | None, lengths: Tensor | None, rate: float
     ) -> tuple[list[Tensor], Tensor]:
         """Return the output of each direction, and the state after the first."""
-        operators = self._keep(
-            ("recurrence", rate), lambda: self._systems().step_operators(rate, torch.float64)
-        )
+        operators = self._exact_operators(rate)
         y, last = ops.recurrence(u, operators[0], state, lengths)
         back = [ops.recurrence(u, o, None, lengths, reverse=True)[0] for o in operators[1:]]
         return [y, *back], last
@@ -351,6 +353,12 @@ class S4Layer(nn.Module):
         return formed_anew and length <= _SHORT
 
     # -- parameters to operators
+
+    def _exact_operators(self, rate: float) -> list[ops.StepOperator]:
+        """Return the systems over one sample in double precision, of each direction."""
+        return self._keep(
+            ("recurrence", rate), lambda: self._systems().step_operators(rate, torch.float64)
+        )
 
     @property
     def _dtype(self) -> torch.dtype:

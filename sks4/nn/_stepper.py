@@ -6,7 +6,8 @@ operations a block, on memory that is there.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Self, cast
 
 import torch
@@ -18,6 +19,7 @@ from sks4._validation import check_integer, check_positive
 from ._backbone import BackboneState, S4Backbone
 from ._bank import FilterBank
 from ._block import NoNorm, RealStepBatchNorm, S4Block
+from ._compiled_steps import CompiledSteps, can_step
 from ._heads import PooledHead, PoolState
 from ._model import S4Model
 from ._summary_model import FeatureState, SummaryModel
@@ -68,6 +70,10 @@ class _Systems:
 
     def _read(self) -> None:
         torch.bmm(self.readout, self.x.permute(1, 2, 0), out=self.read)
+
+    def memory(self) -> tuple[Tensor, Tensor]:
+        """Return what changes with a step."""
+        return self.z, self.read
 
     @property
     def state(self) -> Tensor:
@@ -251,6 +257,9 @@ class StepperState(NamedTuple):
         What the pooling remembers of the whole patches, such as a sum for the mean.
     n_steps : int
         Number of whole patches.
+    lost : tuple of Tensors of shape (batch, d_model, d_state)
+        What rounding has taken from each of `layers`, which compiled steps in single precision
+        carry; none otherwise.
     """
 
     layers: tuple[Tensor, ...]
@@ -258,6 +267,7 @@ class StepperState(NamedTuple):
     n_pending: int
     pooled: Tensor
     n_steps: int
+    lost: tuple[Tensor, ...] = ()
 
 
 class ModelStepper:
@@ -295,51 +305,96 @@ class ModelStepper:
     """
 
     def __init__(self, model: S4Model | SummaryModel, batch: int = 1, rate: float = 1.0) -> None:
-        self.model, self.rate = model, rate
-        self._backbone = model.backbone
-        self._bank: _Bank | None = None
-        if isinstance(model, SummaryModel):
-            self._bank = _Bank(model.features.bank, batch, rate)
-            self._n_features = model.features.n_features
-        elif isinstance(model.head, PooledHead):
-            self._n_features = model.backbone.d_model
-        else:
+        check_integer("batch", batch)
+        check_positive("rate", rate)
+        if isinstance(model, S4Model) and not isinstance(model.head, PooledHead):
             raise TypeError(
                 "model must have a pooled head, got a step head. Use S4Stepper on its backbone."
             )
+        self.model, self.rate, self._batch = model, rate, batch
+        self._backbone = model.backbone
+        self._backbone.check_rate(rate)
+        self._backbone.check_has_state()
         self._reduction = model.pool
-        self._stepper = S4Stepper(model.backbone, batch, rate, every_block=self._bank is not None)
-        self._allocate(batch)
+        steps = CompiledSteps if can_step(model) else _TorchSteps
+        self._steps: CompiledSteps | _TorchSteps = steps(model, batch, rate)
+        shape = self._backbone.patch_size, self._backbone.n_inputs
+        self._no_patch = self._steps.features.new_zeros(batch, *shape)
+        self._pending = self._no_patch[:, :0]  # samples that do not yet make a patch
 
-    @torch.inference_mode()
-    def _allocate(self, batch: int) -> None:
-        like = self._stepper._x
-        state = self._reduction.update(like.new_zeros(batch, 1, self._n_features), None)
-        pooled = cast(PoolState, state).value
-        # a sum over millions of steps needs more digits than each of them
-        self._pooled = torch.zeros_like(ops.wide(pooled) if self._reduction.is_sum else pooled)
-        size = self._backbone.patch_size, self._backbone.n_inputs
-        self._patch = like.new_zeros(batch, *size)
-        self._n_pending = self._n_steps = 0
+    @property
+    def n_samples(self) -> int:
+        """Number of samples taken."""
+        return self._steps.n_steps * self._backbone.patch_size + self._pending.shape[1]
 
-    @torch.inference_mode()
     def push(self, u: Tensor) -> None:
-        """Go on by samples ``u (batch, length, n_inputs)``, any number of them."""
-        size, length = self._backbone.patch_size, u.shape[1]
-        if size == 1 and length == 1:  # nothing to collect
-            return self._step(u[:, 0])
-        start = 0
-        if self._n_pending:
-            start = min(size - self._n_pending, length)
-            self._collect(u[:, :start])
-        whole = (length - start) // size
-        if whole >= _SCAN_FROM:
-            for piece in u[:, start : start + whole * size].split(_AT_ONCE * size, 1):
-                self._scan(piece)
+        """Continue by samples ``u (batch, length, n_inputs)``, any number of them.
+
+        Symbols have the shape ``(batch, length)``. A call that raises changes nothing.
+
+        Raises
+        ------
+        ValueError
+            If the shape does not fit, or a number is not that of a symbol.
+        """
+        self._check_input(u)
+        is_short = self._backbone.patch_size == 1 and u.shape[1] < _SCAN_FROM
+        if is_short and self._steps.is_atomic:
+            self._steps.step(u)
         else:
-            for k in range(start, start + whole * size, size):
-                self._step(u[:, k : k + size].flatten(1))
-        self._collect(u[:, start + whole * size :])
+            self._push(u)
+
+    @torch.inference_mode()
+    def _push(self, u: Tensor) -> None:
+        """Continue by any number of samples, or go back to what was before."""
+        size, pending = self._backbone.patch_size, self._pending
+        if size > 1:
+            u = torch.cat([pending, u.to(pending.dtype)], 1)
+        n_whole = u.shape[1] // size
+        whole, rest = u.split([n_whole * size, u.shape[1] - n_whole * size], 1)
+        is_scan = n_whole >= _SCAN_FROM
+        n_before = self._steps.n_steps
+        before = self._steps.memory() if is_scan or not self._steps.is_atomic else None
+        try:
+            if size > 1:
+                self._pending = rest.clone()
+            if is_scan:
+                for piece in whole.split(_AT_ONCE * size, 1):
+                    self._scan(piece)
+            elif n_whole:
+                self._steps.step(self._patches(whole))
+        except BaseException:  # also an interrupt, which would leave some layers ahead of others
+            if before is not None:
+                self._steps.restore(before)
+            if self._steps.n_steps == n_before:
+                self._pending = pending
+            raise
+
+    def _patches(self, u: Tensor) -> Tensor:
+        """Return whole patches, ``(batch, n, patch_size * n_inputs)``; symbols as they are."""
+        if u.dim() == 2:
+            return u
+        return u.unflatten(1, (-1, self._backbone.patch_size)).flatten(2)
+
+    def _check_input(self, u: Tensor) -> None:
+        """Raise if the input does not fit; there may be no sample in it."""
+        batch, n_inputs = self._batch, self._backbone.n_inputs
+        if self._backbone.inputs == "symbols":
+            if u.dim() != 2 or len(u) != batch or u.is_floating_point():
+                raise ValueError(
+                    f"u must hold numbers of symbols, integers of shape ({batch}, length), got "
+                    f"{u.dtype} of shape {tuple(u.shape)}."
+                )
+            if u.numel() and not (u.min() >= 0 and u.max() < n_inputs):
+                raise ValueError(
+                    f"The symbols in u must be in [0, {n_inputs}), got {u.min()} to {u.max()}."
+                )
+            return
+        shape = u.shape
+        if len(shape) != 3 or shape[0] != batch or shape[2] != n_inputs:
+            raise ValueError(
+                f"u must have shape ({batch}, length, {n_inputs}), got {tuple(u.shape)}."
+            )
 
     @torch.inference_mode()
     def features(self) -> Tensor:
@@ -347,43 +402,64 @@ class ModelStepper:
 
         A patch that is not whole is filled with zeros, and evaluated on a copy of the state.
         """
-        pool, before = self._reduction, PoolState(self._pooled, self._n_steps)
-        if not self._n_pending:
-            return pool.result(before, self.rate).clone()
-        states = self._states
-        try:
-            self._step(self._patch.flatten(1))
-            return pool.result(PoolState(self._pooled, self._n_steps), self.rate)
-        finally:
-            self._states, (self._pooled, self._n_steps) = states, before
+        steps = self._steps
+        with self._finished():
+            return self._reduction.result(PoolState(steps.pooled, steps.n_steps), self.rate).clone()
 
     @torch.inference_mode()
     def read(self, features: Tensor) -> Tensor:
         """Return the output of the model for pooled features ``(batch, n)``."""
-        return self.model.read(features.to(self._backbone.projection.weight.dtype))
+        return self.model.read(features.to(self._no_patch.dtype))
 
+    @torch.inference_mode()
     def output(self) -> Tensor:
         """Return the output of the model for everything seen, at least a sample."""
-        return self.read(self.features())
+        if not self._pending.shape[1]:
+            return self._steps.output()
+        with self._finished():
+            return self._steps.output()
 
     def reset(self) -> None:
         """Go back to the beginning of all sequences."""
-        self._stepper.reset()
-        if self._bank is not None:
-            self._bank.systems.reset()
-        self._allocate(len(self._pooled))
+        self._steps.reset()
+        self._pending = self._no_patch[:, :0]
 
     @property
     def state(self) -> StepperState:
         """A copy of all that is remembered."""
-        patch, pooled = self._patch.clone(), self._pooled.clone()
-        return StepperState(self._states, patch, self._n_pending, pooled, self._n_steps)
+        steps, pending = self._steps, self._pending
+        patch = self._no_patch.clone()
+        patch[:, : pending.shape[1]] = pending
+        return StepperState(
+            layers=steps.states,
+            patch=patch,
+            n_pending=pending.shape[1],
+            pooled=steps.pooled.clone(),
+            n_steps=steps.n_steps,
+            lost=steps.lost,
+        )
 
     @state.setter
+    @torch.inference_mode()
     def state(self, state: StepperState) -> None:
-        self._states = state.layers
-        self._patch, self._pooled = state.patch.clone(), state.pooled.clone()
-        self._n_pending, self._n_steps = state.n_pending, state.n_steps
+        steps = self._steps
+        self._check_state(state)
+        steps.load(state.layers, state.lost)
+        steps.n_steps = state.n_steps
+        steps.pooled = state.pooled.to(steps.pooled, copy=True)
+        self._pending = state.patch[:, : state.n_pending].to(self._no_patch, copy=True)
+
+    def _check_state(self, state: StepperState) -> None:
+        """Raise ValueError if the state is that of a model or batch of other sizes."""
+        steps = self._steps
+        layers = [x.shape for x in steps.states]
+        expected = [*layers, self._no_patch.shape, steps.pooled.shape]
+        got = [*(x.shape for x in state.layers), state.patch.shape, state.pooled.shape]
+        if expected != got or [x.shape for x in state.lost] not in ([], layers):
+            raise ValueError(
+                "The state must be of a stepper on the same model with the same batch, got the "
+                f"shapes {[tuple(x) for x in got]} in place of {[tuple(x) for x in expected]}."
+            )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return an independent stepper on the same model."""
@@ -395,58 +471,128 @@ class ModelStepper:
 
     @classmethod
     def _resume(cls, model: S4Model | SummaryModel, rate: float, state: StepperState) -> Self:
-        stepper = cls(model, len(state.pooled), rate)
+        stepper = cls(model, len(state.patch), rate)
         stepper.state = state
         return stepper
 
-    def _collect(self, u: Tensor) -> None:
-        """Add samples to the open patch, and take a step when it is whole."""
-        n, length = self._n_pending, u.shape[1]
-        self._patch[:, n : n + length] = u
-        self._n_pending = n + length
-        if self._n_pending == self._backbone.patch_size:
-            self._step(self._patch.flatten(1))
-            self._patch.zero_()
-            self._n_pending = 0
-
-    @property
-    def _states(self) -> tuple[Tensor, ...]:
-        """Copies of the states of the layers and of the bank."""
-        filters = () if self._bank is None else (self._bank.systems.state,)
-        return (*self._stepper.state, *filters)
-
-    @_states.setter
-    def _states(self, states: tuple[Tensor, ...]) -> None:
-        if self._bank is not None:
-            *layers, self._bank.systems.state = states
-            states = tuple(layers)
-        self._stepper.state = states
-
-    def _step(self, patch: Tensor) -> None:
-        """Move by one whole patch ``(batch, patch_size * n_inputs)``."""
-        x = self._stepper.step(patch)
-        if self._bank is not None:
-            x = torch.cat([x, self._bank.step(patch, is_first=self._n_steps == 0)], 1)
-        self._pool(x[:, None])
+    @contextmanager
+    def _finished(self) -> Iterator[None]:
+        """Take the step of the open patch, if there is one, and take it back."""
+        if not self._pending.shape[1]:
+            yield
+            return
+        patch = self._no_patch.clone()
+        patch[:, : self._pending.shape[1]] = self._pending
+        before = self._steps.memory()
+        try:
+            self._steps.step(patch.flatten(1)[:, None])
+            yield
+        finally:
+            self._steps.restore(before)
 
     def _scan(self, u: Tensor) -> None:
         """Move by many whole patches."""
-        before = BackboneState(self._stepper.state, u[:, :0])
+        steps = self._steps
+        states = steps.states
         if isinstance(self.model, SummaryModel):
-            filters = self._states[-1] if self._n_steps else None
+            before = BackboneState(states[:-1], u[:, :0])
+            filters = states[-1] if steps.n_steps else None
             x, (after, filters_after) = self.model.features.advance(
                 u, FeatureState(before, filters), self.rate
             )
-            self._states = (*cast(tuple[Tensor, ...], after.layers), cast(Tensor, filters_after))
+            steps.load((*cast(tuple[Tensor, ...], after.layers), cast(Tensor, filters_after)))
         else:
-            x, after = self._backbone.advance(u, before, self.rate)
-            self._states = cast(tuple[Tensor, ...], after.layers)
-        self._pool(x)
+            x, after = self._backbone.advance(u, BackboneState(states, u[:, :0]), self.rate)
+            steps.load(cast(tuple[Tensor, ...], after.layers))
+        pooled = self._reduction.update(x, PoolState(steps.pooled, steps.n_steps))
+        steps.pooled, steps.n_steps = cast(PoolState, pooled)
 
-    def _pool(self, x: Tensor) -> None:
-        """Pool the features ``x (batch, length, d)`` of new steps with those before."""
-        before = PoolState(self._pooled, self._n_steps)
-        self._pooled, self._n_steps = cast(PoolState, self._reduction.update(x, before))
+
+class _TorchSteps:
+    """The steps of a model by operations of torch; :class:`CompiledSteps` are faster.
+
+    Attributes
+    ----------
+    pooled : Tensor of shape (batch, n)
+        What the reduction remembers.
+    n_steps : int
+        Number of patches taken.
+    features : Tensor of shape (batch, n_features)
+        Result of the last step.
+    """
+
+    is_atomic = False
+    lost: tuple[Tensor, ...] = ()
+
+    @torch.inference_mode()
+    def __init__(self, model: S4Model | SummaryModel, batch: int, rate: float) -> None:
+        self._model, self._rate = model, rate
+        self._bank: _Bank | None = None
+        if isinstance(model, SummaryModel):
+            self._bank = _Bank(model.features.bank, batch, rate)
+            n_features = model.features.n_features
+        else:
+            n_features = model.backbone.d_model
+        self._stepper = S4Stepper(model.backbone, batch, rate, every_block=self._bank is not None)
+        self._reduction = model.pool
+        self.features = self._stepper._x.new_zeros(batch, n_features)
+        state = self._reduction.update(self.features[:, None], None)
+        pooled = cast(PoolState, state).value
+        # a sum over millions of steps needs more digits than each of them
+        self.pooled = torch.zeros_like(ops.wide(pooled) if self._reduction.is_sum else pooled)
+        self.n_steps = 0
+
+    def step(self, patches: Tensor) -> None:
+        """Move by whole patches ``(batch, n, patch_size * n_inputs)``, or symbols (batch, n)."""
+        for patch in patches.unbind(1):
+            x = self._stepper.step(patch)
+            if self._bank is not None:
+                x = torch.cat([x, self._bank.step(patch, is_first=self.n_steps == 0)], 1)
+            before = PoolState(self.pooled, self.n_steps)
+            after = cast(PoolState, self._reduction.update(x[:, None], before))
+            self.pooled, self.n_steps = after
+
+    def output(self) -> Tensor:
+        """Return the outputs of the head for what has been pooled, ``(batch, n_outputs)``."""
+        features = self._reduction.result(PoolState(self.pooled, self.n_steps), self._rate)
+        return self._model.read(features.to(self.features.dtype))
+
+    @property
+    def states(self) -> tuple[Tensor, ...]:
+        """Copies of the states of the layers and of the bank, each ``(batch, H, N)``."""
+        return tuple(systems.state for systems in self._systems)
+
+    def load(self, states: Iterable[Tensor], lost: Iterable[Tensor] = ()) -> None:
+        """Set the states; what they have lost by rounding cannot be used here."""
+        for systems, state in zip(self._systems, states, strict=True):
+            systems.state = state
+
+    def memory(self) -> tuple[list[Tensor], int]:
+        """Return all that changes with a step; what is pooled is replaced, never changed."""
+        return [self.pooled, *(x.clone() for x in self._tensors())], self.n_steps
+
+    def restore(self, memory: tuple[list[Tensor], int]) -> None:
+        """Go back to what :meth:`memory` returned."""
+        (self.pooled, *tensors), self.n_steps = memory
+        for x, before in zip(self._tensors(), tensors, strict=True):
+            x.copy_(before)
+
+    def _tensors(self) -> list[Tensor]:
+        return [x for systems in self._systems for x in systems.memory()]
+
+    @property
+    def _systems(self) -> list[_Systems]:
+        filters = [] if self._bank is None else [self._bank.systems]
+        return [*self._stepper._systems, *filters]
+
+    @torch.inference_mode()
+    def reset(self) -> None:
+        """Go back to the beginning of all sequences."""
+        self._stepper.reset()
+        if self._bank is not None:
+            self._bank.systems.reset()
+        self.pooled = torch.zeros_like(self.pooled)
+        self.n_steps = 0
 
 
 def _interleaved(vector: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What features do over a whole sequence: how often, how long and when they exceed limits."""
+"""Statistics of features over a sequence: how often, how long and when they exceed limits."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ _SMALL = 1e-4
 
 
 class _Counts(NamedTuple):
-    """What :class:`Summary` remembers, L limits of each of F features.
+    """State of :class:`Summary`, for L limits of each of F features.
 
     Attributes
     ----------
@@ -44,10 +44,10 @@ class _Counts(NamedTuple):
 
 
 class Summary(Reduction):
-    """Describe what each feature does in a sequence, with a constant number of values.
+    """Summarize each feature over a sequence in a fixed number of values.
 
     Of each feature and limit: the share of steps above the limit (as a square root), the longest
-    run above it relative to the sequence (as a logarithm), the number of times it is exceeded anew
+    run above it relative to the sequence (as a logarithm), the number of upward crossings
     per step (as a square root), and when it is exceeded: the covariance of being above with time
     relative to the sequence. Of each feature, shares of the steps at which it is the largest and
     the smallest of its group of `GROUP` neighbors (as square roots).
@@ -176,7 +176,7 @@ class Summary(Reduction):
     def _wins(self, z: Tensor, real: Tensor | None) -> Tensor:
         """Return at how many steps each feature is the largest of its group, ``(rows, F)``.
 
-        A step counts in part where the largest is next to zero: there are no winners of nothing.
+        A step counts in part where the largest is close to zero, and not at all where it is zero.
         """
         missing = -self.n_features % self.GROUP
         groups = functional.pad(z, (0, missing), value=-torch.inf).unflatten(2, (-1, self.GROUP))
@@ -188,7 +188,7 @@ class Summary(Reduction):
         return wins.flatten(1)[:, : self.n_features]
 
     def _describe(self, counts: _Counts, n_steps: int | Tensor, rate: float) -> Tensor:
-        """Return the summary, from numbers to what does not depend on length or rate."""
+        """Return the summary from counts, independent of length and rate."""
         n = n_steps[:, None] if isinstance(n_steps, Tensor) else n_steps
         above, pairs, moments, longest = (
             part.flatten(1) / n

@@ -13,8 +13,8 @@ from sks4 import ssm as ops
 class Systems:
     """The parameters of the systems of a layer, and the operators that they define.
 
-    Every operator is formed anew, differentiably, in double precision where that decides the
-    result.
+    Every call forms the operators again, differentiably, in double precision where the result
+    requires it.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def fast_length(n: int) -> int:
-    """Return the smallest even ``2^a 3^b 5^c`` from `n` on, a length that FFTs are fast for."""
+    """Return the smallest even ``2^a 3^b 5^c`` from `n` on, for which FFTs are fast."""
     best = 1 << max(n - 1, 1).bit_length()
     five = 1
     while five < best:

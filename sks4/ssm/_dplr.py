@@ -170,7 +170,7 @@ class _AddBlocks(torch.autograd.Function):
 def real_form(
     Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    r"""Return the real N-dimensional system that a conjugate-pair system is.
+    r"""Return a conjugate-pair system as a real N-dimensional one.
 
     ``A + A^T = 2 diag(Re Lambda) - 2 p p^T`` is negative semidefinite when ``Re Lambda <= 0``,
     hence the bilinear ``A_bar`` is a contraction in the 2-norm.

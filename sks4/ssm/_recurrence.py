@@ -146,7 +146,7 @@ def recurrence_pays(u: Tensor, N: int, rank: int, *, trains: bool) -> bool:
 
 
 def _has_memory(x: Tensor) -> bool:
-    """Return whether a tensor is nothing but numbers in the memory of the processor."""
+    """Return whether a tensor is dense and in main memory, without lazy conjugation or tangents."""
     if x.device.type != "cpu" or x.layout != torch.strided:
         return False
     if type(x) is not Tensor and type(x) is not torch.nn.Parameter:

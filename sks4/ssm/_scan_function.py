@@ -65,7 +65,7 @@ class _Segment(NamedTuple):
     b: int
 
     def load(self, u: Tensor, tiles: Tensor) -> None:
-        """Copy ``u (batch, length, g)`` into ``tiles (batch, chunks, g, b)``, zeros behind it."""
+        """Copy ``u (batch, length, g)`` into ``tiles (batch, chunks, g, b)``, padded with zeros."""
         chunks, rest = self._samples(u)
         whole, t = chunks.shape[1], rest.shape[2]
         for part in range(0, self.b, _COLUMNS):

@@ -1,4 +1,4 @@
-"""What the training loop is given: batches of named tensors, and the order of the rows."""
+"""Input of the training loop: batches of named tensors, and the order of the rows."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ class WeightedEpochLoss(PassthroughScoring):
     """Average the losses of the batches, each of them a weighted mean, over the whole epoch."""
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Take the best loss so far from the history, which another net may have begun."""
+        """Read the best loss so far from the history, which may come from another net."""
         losses = [row[self.name] for row in net.history if self.name in row]
         self.best_score_ = min(losses, default=math.inf)
 
@@ -42,11 +42,11 @@ class WeightedEpochLoss(PassthroughScoring):
 
 
 class ReturnMemory(Callback):
-    """Let the allocator give memory that is free back to the system, every few seconds.
+    """Return free memory to the system every few seconds.
 
     Batches of many lengths need blocks of many sizes, and glibc keeps what it cannot use for the
-    next one: a process grows to several times of what it uses. Other allocators return memory
-    themselves, and are left alone.
+    next one, so a process grows to several times its need. Other allocators return memory
+    themselves.
     """
 
     def initialize(self) -> "ReturnMemory":
@@ -101,7 +101,7 @@ class EarlyStopping(Callback):
         return self
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Start anew: continued training is not compared with what another run has seen."""
+        """Start again: epochs of earlier runs are not compared."""
         self.initialize()
         self.last_improvement_ = len(net.history)
 
@@ -114,7 +114,7 @@ class EarlyStopping(Callback):
     def on_epoch_end(
         self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
     ) -> None:
-        """Keep the weights if they are the best, else see whether patience is over."""
+        """Keep the weights if they are the best; otherwise stop if patience is exhausted."""
         if dataset_valid is None:
             return
         epoch, score = len(net.history), float(net.history[-1]["valid_loss"])
@@ -154,7 +154,7 @@ class WeightAverage(Callback):
     ----------
     decay : float, default=0.999
         Weight of the past at each step, from 0 to 1. Over the first steps it is smaller,
-        ``(1 + step) / (10 + step)``, so that the initial weights are soon forgotten.
+        ``(1 + step) / (10 + step)``, to forget the initial weights quickly.
 
     References
     ----------
@@ -219,7 +219,7 @@ class WeightAverage(Callback):
 
 
 def _copy(values: list[Tensor], *, into: list[Tensor]) -> None:
-    """Copy in place, which keeps the parameters themselves and tells autograd of the change."""
+    """Copy in place, which keeps the parameters and which autograd notices."""
     with torch.no_grad():
         for destination, value in zip(into, values, strict=True):
             destination.copy_(value)

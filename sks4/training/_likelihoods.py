@@ -7,6 +7,7 @@ log-likelihood in nats for each value.
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,42 @@ class Likelihood(nn.Module, ABC):
         """
 
     @abstractmethod
+    def noise(
+        self, n: int, output: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, ...]:
+        """Return the random numbers of `n` draws, each tensor of shape ``(n, batch, ...)``.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws from distributions like those of `output`.
+        output : Tensor of shape (batch, n_outputs)
+            Parameters, of which shape, dtype and device count.
+        generator : torch.Generator or None, default=None
+            Source of random numbers.
+        """
+
+    @abstractmethod
+    def draw(
+        self, output: Tensor, *noise: Tensor, temperature: float = 1.0, top_k: int | None = None
+    ) -> Tensor:
+        """Return the draw that random numbers make.
+
+        Parameters
+        ----------
+        output : Tensor of shape (batch, n_outputs)
+            Parameters.
+        *noise : Tensors of shape (batch, ...)
+            One of the entries of :meth:`noise`.
+        temperature, top_k
+            See :meth:`sample`.
+
+        Returns
+        -------
+        Tensor of shape (batch, n_channels), or (batch,) of symbols
+            What comes next.
+        """
+
     def sample(
         self,
         output: Tensor,
@@ -60,7 +97,8 @@ class Likelihood(nn.Module, ABC):
             Parameters.
         temperature : float, default=1.0
             Exponent ``1 / temperature`` of the distribution; below 1, likely values come more
-            often than they should.
+            often than they should. For a mixture, the weights of its components have that
+            exponent, and their scales are multiplied by it: its power has no closed form.
         top_k : int or None, default=None
             Draw from so many most probable symbols only.
         generator : torch.Generator or None, default=None
@@ -71,6 +109,8 @@ class Likelihood(nn.Module, ABC):
         Tensor of shape (batch, n_channels), or (batch,) of symbols
             What comes next.
         """
+        noise = [x[0] for x in self.noise(1, output, generator)]
+        return self.draw(output, *noise, temperature=temperature, top_k=top_k)
 
     def forward(self, output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Return the weighted mean of the negative log-likelihood; `weight` as the target."""
@@ -98,19 +138,20 @@ class CategoricalLikelihood(Likelihood):
         loss = functional.cross_entropy(output.flatten(0, -2), target.flatten(), reduction="none")
         return -loss.view(target.shape)
 
-    def sample(
-        self,
-        output: Tensor,
-        *,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        generator: torch.Generator | None = None,
+    def noise(
+        self, n: int, output: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, ...]:
+        """Return a uniform number for each symbol, ``(n, batch)``."""
+        return (_uniform((n, len(output)), output, generator),)
+
+    def draw(
+        self, output: Tensor, *noise: Tensor, temperature: float = 1.0, top_k: int | None = None
     ) -> Tensor:
-        """Draw symbols (batch,)."""
+        """Return symbols (batch,)."""
         if top_k is not None and top_k < output.shape[-1]:
             best = output.topk(top_k, -1)
             output = torch.full_like(output, -torch.inf).scatter_(-1, best.indices, best.values)
-        return _draw_index(output, temperature, generator)
+        return _index(output, noise[0], temperature)
 
 
 class GaussianLikelihood(Likelihood):
@@ -141,19 +182,21 @@ class GaussianLikelihood(Likelihood):
         z = (target - mean) / deviation
         return -0.5 * z * z - deviation.log() - 0.5 * math.log(2 * math.pi)
 
-    def sample(
-        self,
-        output: Tensor,
-        *,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        generator: torch.Generator | None = None,
+    def noise(
+        self, n: int, output: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, ...]:
+        """Return a normal number for each value, ``(n, batch, n_channels)``."""
+        shape = n, len(output), output.shape[-1] // 2
+        options: dict[str, Any] = {"dtype": output.dtype, "device": output.device}
+        return (torch.randn(shape, generator=generator, **options),)
+
+    def draw(
+        self, output: Tensor, *noise: Tensor, temperature: float = 1.0, top_k: int | None = None
     ) -> Tensor:
-        """Draw values (batch, n_channels)."""
+        """Return values (batch, n_channels)."""
         mean, deviation = self._split(output)
-        noise = torch.randn(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
         # a normal density to the power 1/T is one with T times the variance
-        return mean + math.sqrt(temperature) * deviation * noise
+        return mean + math.sqrt(temperature) * deviation * noise[0]
 
 
 class LogisticMixtureLikelihood(Likelihood):
@@ -189,11 +232,16 @@ class LogisticMixtureLikelihood(Likelihood):
         """Return scores, means and scales, each (..., n_channels, n_components)."""
         parts = output.unflatten(-1, (-1, 3 * self.n_components))
         scores, means, raw = parts.chunk(3, -1)
-        # spread over the range of the data, else all components would start, and learn, the same
-        start = torch.linspace(
-            -1.5, 1.5, self.n_components + 2, dtype=means.dtype, device=means.device
-        )
-        return scores, means + start[1:-1], _scale(raw)
+        return scores, means + self.starts(means), _scale(raw)
+
+    def starts(self, like: Tensor) -> Tensor:
+        """Return what is added to the means, ``(n_components,)``.
+
+        They spread over the range of the data, else all components would start, and learn, the
+        same.
+        """
+        options: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
+        return torch.linspace(-1.5, 1.5, self.n_components + 2, **options)[1:-1]
 
     def log_prob(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the log-density of the values `target` (..., n_channels)."""
@@ -202,25 +250,24 @@ class LogisticMixtureLikelihood(Likelihood):
         density = -z - 2 * functional.softplus(-z) - scales.log()
         return torch.logsumexp(scores.log_softmax(-1) + density, -1)
 
-    def sample(
-        self,
-        output: Tensor,
-        *,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """Draw values (batch, n_channels).
-
-        The weights of the components get the exponent, and their scales the factor `temperature`:
-        the power of a mixture has no closed form.
-        """
-        scores, means, scales = self._split(output)
-        choice = _draw_index(scores, temperature, generator)[..., None]
-        mean, scale = (x.gather(-1, choice)[..., 0] for x in (means, scales))
-        noise = torch.rand(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
+    def noise(
+        self, n: int, output: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, ...]:
+        """Return a uniform and a logistic number for each value, ``(n, batch, n_channels)``."""
+        shape = n, len(output), output.shape[-1] // (3 * self.n_components)
+        uniform, other = (_uniform(shape, output, generator) for _ in range(2))
         # the quantile function of the logistic distribution, away from 0 and 1
-        return mean + temperature * scale * torch.logit(noise, eps=torch.finfo(noise.dtype).eps)
+        logistic = torch.logit(other, eps=torch.finfo(output.dtype).eps)
+        return uniform, logistic.to(output.dtype)
+
+    def draw(
+        self, output: Tensor, *noise: Tensor, temperature: float = 1.0, top_k: int | None = None
+    ) -> Tensor:
+        """Return values (batch, n_channels)."""
+        scores, means, scales = self._split(output)
+        choice = _index(scores, noise[0], temperature)[..., None]
+        mean, scale = (x.gather(-1, choice)[..., 0] for x in (means, scales))
+        return mean + temperature * scale * noise[1]
 
 
 def _scale(raw: Tensor) -> Tensor:
@@ -228,14 +275,23 @@ def _scale(raw: Tensor) -> Tensor:
     return functional.softplus(raw) + SMALLEST_SCALE
 
 
-def _draw_index(scores: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
-    """Draw along the last axis with the probabilities ``softmax(scores / temperature)``.
+def _uniform(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return numbers in [0, 1), in double precision so that rare symbols are not rounded away."""
+    return torch.rand(shape, dtype=_wide(like), device=like.device, generator=generator)
 
-    The first of exponential waiting times with the rates p is that of i with probability p_i, so
-    the largest of ``log p_i - log(waiting_i)``; faster than a search in the cumulative sum.
+
+def _wide(x: Tensor) -> torch.dtype:
+    """Return double precision where the device of `x` has it."""
+    return x.dtype if x.device.type == "mps" else torch.float64
+
+
+def _index(scores: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+    """Return where a uniform number falls in the cumulative ``softmax(scores / temperature)``.
+
+    Indices along the last axis, of the shape of `uniform`.
     """
-    waiting = torch.empty_like(scores).exponential_(generator=generator)
-    if temperature != 1:
-        # as differences to the largest, which cannot overflow to several infinite ones
-        scores = (scores - scores.amax(-1, keepdim=True)) / temperature
-    return (scores - waiting.log_()).argmax(-1)
+    # as differences to the largest, which cannot overflow to several infinite ones
+    weights = ((scores - scores.amax(-1, keepdim=True)) / temperature).exp()
+    sums = weights.cumsum(-1, dtype=_wide(weights))
+    # never the last sum itself, as a number below 1 times it rounds to less
+    return (sums <= uniform[..., None] * sums[..., -1:]).sum(-1)

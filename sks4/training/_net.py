@@ -1,4 +1,4 @@
-"""The training loop: skorch's net, with what it leaves to its subclasses made explicit."""
+"""The training loop, a net of skorch."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -35,8 +35,8 @@ class S4Net(SkorchNet):
     raised again; neither data nor samplers stay in the net.
 
     Whatever ends a run before its time (an interrupt, an error in a callback, a divergence) leaves
-    weights, optimizer, random numbers and history as they were at the end of the last finished
-    epoch, or at the beginning of the run if there is none; with early stopping, the weights are
+    weights, optimizer, random numbers and history in their state after the last finished
+    epoch, or before the run if there is none; with early stopping, the weights are
     those of the best finished epoch. An epoch is finished when all callbacks have seen its end.
 
     Nets can be pickled and copied by :func:`copy.deepcopy`: the copy has its own weights, optimizer
@@ -54,12 +54,12 @@ class S4Net(SkorchNet):
     optimizer : type, default=torch.optim.AdamW
         Optimizer class.
     lr, ssm_lr, weight_decay : float
-        Passed to ``parameter_groups``, anew at the beginning of each run.
+        Passed to ``parameter_groups`` at the beginning of each run.
     gradient_clip : float or None, default=None
         Largest norm of all gradients together; ``None`` does not clip.
     max_time : float or None, default=None
-        Seconds after which :meth:`fit` ends the epoch early, validates and stops. Also looked at
-        between batches, so it overruns by one batch and one validation at most.
+        Seconds after which :meth:`fit` ends the epoch early, validates and stops. Checked after
+        each batch, so a run exceeds it by at most one batch and one validation.
     batch_transform : callable or None, default=None
         Called with each training batch and a generator, returns the batch to train on, such as
         :class:`Mixup`.
@@ -70,7 +70,7 @@ class S4Net(SkorchNet):
     verbose : int, default=0
         Verbosity of skorch itself; see :func:`display_callbacks` for the display.
     **kwargs
-        Anything else that skorch's net takes.
+        Other parameters of skorch's net.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ class S4Net(SkorchNet):
         return super().initialize()
 
     def continue_from(self, other: "S4Net") -> "S4Net":
-        """Continue from where another net stopped, which is not changed by what follows.
+        """Continue from the state of another net, which is left unchanged.
 
         Parameters
         ----------
@@ -164,7 +164,7 @@ class S4Net(SkorchNet):
         ]
 
     def initialize_callbacks(self) -> "S4Net":
-        """Initialize the callbacks, and refuse the one that stops by KeyboardInterrupt."""
+        """Initialize the callbacks; raise for skorch's EarlyStopping."""
         super().initialize_callbacks()
         for name, callback in self.callbacks_:
             if isinstance(callback, skorch.callbacks.EarlyStopping):
@@ -191,7 +191,7 @@ class S4Net(SkorchNet):
         return self.module_.parameter_groups(self.lr, self.ssm_lr, self.weight_decay)
 
     def _reset_rates(self) -> None:
-        """Give each group its own rates: a schedule leaves others, and lr may have been changed."""
+        """Reset the rates of each group, which a schedule or the user may have changed."""
         fresh_groups = self._parameter_groups()
         for group, fresh in zip(self.optimizer_.param_groups, fresh_groups, strict=True):
             group.update({name: value for name, value in fresh.items() if name != "params"})
@@ -273,12 +273,12 @@ class S4Net(SkorchNet):
         y : None
             Not used, the targets are in `X`.
         valid : Batches or None, default=None
-            The validation data, seen after each epoch. It does not stay in the net.
+            Validation data, evaluated after each epoch. It is not kept in the net.
 
         Returns
         -------
         self : S4Net
-            The trained net. With ``warm_start=True`` the optimizer and the history go on.
+            The trained net. With ``warm_start=True``, optimizer and history continue.
 
         Raises
         ------
@@ -320,7 +320,7 @@ class S4Net(SkorchNet):
         return self._train(X, None, 1)
 
     def stop_training(self, reason: str) -> None:
-        """Let the run end after the present batch, validation and epoch; for callbacks."""
+        """End the run after the current batch, validation and epoch; for callbacks."""
         self.stop_reason_ = reason
 
     def _train(self, train: Batches, valid: Batches | None, epochs: int) -> "S4Net":
@@ -335,7 +335,7 @@ class S4Net(SkorchNet):
 
     @contextmanager
     def _lent_generator(self) -> Iterator[None]:
-        """Let the modules that draw random numbers take them from the generator of the net."""
+        """Set the generator of the net in the modules that draw random numbers."""
         modules = [module for module in self.module_.modules() if hasattr(module, "generator")]
         try:
             for module in modules:
@@ -362,7 +362,7 @@ class S4Net(SkorchNet):
         self._end(train)
 
     def _end(self, train: Batches) -> None:
-        """Tell all callbacks that the run is over, also if one of them fails."""
+        """Call ``on_train_end`` of all callbacks, even if one of them raises."""
         errors: list[BaseException] = []
         for callback in (self, *(callback for _, callback in self.callbacks_)):
             try:
@@ -378,7 +378,7 @@ class S4Net(SkorchNet):
         self._finished.restore(self)
 
     def fit_loop(self, X: Batches, valid: Batches | None = None, epochs: int = 1) -> "S4Net":
-        """Run the epochs until there is a reason to stop."""
+        """Run the epochs until one stops the run."""
         datasets = {
             "dataset_train": X.dataset,
             "dataset_valid": None if valid is None else valid.dataset,
@@ -400,7 +400,7 @@ class S4Net(SkorchNet):
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
     ) -> None:
-        """Run over all batches; of training, until there is a reason to stop."""
+        """Run over all batches; in training, until the run is stopped."""
         if iterator is None:
             return
         n_batches = 0
@@ -428,7 +428,7 @@ class S4Net(SkorchNet):
         self.history.record_batch(prefix + "_weight", float(weight.sum(dtype=torch.float64)))
 
     def _count_step(self, loss: float, n_batches: int) -> None:
-        """Refuse a loss that is not finite, and look at the clock."""
+        """Raise if the loss is not finite, and check the time limit."""
         if not math.isfinite(loss):
             raise TrainingDivergedError(
                 f"The training loss must stay finite, got {loss} in epoch {len(self.history)}, "
@@ -443,7 +443,7 @@ class S4Net(SkorchNet):
             self.stop_training("max_time")
 
     def _check_weights(self) -> None:
-        """Raise if training has made weights that are of no use, though the loss was finite."""
+        """Raise if the model cannot compute with its weights, although the loss was finite."""
         try:
             self.module_.check_weights()
         except ArithmeticError as err:
@@ -452,10 +452,10 @@ class S4Net(SkorchNet):
             ) from err
 
     def _cause_of(self, error: BaseException) -> BaseException:
-        """Return the divergence that has led to an error, else the error itself."""
+        """Return the divergence that caused an error, otherwise the error."""
         if not isinstance(error, Exception) or isinstance(error, TrainingDivergedError):
             return error
-        if "overflow" in str(error):  # torch's word for a rate that is too large for the weights
+        if "overflow" in str(error):  # raised by torch if a rate is too large for the weights
             return TrainingDivergedError(f"A step of the optimizer overflows. {_ADVICE}")
         try:
             self._check_weights()

@@ -1,6 +1,6 @@
 """The progress of a fit, and the notice that a fit will be long.
 
-What is shown depends on time; nothing that is computed does.
+The display depends on time; no result does.
 """
 
 import logging
@@ -38,7 +38,7 @@ class Display(Protocol):
     def update(self, share: float, describe: Callable[[], str]) -> None:
         """Show that a share from 0 to 1 is over; `describe` is called only if something is shown.
 
-        It returns where the stage is, and after the first comma the values so far.
+        It returns the position and, after the first comma, the values so far.
         """
 
     def close(self, describe: Callable[[], str] | None = None) -> None:
@@ -70,14 +70,14 @@ class Bar:
         )
 
     def update(self, share: float, describe: Callable[[], str]) -> None:
-        """Draw the bar anew if it is time."""
+        """Redraw the bar if it is due."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _SECONDS_BETWEEN_FRAMES
             self._draw(share, describe())
 
     def close(self, describe: Callable[[], str] | None = None) -> None:
-        """Draw the bar for the last time, and leave it."""
+        """Draw the bar a last time and close it."""
         if describe is not None:
             self._draw(1.0, describe())
         self._bar.close()
@@ -109,7 +109,7 @@ class Lines:
         self._n_lines = 0
 
     def update(self, share: float, describe: Callable[[], str]) -> None:
-        """Write a line if it is time."""
+        """Write a line if it is due."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _SECONDS_BETWEEN_LINES
@@ -118,7 +118,7 @@ class Lines:
             self._write(f"{describe()}, elapsed {_as_clock(elapsed)}{left}")
 
     def close(self, describe: Callable[[], str] | None = None) -> None:
-        """Write how long it took, if a line has been written."""
+        """Write the total time if a line has been written."""
         if describe is not None and self._n_lines:
             elapsed = time.monotonic() - self._start
             self._write(f"{describe()}, finished after {_as_clock(elapsed)}")
@@ -167,7 +167,7 @@ class Notice:
             self._give(expected)
 
     def close(self, describe: Callable[[], str] | None = None) -> None:
-        """Do nothing: a notice is not taken back."""
+        """Do nothing."""
 
     @staticmethod
     def _give(seconds: float) -> None:
@@ -271,7 +271,7 @@ class Progress(Callback):
 
     @contextmanager
     def reading(self, n_rows: int) -> Iterator[Callable[[int], None]]:
-        """Show how many of the rows are read; yields a function to call with those read anew."""
+        """Show how many rows are read; yields a function that takes the number just read."""
         display = self._open()
         n_read = 0
 
@@ -400,7 +400,7 @@ def _as_clock(seconds: float) -> str:
 
 
 def _in_words(seconds: float) -> str:
-    """Return a time to two digits or so."""
+    """Return a time in seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

@@ -1,4 +1,4 @@
-"""How much of a training run is spent, and which learning rate that calls for."""
+"""Progress of a training run, and the learning rate that follows from it."""
 
 import math
 import time
@@ -55,7 +55,7 @@ class Budget:
     def progress(self) -> float:
         """Share of the run that is over in the middle of the coming step.
 
-        So a schedule that begins and ends with zero wastes neither the first nor the last step.
+        A schedule that begins and ends at zero then has no step at zero.
         """
         return self._spent(self._steps + 0.5)
 

@@ -1,4 +1,4 @@
-"""All that training changes, as it was at one moment."""
+"""The state of a training at one moment."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -72,9 +72,17 @@ def test_benchmark_ends_with_one_line_when_data_is_missing(monkeypatch, folder):
 
 def test_fingerprint_is_of_the_method():
     prints = {method: bench.fingerprint(method) for method in bench.METHODS}
-    assert prints["minirocket"] == prints["minirocket_standardized"]
+    assert len({prints[method] for method in bench.OF_AEON}) == 1
     assert prints["s4"] == prints["s4_trained"] == prints["s4_one_epoch"]
-    assert len(set(prints.values())) == len(prints) - 3
+    assert len(set(prints.values())) == len(prints) - 5
+
+
+def test_calibration_error_is_that_of_guo():
+    probabilities = np.array([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.65, 0.35]])
+    is_right = np.array([True, False, True, False])
+    expected = (2 * abs(0.9 - 0.5) + 2 * abs(0.625 - 0.5)) / 4
+    assert bench.calibration_error(probabilities, is_right) == pytest.approx(expected)
+    assert bench.calibration_error(np.eye(2), np.array([True, True])) == 0
 
 
 def test_s4_has_nothing_but_its_defaults():
@@ -88,13 +96,17 @@ def test_summary_is_of_means_over_seeds_and_the_mean_of_all_sets_only_if_none_is
         return {"method": "s4", "dataset": dataset, "seed": str(seed)} | measured
 
     rows = [row(name, seed, 0.1 * seed) for name in bench.UCR_SETS for seed in (1, 2, 3)]
-    *lines, mean = bench.summarize(rows)
+    *lines, first, mean = bench.summarize(rows)
     assert [line["s4 accuracy"] for line in lines] == ["0.200"] * len(bench.UCR_SETS)
-    assert mean == {
-        "dataset": "mean of the UCR sets",
+    expected = {
         "s4 accuracy": "0.200",
         "s4 fit seconds": "2",
+        "s4 fit cpu seconds": "2.0",
         "s4 seeds": "3",
     }
-    assert "mean of the UCR sets" not in [line["dataset"] for line in bench.summarize(rows[3:])]
+    assert first == {"dataset": "mean of the UCR sets"} | expected
+    assert mean == {"dataset": "mean of 28 UCR sets"} | expected
+    last = bench.summarize(rows[:-3])[-1]
+    assert last["dataset"] == "mean of the UCR sets"
+    assert bench.summarize(rows[3:])[-1]["dataset"] == bench.UCR_SETS[-1]
     assert bench.summarize([]) == []

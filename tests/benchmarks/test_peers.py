@@ -4,9 +4,9 @@ import torch
 from sklearn.base import clone
 
 from benchmarks.peers._classifier import NetworkClassifier
+from benchmarks.peers.aeon_classifiers import MAX_LENGTH, AeonClassifier
 from benchmarks.peers.inception_time import InceptionNet
 from benchmarks.peers.lstm import LSTMNet
-from benchmarks.peers.minirocket import MAX_LENGTH, MiniRocket
 
 NETWORKS = [InceptionNet, LSTMNet]
 
@@ -67,20 +67,28 @@ def test_training_ends_at_the_time_limit(waves):
     assert len(model.net_.history) == 1
 
 
-def test_minirocket_cuts_pads_and_standardizes():
-    model = clone(MiniRocket(standardize="series"))
+def test_sequences_for_aeon_are_cut_padded_and_standardized():
+    model = clone(AeonClassifier("minirocket", standardize="series"))
     model.length_ = 4
     X = [np.array([1, 3], np.int16), np.array([5, 5, 5]), np.arange(9.0)]
     equal = model._equal_lengths(X)
     assert equal.dtype == np.float32
     half = 1 / np.sqrt(5)
-    expected = [[-1, 1, 0, 0], [0, 0, 0, 0], [-3 * half, -half, half, 3 * half]]
+    expected = [[-1, 1, 1, 1], [0, 0, 0, 0], [-3 * half, -half, half, 3 * half]]
     np.testing.assert_allclose(equal[:, 0], expected, rtol=1e-6)
 
 
-def test_minirocket_learns_frequencies(waves):
+def test_missing_values_for_aeon_are_those_before_in_each_channel():
+    model = AeonClassifier("quant")
+    model.length_ = 4
+    X = [np.array([[np.nan, 1, np.nan, 2], [3, np.nan, np.nan, 4]])]
+    np.testing.assert_array_equal(model._equal_lengths(X)[0], [[0, 1, 1, 2], [3, 3, 3, 4]])
+
+
+@pytest.mark.parametrize("name", ["minirocket", "multirocket_hydra", "quant"])
+def test_aeon_learns_frequencies(waves, name):
     pytest.importorskip("aeon", reason="aeon is in the extra benchmark")
     X, y = waves
-    model = MiniRocket().fit([*X, np.zeros(MAX_LENGTH + 1)], np.append(y, 2))
+    model = AeonClassifier(name).fit([*X, np.zeros(MAX_LENGTH + 1)], np.append(y, 2))
     assert model.length_ == MAX_LENGTH
     assert np.mean(model.predict(X) == y) > 0.9

@@ -124,7 +124,8 @@ CHANCE = np.random.default_rng(1).standard_normal((200, 2, 1))
             NOISE * np.exp(2.0 * CLASSES)[:, None, None], "split", id="scale tells and hides"
         ),
         pytest.param(NOISE + 9.0 * CLASSES[:, None, None], "split", id="level tells and hides"),
-        pytest.param((NOISE * np.exp(CHANCE))[..., :60], "global", id="too short"),
+        pytest.param(NOISE[..., :10], "global", id="levels of short sequences differ by chance"),
+        pytest.param((NOISE * np.exp(CHANCE))[..., :60], "series", id="short"),
         pytest.param((NOISE * np.exp(CHANCE / 3))[:20], "global", id="too few to tell"),
         pytest.param(np.zeros_like(NOISE), "global", id="constant"),
         pytest.param(NOISE * 1e160, "global", id="too large to scale"),

@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
-from sks4 import S4Generator
+from sks4 import S4Generator, _native
 from sks4.nn import S4Stepper
 
 SMALL = {"d_model": 4, "n_layers": 2, "d_state": 4, "max_epochs": 2, "batch_size": 8}
@@ -202,6 +202,34 @@ def test_same_seed_draws_the_same_and_global_generators_are_left_alone(generator
     assert (generator.sample(3, 8) != generator.sample(3, 8)).any()
     assert torch.equal(torch.random.get_rng_state(), states[0])
     assert_array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
+
+
+@pytest.mark.skipif(not _native.is_available(), reason="no compiled code")
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.5}, {"prompt": "ab"}, {"top_k": 2}])
+@pytest.mark.parametrize("name", ["words", *REAL])
+def test_both_paths_draw_the_same(monkeypatch, name, options):
+    generator, is_words = {"words": WORDS, **WALKS}[name], name == "words"
+    if not is_words and "top_k" in options:
+        pytest.skip("values have no top_k")
+    if "prompt" in options and not is_words:
+        options = {"prompt": walks(1)[0, :, :4]}
+    options = {"n_samples": 3, "length": 40, "random_state": 0} | options
+    before = _native.N_CALLS["draw"]
+    compiled = generator.sample(**options)
+    assert _native.N_CALLS["draw"] > before
+    monkeypatch.setattr(_native, "_core", None)
+    plain = generator.sample(**options)
+    if is_words:
+        assert_array_equal(compiled, plain)
+    else:
+        assert_allclose(compiled, plain, rtol=1e-6)
+
+
+@pytest.mark.parametrize("generator", [WORDS, *WALKS.values()], ids=["words", *REAL])
+def test_longer_sequence_begins_with_the_shorter_one(path, monkeypatch, generator):
+    monkeypatch.setattr("sks4.estimators._autoregression._BLOCK", 20)  # several blocks
+    long, short = (generator.sample(2, length, random_state=0) for length in (45, 13))
+    assert_array_equal(long[..., :13], short)
 
 
 @pytest.mark.parametrize(

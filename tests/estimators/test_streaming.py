@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 
-from sks4 import S4Classifier, S4Regressor
+from sks4 import S4Classifier, S4Regressor, _native
 from sks4.nn import ModelStepper
+from sks4.nn._heads import Pooling
+from sks4.nn._summary import Summary
 
 N, C, T = 12, 2, 25
 # what the interface promises in float32
@@ -352,43 +354,79 @@ def test_stream_reads_masked_values_as_missing():
     assert_array_equal(CLASSIFIER.stream(n_streams=N).push(masked).predict_proba(), expected)
 
 
-@pytest.mark.parametrize("n_pushed", [1, 5, 80])
-@pytest.mark.parametrize("part", ["_pool", "features"])
-@pytest.mark.parametrize("readout", ["trained", "ridge"])
-def test_interrupted_push_changes_nothing(monkeypatch, readout, part, n_pushed):
-    X = np.random.default_rng(0).normal(size=(12, 2, 90))
-    fitted = S4Classifier(**SMALL, readout=readout).fit(X, np.arange(12) % 2)
-    stream = fitted.stream(2).push(X[:2, :, :7])
-    expected, piece = stream.copy(), X[2:4, :, :n_pushed].copy()
-    piece[0, :, n_pushed // 2 :] = np.nan  # one stream waits, so its features are kept
+def interrupted(*args):
+    raise KeyboardInterrupt
 
-    def interrupted(self, *args):
-        raise KeyboardInterrupt
+
+def interrupt_steps(patch):
+    """Let steps and scans be interrupted, where they can be."""
+    patch.setattr(_native, "step", interrupted)
+    for kind in (Pooling, Summary):  # the last thing that a step by torch or a scan does
+        patch.setattr(kind, "update", interrupted)
+
+
+@pytest.mark.parametrize("n_pushed", [1, 5, 80])
+@pytest.mark.parametrize("part", ["steps", "outputs"])
+@pytest.mark.parametrize(("readout", "patch_size"), [("trained", 1), ("ridge", 1), ("trained", 3)])
+def test_interrupted_push_changes_nothing(path, monkeypatch, readout, part, n_pushed, patch_size):
+    X = np.random.default_rng(0).normal(size=(12, 2, 90))
+    fitted = S4Classifier(**SMALL, readout=readout, patch_size=patch_size)
+    stream = fitted.fit(X, np.arange(12) % 2).stream(2).push(X[:2, :, :8])
+    expected, piece = stream.copy(), X[2:4, :, :n_pushed].copy()
+    piece[0, :, n_pushed // 2 :] = np.nan  # one stream waits, so its outputs are kept
 
     with monkeypatch.context() as patch:
-        patch.setattr(ModelStepper, part, interrupted)
-        if part == "features" and n_pushed == 1:  # no stream ends within the piece
-            stream.push(piece[:, :, :0])
+        if part == "steps":
+            interrupt_steps(patch)
         else:
-            with pytest.raises(KeyboardInterrupt):
-                stream.push(piece)
+            patch.setattr(ModelStepper, "output", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            stream.push(piece)
     assert_array_equal(stream.lengths, expected.lengths)
     assert_array_equal(stream.predict_proba(), expected.predict_proba())
     assert_array_equal(stream.push(piece).predict_proba(), expected.push(piece).predict_proba())
 
 
-def test_interrupted_prediction_of_an_open_patch_changes_nothing(monkeypatch):
+@pytest.mark.parametrize("patch_size", [1, 3])
+def test_push_interrupted_after_its_step_has_been_read(monkeypatch, patch_size):
+    if not _native.is_available():
+        pytest.skip("no compiled code")
+    estimator, (X, _) = classifier(patch_size=patch_size), data(seed=3)
+    stream = estimator.stream(N).push(X[..., :5])
+    step = _native.step
+
+    def late(*args):
+        step(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_native, "step", late)
+        with pytest.raises(KeyboardInterrupt):
+            stream.push(X[..., 5:10])
+    assert_array_equal(stream.lengths, 10)
+    assert_allclose(stream.predict_proba(), estimator.predict_proba(X[..., :10]), **TOLERANCE)
+
+
+def test_interrupted_prediction_of_an_open_patch_changes_nothing(path, monkeypatch):
     X = np.random.default_rng(0).normal(size=(12, 2, 90))
     regressor = S4Regressor(**SMALL, patch_size=4).fit(X, np.arange(12.0))
     stream = regressor.stream().push(X[0, :, :10])
     expected = stream.copy()
 
-    def interrupted(self, *args):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(ModelStepper, "_pool", interrupted)
+        interrupt_steps(patch)
         with pytest.raises(KeyboardInterrupt):
             stream.predict()
     assert_array_equal(stream.predict(), expected.predict())
     assert_array_equal(stream.push(X[1]).predict(), expected.push(X[1]).predict())
+
+
+@pytest.mark.parametrize("standardize", ["global", None])
+def test_stream_does_not_keep_the_array_that_was_pushed(standardize):
+    estimator, (X, _) = classifier(0.3, standardize=standardize), data(seed=2)
+    X[0, 0, 3] = np.nan  # filled with the value before
+    buffer, stream = np.empty(C), estimator.stream()
+    for t in range(8):
+        buffer[:] = X[0, :, t]
+        stream.push(buffer)
+    assert_allclose(stream.predict_proba(), estimator.predict_proba(X[:1, :, :8]), **TOLERANCE)

@@ -7,6 +7,7 @@
 #include "memory.h"
 #include "pool.h"
 #include "recurrence.h"
+#include "step.h"
 
 #ifndef SOURCE_HASH
 #define SOURCE_HASH "unknown"
@@ -189,6 +190,59 @@ static PyObject *block(PyObject *self, PyObject *const *args, Py_ssize_t count) 
     return finish(failed);
 }
 
+/* -- steps */
+
+/* Read the address of a plan and `count` numbers more; return NULL with an error set. */
+static void *read_plan(PyObject *const *args, Py_ssize_t given, int count, int64_t *numbers) {
+    struct reader r = {args, given};
+    void *plan = next_address(&r);
+    for (int i = 0; i < count; i++) numbers[i] = next_number(&r);
+    if (!PyErr_Occurred() && r.left) PyErr_SetString(PyExc_TypeError, "too many numbers");
+    return PyErr_Occurred() ? NULL : plan;
+}
+
+static const struct step_kernel *kernel_of(const struct step_plan *plan) {
+    const struct step_kernels *kernels = step_kernels(in_use->name);
+    return plan->is_double ? &kernels->twice : &kernels->single;
+}
+
+static PyObject *step(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    int64_t n[3]; /* address of the input, steps, stride of streams */
+    (void)self;
+    struct step_plan *plan = read_plan(args, count, 3, n);
+    if (!plan) return NULL;
+    const struct step_kernel *kernel = kernel_of(plan);
+    Py_BEGIN_ALLOW_THREADS
+    kernel->step(plan, (const void *)(intptr_t)n[0], n[1], n[2]);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyObject *draw(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    int64_t n[4]; /* addresses of the noise, the second one and what is drawn; number of draws */
+    (void)self;
+    struct draw_plan *plan = read_plan(args, count, 4, n);
+    if (!plan) return NULL;
+    const struct step_kernel *kernel = kernel_of((struct step_plan *)(intptr_t)plan->steps);
+    Py_BEGIN_ALLOW_THREADS
+    kernel->draw(plan, (const void *)(intptr_t)n[0], (const void *)(intptr_t)n[1],
+                 (void *)(intptr_t)n[2], n[3]);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+#define PLAN_CALL(name)                                                                     \
+    static PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t count) {        \
+        (void)self;                                                                         \
+        struct step_plan *plan = read_plan(args, count, 0, NULL);                           \
+        if (!plan) return NULL;                                                             \
+        kernel_of(plan)->name(plan);                                                        \
+        Py_RETURN_NONE;                                                                     \
+    }
+PLAN_CALL(refresh)
+PLAN_CALL(flush)
+PLAN_CALL(read_outputs)
+
 /* -- instruction sets and threads */
 
 static PyObject *names(PyObject *self, PyObject *none) {
@@ -245,6 +299,11 @@ static PyMethodDef functions[] = {
     {"forward", (PyCFunction)(void (*)(void))forward, METH_FASTCALL, "Run the recurrence."},
     {"backward", (PyCFunction)(void (*)(void))backward, METH_FASTCALL, "Run its adjoint."},
     {"block", (PyCFunction)(void (*)(void))block, METH_FASTCALL, "Run a part of a block."},
+    {"step", (PyCFunction)(void (*)(void))step, METH_FASTCALL, "Take patches by a plan."},
+    {"draw", (PyCFunction)(void (*)(void))draw, METH_FASTCALL, "Draw values one by one."},
+    {"refresh", (PyCFunction)(void (*)(void))refresh, METH_FASTCALL, "Follow changed states."},
+    {"flush", (PyCFunction)(void (*)(void))flush, METH_FASTCALL, "Count recent features."},
+    {"read", (PyCFunction)(void (*)(void))read_outputs, METH_FASTCALL, "Write the outputs."},
     {"instruction_sets", names, METH_NOARGS, "Return the names of those to choose from."},
     {"use", use, METH_O, "Use an instruction set from now on."},
     {"used", used, METH_NOARGS, "Return the name of the instruction set in use."},
@@ -263,6 +322,7 @@ PyMODINIT_FUNC PyInit__core(void) {
     in_use = sets[0];
     PyObject *module = PyModule_Create(&definition);
     if (module && (PyModule_AddIntConstant(module, "BLOCK", BLOCK) ||
+                   PyModule_AddIntConstant(module, "RECENT", RECENT) ||
                    PyModule_AddStringConstant(module, "SOURCE_HASH", SOURCE_HASH)))
         Py_CLEAR(module);
     return module;

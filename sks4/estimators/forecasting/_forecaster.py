@@ -212,7 +212,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         Share of the network's correction that is added to the base, from 0 to 1: the one with the
         smallest error on the validation rows, less where its gain is hardly above its standard
         error, and 0 below that, or with validation rows of fewer than three horizons; at least 0
-        to 1 with 1000 to 2000 training windows. 1 if ``early_stopping=False``.
+        to 1 with 1000 to 2000 training windows. 1 if ``early_stopping=False``. After a fit to many
+        series, the share of a new one.
     batch_size_ : int
         Windows in a batch.
     max_epochs_ : int

@@ -1,0 +1,65 @@
+"""Whether a network is worth its training: what held-out samples tell about both.
+
+Samples that follow each other in a file often resemble each other: recordings of a speaker, pieces
+of a recording. Where each is left out by itself, its neighbors give it away. So the samples are
+held out in blocks of neighbors, or by groups where these are given.
+"""
+
+import numpy as np
+
+N_BLOCKS = 5
+
+_FEWEST_MISSED = 100
+"""A network learns from the samples that the regression on filters misses, and needs about so many
+of them. With fewer, a trial costs more than it tells."""
+
+TRIAL = 0.25
+"""Share of the epochs of a training that a trial takes: on four of five blocks, a fifth of the cost
+of the training."""
+
+
+def blocks_of(classes: np.ndarray | None, n_samples: int, groups: np.ndarray | None) -> np.ndarray:
+    """Return the block of each sample, (n_samples,) int64, at most five.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_samples,), int, or None
+        Classes, each of which is divided evenly.
+    n_samples : int
+        Number of samples.
+    groups : ndarray of shape (n_samples,), int64, or None
+        Groups that must not be divided, if given.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), int64
+        Blocks of neighbors within each class, or of groups.
+    """
+    if groups is not None:
+        _, indices = np.unique(groups, return_inverse=True)
+        return indices * N_BLOCKS // max(N_BLOCKS, indices.max() + 1)
+    if classes is None:
+        return np.arange(n_samples) * N_BLOCKS // max(N_BLOCKS, n_samples)
+    blocks = np.empty(n_samples, np.int64)
+    for label in np.unique(classes):
+        rows = np.flatnonzero(classes == label)
+        blocks[rows] = np.arange(len(rows)) * N_BLOCKS // max(N_BLOCKS, len(rows))
+    return blocks
+
+
+def deserves_trial(missed: float, n_samples: int) -> bool:
+    """Tell whether the regression misses so much that a network may do better.
+
+    Parameters
+    ----------
+    missed : float
+        Share that is missed of samples left out in blocks: of the classes, or of the variance.
+    n_samples : int
+        Number of different samples.
+    """
+    return missed * n_samples >= _FEWEST_MISSED
+
+
+def trial_epochs(max_epochs: int) -> int:
+    """Return the number of epochs of a trial."""
+    return max(1, round(TRIAL * max_epochs))

@@ -1,0 +1,200 @@
+"""Whether blocks are trained is decided by samples that are held out."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from sks4 import S4Classifier, S4Regressor
+from sks4.estimators import _auto, _evidence
+from sks4.estimators._evidence import blocks_of, deserves_trial, trial_epochs
+from sks4.estimators._supervised import SupervisedEstimator
+
+TINY = {"d_model": 4, "n_layers": 1, "d_state": 4, "random_state": 0}
+
+
+@pytest.fixture
+def noise():
+    """Short sequences that tell nothing."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(40, 12)), np.arange(40) % 2
+
+
+@pytest.fixture
+def any_miss_deserves_a_trial(monkeypatch):
+    monkeypatch.setattr(_evidence, "_FEWEST_MISSED", 1)
+    monkeypatch.setattr(_auto, "_OPTIMIZER_STEPS", 40)
+
+
+def answer(monkeypatch, outputs_of):
+    """Let a trial return given outputs for what it is to tell."""
+
+    def trial(self, task, known, samples, test, max_time):
+        return outputs_of(test)
+
+    monkeypatch.setattr(SupervisedEstimator, "_trial", trial)
+
+
+def test_blocks_are_neighbors_within_each_class():
+    classes = np.arange(23) % 2
+    blocks = blocks_of(classes, 23, None)
+    for label in (0, 1):
+        own = blocks[classes == label]
+        assert (np.diff(own) >= 0).all()
+        assert np.ptp(np.bincount(own, minlength=5)) <= 1
+
+
+@pytest.mark.parametrize("n_samples", [2, 3, 5, 6, 101])
+def test_there_are_at_least_two_blocks_and_at_most_five(n_samples):
+    blocks = blocks_of(None, n_samples, None)
+    assert (np.diff(blocks) >= 0).all()
+    assert len(np.unique(blocks)) == min(5, n_samples)
+
+
+@pytest.mark.parametrize("n_groups", [2, 5, 12])
+def test_groups_are_not_divided(n_groups):
+    groups = np.random.default_rng(0).integers(0, n_groups, 60) * 3
+    blocks = blocks_of(np.arange(60) % 3, 60, groups)
+    assert all(len(np.unique(blocks[groups == g])) == 1 for g in groups)
+    assert len(np.unique(blocks)) == min(5, n_groups)
+
+
+def test_a_trial_needs_enough_that_is_missed_and_is_short():
+    assert deserves_trial(0.5, 200)
+    assert not deserves_trial(0.5, 198)
+    assert [trial_epochs(n) for n in (1, 8, 300)] == [1, 2, 75]
+
+
+def test_few_misses_train_nothing(noise, monkeypatch):
+    answer(monkeypatch, lambda test: pytest.fail("no trial was due"))
+    assert S4Classifier(**TINY).fit(*noise).n_epochs_ == 0
+
+
+@pytest.mark.parametrize("wins", [True, False])
+def test_the_trial_decides(noise, monkeypatch, any_miss_deserves_a_trial, wins):
+    sign = 1 if wins else -1
+    answer(monkeypatch, lambda test: sign * np.eye(2)[test.targets])
+    classifier = S4Classifier(**TINY).fit(*noise)
+    assert classifier.readout_ == "ridge"
+    assert classifier._predictor_.readout.reads_blocks == wins
+    assert (classifier.n_epochs_ > 0) == wins
+    assert classifier.n_epochs_ == classifier.max_epochs_
+
+
+def test_what_the_trial_missed_makes_probabilities_of_trained_blocks_less_sure(
+    noise, monkeypatch, any_miss_deserves_a_trial
+):
+    def mostly_right(test):
+        outputs = 10.0 * np.eye(2)[test.targets]
+        outputs[0] = outputs[0, ::-1]
+        return outputs
+
+    answer(monkeypatch, mostly_right)
+    classifier = S4Classifier(**TINY).fit(*noise)
+    assert classifier.readout_score_ == pytest.approx(7 / 8)
+    assert 0.2 < classifier.readout_log_loss_ < 0.5  # unscaled: 1.25
+    by_itself = S4Classifier(**TINY, max_epochs=classifier.max_epochs_).fit(*noise)
+    X = noise[0]
+    assert (
+        np.abs(classifier.decision_function(X)).max()
+        < np.abs(by_itself.decision_function(X)).max() / 5
+    )
+
+
+def test_intervals_of_trained_blocks_have_the_errors_of_the_trial(
+    monkeypatch, any_miss_deserves_a_trial
+):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 12)), 1e3 * rng.normal(size=60)
+    answer(monkeypatch, lambda test: (test.targets + 7 - y.mean()) / y.std())
+    regressor = S4Regressor(**TINY).fit(X, y)
+    assert regressor.n_epochs_ > 0
+    assert regressor.readout_score_ > 0.999
+    low, high = regressor.predict_interval(X, coverage=0.8).T
+    np.testing.assert_allclose(high - low, 14, rtol=1e-6)
+
+
+@pytest.mark.parametrize("wins", [True, False])
+def test_the_trial_decides_for_values_in_any_unit(monkeypatch, any_miss_deserves_a_trial, wins):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 12)), 1e6 + 1e3 * rng.normal(size=40)
+
+    def outputs(test):
+        return (test.targets - y.mean()) / y.std() if wins else np.full_like(test.targets, 9.0)
+
+    answer(monkeypatch, outputs)
+    assert (S4Regressor(**TINY).fit(X, y).n_epochs_ > 0) == wins
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"readout": "ridge"}, {"max_epochs": 1}, {"early_stopping": True}, {"pooling": "max"}],
+)
+def test_what_is_given_is_not_decided(noise, monkeypatch, any_miss_deserves_a_trial, options):
+    answer(monkeypatch, lambda test: pytest.fail("nothing was to be decided"))
+    X, y = noise
+    limit = {} if "max_epochs" in options else {"max_time": 0.05}
+    S4Classifier(**TINY | limit | options).fit(X, y)
+    S4Classifier(**TINY | limit, max_epochs=1).fit(X, y, X_val=X, y_val=y)
+
+
+@pytest.mark.parametrize("estimator", [S4Classifier(**TINY), S4Regressor(**TINY)])
+@pytest.mark.parametrize("n_groups", [None, 4])
+def test_trials_are_real_quiet_and_repeatable(
+    noise, any_miss_deserves_a_trial, capsys, estimator, n_groups
+):
+    X, y = noise
+    seen = []
+    real = SupervisedEstimator._trial
+
+    def watched(self, task, known, samples, test, max_time):
+        outputs = real(self, task, known, samples, test, max_time)
+        seen.append((len(samples.panel), len(test.panel), outputs))
+        return outputs
+
+    groups = None if n_groups is None else np.arange(40) % n_groups
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SupervisedEstimator, "_trial", watched)
+        first, second = (clone(estimator).fit(X, y, groups=groups) for _ in range(2))
+    (n_rest, n_test, outputs), (_, _, again) = seen
+    assert n_rest + n_test == 40
+    assert n_test == (8 if n_groups is None else 10)
+    assert len(outputs) == n_test
+    np.testing.assert_array_equal(outputs, again)
+    np.testing.assert_array_equal(first.predict(X), second.predict(X))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_classes_without_weight_take_part_in_a_trial(noise, any_miss_deserves_a_trial):
+    X, y = noise
+    classifier = S4Classifier(**TINY, class_weight={0: 1, 1: 0}, max_time=0.1)
+    assert (classifier.fit(X, y).predict(X) == 0).all()
+
+
+def test_an_interrupt_in_a_trial_keeps_the_regression(
+    noise, monkeypatch, any_miss_deserves_a_trial
+):
+    def interrupted(test):
+        raise KeyboardInterrupt
+
+    answer(monkeypatch, interrupted)
+    classifier = S4Classifier(**TINY)
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(*noise)
+    assert classifier.readout_ == "ridge"
+    assert classifier.predict(noise[0]).shape == (40,)
+
+
+def test_max_time_limits_trial_and_training_together(noise, monkeypatch, any_miss_deserves_a_trial):
+    limits = []
+    real = SupervisedEstimator._trial
+
+    def trial(self, task, known, samples, test, max_time):
+        limits.append(max_time)
+        real(self, task, known, samples, test, max_time)
+        return np.eye(2)[test.targets]
+
+    monkeypatch.setattr(SupervisedEstimator, "_trial", trial)
+    classifier = S4Classifier(**TINY, max_time=100.0).fit(*noise)
+    assert 0 < limits[0] < 100
+    assert 0 < classifier.net_.max_time < limits[0]
+    assert S4Classifier(**TINY, max_time=1e-9).fit(*noise).net_.stop_reason_ == "max_time"
