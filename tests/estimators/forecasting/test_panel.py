@@ -658,4 +658,4 @@ def test_series_of_more_weight_is_followed(make, kinds, new):
 def test_forecast_of_many_series_is_not_plotted(make, panel):
     forecaster = make().fit(panel)
     with pytest.raises(ValueError, match="must be of one series to be plotted, got one of many"):
-        plot.forecast(forecaster)
+        plot.forecast(forecaster.forecast())
