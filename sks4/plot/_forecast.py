@@ -154,10 +154,11 @@ class ForecastDisplay(Display):
         Raises
         ------
         ValueError
-            If there is no such target, or no row.
+            If there is no such target, or no row, or if it is of many series.
         MissingDependencyError
             If matplotlib is not installed.
         """
+        _check_one_series(predictions)
         frame = _as_frame(predictions)
         if set(_ENDS) <= set(frame.columns.get_level_values(-1)):
             target = frame.columns[0][0] if frame.columns.nlevels > 1 and target is None else target
@@ -290,6 +291,17 @@ def forecast(
         ax=ax,
     )
     return display.ax_
+
+
+def _check_one_series(predictions: Any) -> None:
+    """Raise ValueError if a forecast is that of many series."""
+    is_listed = isinstance(predictions, list) and any(hasattr(p, "columns") for p in predictions)
+    is_labeled = getattr(getattr(predictions, "index", None), "nlevels", 1) > 1
+    if isinstance(predictions, dict) or is_listed or is_labeled:
+        raise ValueError(
+            "A forecast must be of one series to be plotted, got one of many. Pass that of one to "
+            "ForecastDisplay.from_predictions."
+        )
 
 
 def _as_frame(rows: Any) -> pd.DataFrame:

@@ -12,7 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Subset
 
-from sks4.data import BucketBatchSampler, SequenceDataset, SequenceEncoder, as_panel
+from sks4.data import (
+    BucketBatchSampler,
+    DrawnBatchSampler,
+    SequenceDataset,
+    SequenceEncoder,
+    as_panel,
+)
 
 quick = settings(deadline=None, max_examples=40)
 
@@ -252,3 +258,16 @@ def test_sampler_pads_little():
 def test_sampler_refuses_limits_below_one(options, message):
     with pytest.raises(ValueError, match=message):
         BucketBatchSampler(np.ones(3, dtype=int), **options)
+
+
+@pytest.mark.parametrize(("n_rows", "n_drawn", "batch_size"), [(100, 7, 3), (5, 9, 2), (8, 8, 8)])
+def test_rows_are_drawn_anew_without_repetition(n_rows, n_drawn, batch_size):
+    sampler = DrawnBatchSampler(n_rows, n_drawn, batch_size, np.random.default_rng(0))
+    epochs = [list(sampler) for _ in range(2)]
+    for batches in epochs:
+        drawn = [row for batch in batches for row in batch]
+        assert len(drawn) == len(set(drawn)) == min(n_drawn, n_rows)
+        assert set(drawn) <= set(range(n_rows))
+        assert len(batches) == len(sampler)
+        assert max(map(len, batches)) <= batch_size
+    assert epochs[0] != epochs[1]

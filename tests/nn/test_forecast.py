@@ -256,3 +256,50 @@ def test_covariates_of_another_shape_are_refused(n_covariates, shape):
 def test_mask_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"observed must .* \(2, 20, 3\), got .*\(2, 20, 1\)"):
         make()(noise(2, CONTEXT, N_TARGETS), observed=torch.ones(2, CONTEXT, 1, dtype=torch.bool))
+
+
+def test_forecast_begins_as_the_last_season_that_was_observed():
+    torch.manual_seed(0)
+    model = S4ForecastModel(N_TARGETS, CONTEXT, HORIZON, d_model=4, period=4).double()
+    u = noise(2, CONTEXT, N_TARGETS)
+    torch.testing.assert_close(model(u), u[:, [16, 17, 18, 19, 16, 17]])
+    observed = torch.ones(2, CONTEXT, N_TARGETS, dtype=torch.bool)
+    observed[:, 17] = False
+    expected = u[:, [16, 13, 18, 19, 16, 13]]
+    torch.testing.assert_close(model(u, observed=observed), expected)
+    with pytest.raises(ValueError, match="period must be at most context_length=20, got 21"):
+        make(period=21)
+
+
+@QUANTILES
+@CHANNELS
+def test_attributes_change_the_forecast_of_their_window_alone(channels, n_quantiles):
+    options = {"n_static": 2, "n_known": 4, "n_covariates": 1}
+    model = make(channels=channels, n_quantiles=n_quantiles, **options)
+    inputs = {"context": noise(3, CONTEXT, N_TARGETS)}
+    inputs |= {"covariates": noise(3, CONTEXT + HORIZON, 1), "static": noise(3, 2)}
+    inputs |= {"identity": torch.tensor([1, 4, 0])}
+    before = model(**inputs)
+    changed = model(**inputs | {"static": inputs["static"] + torch.tensor([[0.0], [1], [0]])})
+    other = model(**inputs | {"identity": torch.tensor([2, 4, 0])})
+    torch.testing.assert_close(changed[[0, 2]], before[[0, 2]])
+    assert not torch.isclose(changed[1], before[1]).any()
+    torch.testing.assert_close(other[1:], before[1:])
+    assert not torch.isclose(other[0], before[0]).any()
+
+
+def test_unknown_series_is_trained_by_some_of_the_windows():
+    model = make(train=True, n_known=3, dropout=0.0)
+    identity = torch.ones(200, dtype=torch.int64)
+    model(noise(200, CONTEXT, N_TARGETS), identity=identity).sum().backward()
+    gradient = model.embedding.weight.grad.abs().sum(dim=1)
+    assert (gradient[:2] > 0).all()
+    assert (gradient[2:] == 0).all()
+
+
+def test_attributes_must_be_given_where_the_model_has_some():
+    u = noise(2, CONTEXT, N_TARGETS)
+    with pytest.raises(ValueError, match=r"static must have shape \(batch, 2\), got None"):
+        make(n_static=2)(u)
+    with pytest.raises(ValueError, match="identity must be given"):
+        make(n_known=2)(u)

@@ -65,13 +65,16 @@ class S4Forecaster(RegressorMixin, S4Estimator):
     an exponential smoothing, whichever has the smallest error from origins within the series. The
     network corrects it by as much as held-out windows confirm.
 
+    One model can forecast many series of different lengths and dates, each in its own scale; see
+    the user guide.
+
     Parameters
     ----------
     horizon : int, default=24
         Number of rows that the model forecasts at once. More rows are forecast by rolling on.
     context_length : int or "auto", default="auto"
         Number of past rows that a forecast reads. "auto": half of the rows, or three seasons if
-        that is more, at most 512, in whole patches.
+        that is more, at most 512, in whole patches. Of many series, eight seasons at most.
     loss : {"squared_error", "absolute_error", "huber", "quantile"}, default="absolute_error"
         Loss, over targets scaled to standard deviation 1. "absolute_error" forecasts the median,
         "squared_error" the mean, "quantile" several quantiles, the median being the forecast.
@@ -120,9 +123,10 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         Whether blocks normalize their input; otherwise their output.
     max_epochs : int or "auto", default="auto"
         Number of passes over the training windows. "auto": enough for about 350 optimizer
-        steps, from 3 to 100.
+        steps, from 3 to 100. Of many series, a pass is a tenth of up to 3000 steps, on windows
+        drawn anew.
     batch_size : int or "auto", default="auto"
-        Windows in a training batch. "auto": 64, fewer of many series.
+        Windows in a training batch. "auto": 64, fewer of many targets, 128 of many series.
     lr : float, default=0.002
         Learning rate at the peak of the schedule.
     ssm_lr : float, default=0.001
@@ -208,13 +212,15 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         Share of the network's correction that is added to the base, from 0 to 1: the one with the
         smallest error on the validation rows, less where its gain is hardly above its standard
         error, and 0 below that, or with validation rows of fewer than three horizons; at least 0
-        to 1 with 1000 to 2000 training windows. 1 if ``early_stopping=False``.
+        to 1 with 1000 to 2000 training windows. 1 if ``early_stopping=False``. After a fit to many
+        series, the share of a new one.
     batch_size_ : int
         Windows in a batch.
     max_epochs_ : int
         Epochs planned by the last call of fit.
-    encoder_ : SeriesEncoder
-        Scaling of the targets and the covariates, and treatment of missing values.
+    encoder_ : SeriesEncoder or list of SeriesEncoder
+        Scaling of the targets and the covariates, and treatment of missing values; one for each of
+        many series.
     n_features_in_ : int
         Number of columns of X in fit.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -905,13 +911,14 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         X : array-like of shape (n_rows,) or (n_rows, n_features)
             What is known ahead of the rows to forecast. Where `fit` got a series alone, only the
             length and the index are read; dates alone are enough, as an index, a Series, an array
-            or a list.
+            or a list. After a fit to many series, the rows of some of them in their container.
 
         Returns
         -------
         ndarray of shape (n_rows,) or (n_rows, n_targets), float64
             Forecasts; the median where quantiles are learned. NaN for a target that has no value
-            before the row.
+            before the row. Of many series, one for each in their container: of rows with labels a
+            Series or a frame, of a long table its series, times and "forecast".
 
         Raises
         ------

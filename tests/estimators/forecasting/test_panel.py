@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
+from sks4 import plot
 from sks4.exceptions import ValidationSplitWarning
 from sks4.model_selection import PanelTimeSeriesSplit
 
@@ -652,3 +653,9 @@ def test_series_of_more_weight_is_followed(make, kinds, new):
         make().fit(panel, series_weight={"s0": 1.0})
     with pytest.raises(ValueError, match="no negative weight"):
         make().fit(panel, series_weight=-np.ones(12))
+
+
+def test_forecast_of_many_series_is_not_plotted(make, panel):
+    forecaster = make().fit(panel)
+    with pytest.raises(ValueError, match="must be of one series to be plotted, got one of many"):
+        plot.forecast(forecaster.forecast())
