@@ -33,9 +33,8 @@ SEED = 0
 N_CLASSES = 10
 MEGABYTE = 1e6
 
-# What both are given, the default size of the estimator; everything else has the default of the estimator.
-MODEL = {"n_layers": 2, "d_state": 16}
-DT_RANGE = {"dt_min": 1e-3, "dt_max": 1e-1}
+# What both are given; everything else has the default of the estimator.
+MODEL = {"n_layers": 2, "d_state": 16, "dt_min": 1e-3, "dt_max": 1e-1}
 RATES = {"lr": 1e-2, "ssm_lr": 1e-3, "weight_decay": 0.05}
 GRADIENT_CLIP = 1.0
 
@@ -77,7 +76,6 @@ def estimator(size: Size, max_time: float | None = None) -> S4Classifier:
     """Return the estimator; with no validation data, as the loop has none."""
     return S4Classifier(
         **MODEL,
-        **DT_RANGE,
         **RATES,
         gradient_clip=GRADIENT_CLIP,
         batch_size=size.batch_size,
@@ -93,7 +91,7 @@ def estimator(size: Size, max_time: float | None = None) -> S4Classifier:
 def bare_loop(size: Size, X: np.ndarray, y: np.ndarray, max_steps: int | None = None) -> S4Model:
     """Train the same model, with the same optimizer and schedule, and nothing around it."""
     torch.manual_seed(SEED)
-    model = S4Model(1, N_CLASSES, **MODEL, **DT_RANGE)
+    model = S4Model(1, N_CLASSES, **MODEL)
     optimizer = torch.optim.AdamW(model.parameter_groups(**RATES))
     n_steps = size.max_epochs * -(-size.n_samples // size.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(

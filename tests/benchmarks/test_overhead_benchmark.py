@@ -27,7 +27,7 @@ def test_loop_changes_all_weights():
     X, y = TINY.data()
     model = bench.bare_loop(TINY, X, y)
     torch.manual_seed(bench.SEED)
-    fresh = bench.S4Model(1, bench.N_CLASSES, **bench.DT_RANGE)
+    fresh = bench.S4Model(1, bench.N_CLASSES, **bench.MODEL)
     pairs = zip(model.parameters(), fresh.parameters(), strict=True)
     assert all(not torch.equal(a, b) for a, b in pairs if a.numel())
 
