@@ -10,11 +10,16 @@ of torch that does nothing else, in turns in one process; into ``results/overhea
 Memory: the peak beyond the data that both are given, each in a process of its own, while data much
 larger than the model is read; into ``results/overhead_memory.csv``. The loop scales each batch as
 it reads it, so it holds the data once, and whatever the estimator needs more would be a copy.
+
+Busy: a fit on one thread and on two, beside another process that keeps one of two cores busy; into
+``results/overhead_busy.csv``.
 """
 
 import argparse
+import multiprocessing
 import statistics
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -67,6 +72,10 @@ TIME_SIZES = (
 MEMORY_SIZES = tuple(
     Size(n_samples=n, length=4_096, batch_size=4, dtype=dtype)
     for n, dtype in ((16_384, "int16"), (8_192, "float32"), (8_192, "float64"))
+)
+BUSY_SIZES = (
+    Size(n_samples=150, length=50, batch_size=8, max_epochs=4),
+    Size(n_samples=384, length=720, batch_size=16),
 )
 MEMORY_STEPS = 10  # the peak is reached in the first one
 MEMORY_SECONDS = 20.0
@@ -176,21 +185,67 @@ def memory_case(size: Size) -> dict[str, Any]:
     }
 
 
+# ---------------------------------------------------------------------- busy
+
+
+@contextmanager
+def busy_process() -> Iterator[None]:
+    """Keep a core busy by another process."""
+    process = multiprocessing.get_context("spawn").Process(target=_turn, daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def _turn() -> None:
+    """Compute for ever."""
+    while True:
+        sum(range(1_000_000))
+
+
+def busy_case(size: Size, repeats: int) -> dict[str, Any]:
+    """Return medians of seconds of a fit on one thread and on two, beside a busy process."""
+    X, y = size.data()
+    functions = {n: partial(_fit_on, n, size, X, y) for n in ("1", "2")}
+    before = torch.get_num_threads()
+    try:
+        with busy_process():
+            seconds = time_interleaved(functions, repeats=repeats)
+    finally:
+        torch.set_num_threads(before)
+    return {
+        **asdict(size),
+        "one_thread_seconds": statistics.median(seconds["1"]),
+        "two_threads_seconds": statistics.median(seconds["2"]),
+        "ratio": median_ratio(seconds, "2", "1"),
+        "repeats": repeats,
+    }
+
+
+def _fit_on(threads: str, size: Size, X: np.ndarray, y: np.ndarray) -> None:
+    torch.set_num_threads(int(threads))
+    estimator(size).fit(X, y)
+
+
 # ---------------------------------------------------------------------- all
 
 
 def main() -> None:
-    """Run both parts, or the one that the command line names."""
+    """Run all parts, or the one that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=["time", "memory"], help="default: both")
+    parser.add_argument("--only", choices=["time", "memory", "busy"], help="default: all")
     parser.add_argument("--repeats", type=int, default=7, help="timed runs (default: %(default)s)")
     options = parser.parse_args()
     key = ("n_samples", "length", "dtype")
-    for size in TIME_SIZES if options.only != "memory" else ():
+    parts = [options.only] if options.only else ["time", "memory", "busy"]
+    for size in TIME_SIZES if "time" in parts else ():
         row = time_case(size, options.repeats)
         write_rows(RESULTS / "overhead_time.csv", [row], key=key, seed=SEED)
         print(f"{size.n_samples} x {size.length}: {row['ratio']:.3f} times the loop", flush=True)
-    for size in MEMORY_SIZES if options.only != "time" else ():
+    for size in MEMORY_SIZES if "memory" in parts else ():
         row = memory_case(size)
         write_rows(RESULTS / "overhead_memory.csv", [row], key=key, seed=SEED)
         print(
@@ -198,6 +253,10 @@ def main() -> None:
             f"beyond them, loop {row['loop_peak_mb']:.0f} MB",
             flush=True,
         )
+    for size in BUSY_SIZES if "busy" in parts else ():
+        row = busy_case(size, options.repeats)
+        write_rows(RESULTS / "overhead_busy.csv", [row], key=key, seed=SEED)
+        print(f"{size.n_samples} x {size.length}: {row['ratio']:.2f} times one thread", flush=True)
 
 
 if __name__ == "__main__":

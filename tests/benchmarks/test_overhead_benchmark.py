@@ -42,3 +42,10 @@ def test_moments_are_those_of_numpy(dtype):
 def test_time_case_reports_the_ratio_of_medians():
     row = bench.time_case(TINY, repeats=1)
     assert row["ratio"] == row["estimator_seconds"] / row["loop_seconds"]
+
+
+def test_busy_case_compares_threads_and_leaves_their_number():
+    before = torch.get_num_threads()
+    row = bench.busy_case(TINY, repeats=1)
+    assert row["ratio"] == row["two_threads_seconds"] / row["one_thread_seconds"]
+    assert torch.get_num_threads() == before

@@ -38,7 +38,10 @@ def generate(**options):
 
 def forecast(**options):
     sizes = {"horizon": 4, "context_length": 12, "patch_size": 4}
-    return S4Forecaster(**TINY | sizes | options).fit(waves()[0][:5].ravel()).forecast()
+    forecaster = S4Forecaster(**TINY | sizes | options).fit(waves()[0][:5].ravel())
+    # so short a series is forecast by its base, so the weights count
+    weights = forecaster.net_.module_.state_dict().values()
+    return np.concatenate([forecaster.forecast(), *(w.numpy().ravel() for w in weights)])
 
 
 RUNS = {
