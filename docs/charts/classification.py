@@ -11,7 +11,8 @@ methods = {
     "s4": ("S4Classifier", "#0072B2", "o"),
     "minirocket": ("MiniRocket", "#E69F00", "s"),
     "inception": ("InceptionTime-style network", "#009E73", "^"),
-    "lstm": ("LSTM", "#CC79A7", "v"),
+    "multirocket_hydra": ("MultiRocket-Hydra", "#56B4E9", "D"),
+    "quant": ("QUANT", "#CC79A7", "v"),
 }
 figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
 for method, (label, color, marker) in methods.items():
