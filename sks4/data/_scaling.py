@@ -5,6 +5,9 @@ import numpy as np
 from sks4._validation import check_choice
 from sks4.data._panel import Panel
 
+_AT_ONCE = 2**18
+"""Values of sequences that are described at once, so that the copies stay small."""
+
 
 class Standardizer:
     """Shift and scale each channel, computed in float64 and in one pass over the data.
@@ -116,8 +119,10 @@ def level_and_spread(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
         In the unit of the values.
     """
     level, spread = np.empty((2, len(panel), panel.n_channels))
-    for i, sequence in enumerate(panel):
-        level[i], spread[i] = _level_and_spread(sequence)
+    at_once = max(1, _AT_ONCE // (panel.n_channels * int(panel.lengths.max())))
+    for start in range(0, len(panel), at_once):
+        rows = np.arange(start, min(start + at_once, len(panel)))
+        level[rows], spread[rows] = _level_and_spread(panel.gather(rows))
     return level, spread
 
 

@@ -50,8 +50,8 @@ class ReturnMemory(Callback):
     """
 
     def initialize(self) -> "ReturnMemory":
-        """Begin at once."""
-        self.next_ = 0.0
+        """Wait as long at first, so that short trainings keep their memory at hand."""
+        self.next_ = time.monotonic() + _SECONDS_BETWEEN_TRIMS
         return self
 
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
