@@ -49,7 +49,7 @@ def environment(request, tmp_path_factory):
 def test_wheel_has_compiled_code_where_there_was_a_compiler(environment, tmp_path):
     has_compiler, python = environment
     versions = run(python, "-c", "import sks4; sks4.show_versions()", cwd=tmp_path)
-    assert ("compiled, " in versions) == has_compiler
+    assert ("not compiled" in versions) != has_compiler
 
 
 @pytest.mark.parametrize("code", EXAMPLES)
