@@ -29,7 +29,7 @@ _LONG_FIT = 20.0
 # ... once the steps after the first one, which prepares much, are so many and have taken so long.
 # The longest is left out: the machine may have been busy with something else.
 _STEPS_TO_MEASURE = 3
-_SECONDS_TO_MEASURE = 1.5
+_SECONDS_TO_MEASURE = 4.0
 
 _logger = logging.getLogger("sks4")
 

@@ -322,7 +322,7 @@ def test_long_fit_is_announced_after_the_first_measured_steps(
             seen.append(len(notices))
 
     seen = []
-    callbacks = [Takes(clock, 0.9), *display_callbacks(0), Looks()]
+    callbacks = [Takes(clock, 1.4), *display_callbacks(0), Looks()]
     make_net(max_epochs=10, callbacks=callbacks).fit(make_batches())
     assert seen[:5] == [0, 0, 0, 1, 1]  # the first step is not measured, three that follow are
 
