@@ -7,7 +7,8 @@ VENV := .venv
 CONSTRAINTS := constraints.txt
 BIN := $(VENV)/bin
 NATIVE := setup.py $(wildcard sks4/_native/src/*.c sks4/_native/src/*.h)
-SPHINX := $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs
+# Threads of torch that turn while they wait slow a busy machine down.
+SPHINX := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs
 
 .PHONY: help demo test test-slow lint types doctest docs docs-check images benchmark-env clean
 .NOTPARALLEL:  # two installations into one environment would disturb each other
