@@ -6,6 +6,39 @@ import numpy as np
 import pandas as pd
 
 
+def backtest_origins(
+    n_rows: int, context_length: int, horizon: int, stride: int, *, advice: str
+) -> np.ndarray:
+    """Return the origins of a backtest, each with a context before it and a horizon from it on.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows of the series.
+    context_length, horizon, stride : int
+        Rows before an origin, from it on, and from one origin to the next.
+    advice : str
+        What to do if there are too few rows, the end of the error.
+
+    Returns
+    -------
+    ndarray of shape (n_origins,), int
+        Positions, ascending.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    origins = np.arange(context_length, n_rows - horizon + 1, stride)
+    if len(origins) == 0:
+        raise ValueError(
+            f"A backtest needs context_length_ + horizon = {context_length} + {horizon} rows at "
+            f"least, got {n_rows}. {advice}"
+        )
+    return origins
+
+
 def backtest_frame(
     origins: pd.Index,
     targets: pd.Index,

@@ -33,7 +33,7 @@ from sks4.estimators._base import Interruption, Run, S4Estimator, Trained, draw_
 from sks4.estimators._targets import r_squared
 from sks4.estimators.forecasting import _panel_training as panels
 from sks4.estimators.forecasting import _training as training
-from sks4.estimators.forecasting._backtest import backtest_frame
+from sks4.estimators.forecasting._backtest import backtest_frame, backtest_origins
 from sks4.estimators.forecasting._intervals import DEFAULT_LEVELS, Intervals, check_levels
 from sks4.estimators.forecasting._panel import (
     About,
@@ -1097,13 +1097,13 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         rows = reader.read(X, y)
         n_steps = check_integer("horizon", windows.horizon if horizon is None else horizon)
         stride = check_integer("stride", stride)
-        origins = np.arange(windows.context_length, len(rows) - n_steps + 1, stride)
-        if len(origins) == 0:
-            raise ValueError(
-                f"A backtest needs context_length_ + horizon = {windows.context_length} + "
-                f"{n_steps} rows at least, got {len(rows)}. Pass also the rows before the first "
-                "origin."
-            )
+        origins = backtest_origins(
+            len(rows),
+            windows.context_length,
+            n_steps,
+            stride,
+            advice="Pass also the rows before the first origin.",
+        )
         columns = rows.columns()
         check_each_observed(columns.values, reader.form.names, "passed")
         outputs, truths = predictor.backtest(columns, origins, n_steps)

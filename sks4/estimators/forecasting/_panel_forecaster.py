@@ -20,7 +20,7 @@ from sks4.data import (
     plain_data,
 )
 from sks4.estimators._targets import r_squared
-from sks4.estimators.forecasting._backtest import backtest_frame
+from sks4.estimators.forecasting._backtest import backtest_frame, backtest_origins
 from sks4.estimators.forecasting._intervals import Intervals, by_time_of_truth
 from sks4.estimators.forecasting._panel import (
     OneSeries,
@@ -365,13 +365,13 @@ class PanelForecaster:
             with naming(key):
                 one = self._known(key)
                 rows = one.reader.read(*item)
-                origins = np.arange(windows.context_length, len(rows) - n_steps + 1, stride)
-                if len(origins) == 0:
-                    raise ValueError(
-                        f"A backtest needs context_length_ + horizon = {windows.context_length} + "
-                        f"{n_steps} rows at least, got {len(rows)}. Pass also the rows before the "
-                        "first origin, or leave the series out."
-                    )
+                origins = backtest_origins(
+                    len(rows),
+                    windows.context_length,
+                    n_steps,
+                    stride,
+                    advice="Pass also the rows before the first origin, or leave the series out.",
+                )
                 columns = rows.columns()
                 check_each_observed(columns.values, one.reader.form.names, "passed")
             jobs.append(Job(one, columns, origins, n_steps))
