@@ -178,8 +178,9 @@ class SequenceEncoder:
     Parameters
     ----------
     standardize : {"global", "running", "series", "split"} or None, default="global"
-        See `Standardizer`. "running": as "global", and then each time point by the sequence up to
-        it (`RunningScaler`). "split": as "series", and level and scale of the sequence, which are
+        See `Standardizer`. "running": each time point by mean and standard deviation of the
+        sequence up to it, which are two more inputs for each channel (`RunningScaler`).
+        "split": as "series", and level and scale of the sequence, which are
         constant over its time points, are two more inputs for each channel (`LevelAndScale`).
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to missing values (NaN before the end of a sequence). "ffill": the last
@@ -215,11 +216,16 @@ class SequenceEncoder:
         is_split, is_running = self.standardize == "split", self.standardize == "running"
         mode = "series" if is_split else "global" if is_running else self.standardize
         self.standardizer_ = Standardizer(mode).fit(panel)
-        self.running_scaler_ = RunningScaler.fit(panel) if is_running else None
+        self.running_scaler_ = self._running_scaler(panel) if is_running else None
         self.has_mask_ = self.missing == "mask" and panel.has_missing
         self.level_and_scale_ = LevelAndScale().fit(panel) if is_split else None
-        self.n_inputs_ = panel.n_channels * (1 + self.has_mask_ + 2 * is_split)
+        self.n_inputs_ = panel.n_channels * (1 + self.has_mask_ + 2 * (is_split or is_running))
         return self
+
+    def _running_scaler(self, panel: Panel) -> RunningScaler:
+        level, spread = level_and_spread(panel)
+        level = (level - self.standardizer_.mean_) / self.standardizer_.scale_
+        return RunningScaler().fit(panel.lengths, level, spread / self.standardizer_.scale_)
 
     def check(self, panel: Panel) -> None:
         """Raise ValueError if missing values are refused and the panel has some."""
@@ -268,9 +274,10 @@ class SequenceEncoder:
         scaled = self.standardizer_.transform(values)
         if self.running_scaler_ is not None:
             nothing = RunningMoments.of_nothing(n_samples, n_channels)
-            with np.errstate(over="ignore", invalid="ignore"):  # refused by _check_finite
-                scaled, moments = self.running_scaler_.scale(scaled, nothing, rate)
-            _check_finite(moments.squares)
+            scaled, level, log_spread, after = self.running_scaler_.scale(scaled, nothing, rate)
+            _check_finite(after.squares)
+            channels[:, -2 * n_channels : -n_channels] = level
+            channels[:, -n_channels:] = log_spread
         # NaN in the padding is zeroed below; only missing values are worth the cost of filling.
         absent = np.isnan(scaled) & ~is_padding[:, np.newaxis]
         if absent.any():

@@ -97,7 +97,7 @@ class StreamEncoder:
         n_streams, n_channels, n_timepoints = values.shape
         encoded = np.zeros((n_streams, n_timepoints, self.encoder.n_inputs_), self.dtype)
         with np.errstate(over="ignore", invalid="ignore"):
-            scaled, moments = self._scaled(values)
+            scaled, moments = self._scale(encoded, values)
             encoded[..., :n_channels] = scaled.transpose(0, 2, 1)
             is_regular = math.isfinite(np.add.reduce(encoded, axis=None))  # as all values then are
         absent, lengths = None, None
@@ -125,28 +125,30 @@ class StreamEncoder:
         """Whether all channels of a stream are NaN at its end."""
         return self._lengths is not None and bool((self._lengths < self.n_pushed).any())
 
-    def _scaled(self, values: np.ndarray) -> tuple[np.ndarray, RunningMoments]:
-        """Return scaled values, and the moments after them."""
+    def _scale(self, encoded: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, RunningMoments]:
+        """Return scaled values and the moments after them; write running level and spread."""
         scaled = self.encoder.standardizer_.scaled(values)
         scaler = self.encoder.running_scaler_
         if scaler is None:
             return scaled, self._moments
-        scaled, moments = scaler.scale(scaled, self._moments, self.rate)
-        if not np.isfinite(moments.squares).all():
+        scaled, level, log_spread, after = scaler.scale(scaled, self._moments, self.rate)
+        if not math.isfinite(np.add.reduce(after.squares, axis=None)):
             self._absent(values)  # refuses infinity
             raise ValueError(
-                "A sample must be within 1e150 times the unit of the training data with "
+                "A sample must be within 1e150 in magnitude, in units of the training data, with "
                 f"standardize='running', got values up to {np.nanmax(np.abs(values)):.3g}. Scale "
-                "the data before."
+                "the data before, or fit with standardize='global'."
             )
-        return scaled, moments
+        encoded[..., -2 * self.n_channels : -self.n_channels] = level.transpose(0, 2, 1)
+        encoded[..., -self.n_channels :] = log_spread.transpose(0, 2, 1)
+        return scaled, after
 
     def _fill(self, encoded: np.ndarray, scaled: np.ndarray, absent: np.ndarray) -> np.ndarray:
         """Write values in place of missing ones, and where they were; return all values."""
         n_channels = scaled.shape[1]
         scaled = fill_forward(scaled, absent, self._last)
         if self.encoder.has_mask_:
-            encoded[..., n_channels:] = absent.transpose(0, 2, 1)
+            encoded[..., n_channels : 2 * n_channels] = absent.transpose(0, 2, 1)
         with np.errstate(over="ignore"):
             encoded[..., :n_channels] = scaled.transpose(0, 2, 1)
         if not np.isfinite(encoded).all():

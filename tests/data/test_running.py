@@ -11,25 +11,33 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sks4.data import SequenceDataset, SequenceEncoder, StreamEncoder, as_panel
 from sks4.data._running import RunningMoments, RunningScaler
 
-PRIOR = 7.5
 # rounding of sums of some hundred values near one
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-10}
 
 
-def scale(values, prior=PRIOR, rate=1.0):
+def nothing(values):
+    return RunningMoments.of_nothing(*values.shape[:2])
+
+
+def fitted(*spreads, length=100):
+    """Return a scaler of one channel for sequences with these standard deviations."""
+    spread = np.array(spreads)[:, np.newaxis]
+    return RunningScaler().fit(np.full(len(spread), length), np.zeros_like(spread), spread)
+
+
+def scale(values, scaler=None, rate=1.0):
     """Return whole sequences (n_sequences, n_channels, n_timepoints), scaled."""
-    return RunningScaler(prior).scale(values, RunningMoments.of_nothing(*values.shape[:2]), rate)[0]
+    return (scaler or fitted(0.5, 1.0, 2.0)).scale(values, nothing(values), rate).values
 
 
-def scaled_by_prefixes(sequence, prior, rate):
+def scaled_by_prefixes(sequence, scaler, rate):
     """Return one channel, each value scaled by a plain formula on the values up to it."""
+    prior, (variance,) = scaler.prior_length_, scaler.prior_variance_
     scaled = np.full(len(sequence), np.nan)
     for t in np.flatnonzero(~np.isnan(sequence)):
         seen = sequence[: t + 1][~np.isnan(sequence[: t + 1])]
-        weight = prior + rate * len(seen)
-        level = rate * seen.sum() / weight
-        variance = (prior + rate * len(seen) * seen.var()) / weight
-        scaled[t] = (sequence[t] - level) / np.sqrt(variance)
+        squares = prior * variance + rate * len(seen) * seen.var()
+        scaled[t] = (sequence[t] - seen.mean()) / np.sqrt(squares / (prior + rate * len(seen)))
     return scaled
 
 
@@ -43,8 +51,9 @@ def test_values_are_scaled_by_those_up_to_them(seed, n_timepoints, share, rate):
     rng = np.random.default_rng(seed)
     values = rng.normal(1, 3, size=(2, 2, n_timepoints))
     values[rng.random(values.shape) < share] = np.nan
-    expected = [[scaled_by_prefixes(x, PRIOR, rate) for x in sequence] for sequence in values]
-    assert_allclose(scale(values, rate=rate), expected, **TOLERANCE)
+    scaler = fitted(0.5, 1.0, 2.0)
+    expected = [[scaled_by_prefixes(x, scaler, rate) for x in sequence] for sequence in values]
+    assert_allclose(scale(values, scaler, rate), expected, **TOLERANCE)
 
 
 @given(
@@ -65,6 +74,26 @@ def test_stream_in_pieces_is_encoded_like_the_whole(pieces, share, rate):
     assert_allclose(np.concatenate(parts, axis=1)[real], whole[real], **TOLERANCE)
 
 
+def test_level_and_logarithm_of_the_spread_are_inputs_in_units_of_the_training_data():
+    rng = np.random.default_rng(0)
+    X = rng.normal(3, 5, size=(30, 2, 1)) + np.exp(rng.normal(size=(30, 2, 1))) * rng.normal(
+        size=(30, 2, 2000)
+    )
+    encoder = SequenceEncoder("running").fit(as_panel(X))
+    assert encoder.n_inputs_ == 3 * 2
+    encoded = encoder.transform(X, np.full(30, 2000), "float64")
+    _, level, log_spread = np.split(encoded[:, -1], 3, axis=-1)  # (n_samples, n_channels)
+    own_level, own_spread = X.mean(2), np.log(X.std(2))
+    low = np.quantile(own_spread, 0.1, axis=0)
+    kept = np.maximum(own_spread, low)  # smaller ones do not widen the unit
+    usual = own_spread > low
+    spread_in_units, level_in_units = (
+        (a - b.mean(0)) / b.std(0) for a, b in ((own_spread, kept), (own_level, own_level))
+    )
+    assert_allclose(level, level_in_units, atol=1e-9)
+    assert_allclose(log_spread[usual], spread_in_units[usual], atol=0.05)
+
+
 def test_later_values_change_nothing_before_them():
     rng = np.random.default_rng(0)
     values = rng.normal(size=(1, 2, 40))
@@ -73,42 +102,50 @@ def test_later_values_change_nothing_before_them():
     assert_array_equal(scale(changed)[..., :25], scale(values)[..., :25])
 
 
-def test_sequence_begins_in_the_unit_of_all_and_ends_in_its_own():
-    values = np.random.default_rng(0).normal(50, 0.2, size=(1, 1, 100_000))
-    scaled = scale(values)
-    assert scaled[0, 0, 0] == pytest.approx(50, rel=0.1)  # the prior counts 7.5 times as much
-    end = scaled[0, 0, -1000:]
-    own = (values[0, 0, -1000:] - values.mean()) / values.std()
-    assert_allclose(end, own, atol=0.05)  # 1e5 values outweigh a level of 250 deviations
+@pytest.mark.parametrize("spread", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("level", [0.0, 1e3])
+def test_sequence_ends_in_its_own_unit(level, spread):
+    values = np.random.default_rng(0).normal(level, spread, size=(1, 1, 2000))
+    scaled = scale(values, fitted(1e-4, 1.0, 1e4))
+    own = (values - values.mean()) / values.std()
+    assert_allclose(scaled[0, 0, -100:], own[0, 0, -100:], atol=0.1)
+
+
+def test_first_values_are_not_large():
+    rng = np.random.default_rng(0)
+    scaled = scale(rng.normal(1e3, 1e3, size=(50, 1, 100)))
+    assert_array_equal(scaled[..., 0], 0)
+    assert np.abs(scaled).max() < 5  # as of normal values
 
 
 @pytest.mark.parametrize("level", [1e8, -1e12])
 def test_distant_level_costs_no_precision(level):
     signal = np.round(np.random.default_rng(0).normal(size=(1, 1, 2000)) * 64) / 64  # exact there
-    shifted, plain = (RunningMoments.of_nothing(1, 1).after(x) for x in (signal + level, signal))
+    shifted, plain = (nothing(x).after(x) for x in (signal + level, signal))
     assert_allclose(shifted.squares, plain.squares, **TOLERANCE)
     assert_allclose(shifted.total, plain.total, **TOLERANCE)
 
 
-@pytest.mark.parametrize("value", [0.0, -3.0, 1e8 / 3])
-def test_constant_sequence_has_no_spread_and_stays_finite(value):
-    scaled = scale(np.full((1, 1, 1000), value))
-    assert np.isfinite(scaled).all()
-    assert (np.diff(np.abs(scaled)) <= 0).all()  # its distance from all others is slowly forgotten
-    assert not RunningMoments.of_nothing(1, 1).after(np.full((1, 1, 9), value)).squares.any()
+@pytest.mark.parametrize("value", [0.0, -3.0, 0.1, 1e8 / 3])
+@pytest.mark.parametrize("spreads", [(0.5, 1.0), (0.0, 0.0)])
+def test_constant_sequence_becomes_zero(value, spreads):
+    values = np.full((1, 1, 1000), value)
+    result = fitted(*spreads).scale(values, nothing(values))
+    assert_array_equal(result.values, 0)
+    assert np.isfinite(result.log_spread).all()
 
 
 def test_millions_of_single_values_add_no_rounding():
     rng = np.random.default_rng(0)
     values = rng.normal(3, 1, size=(1, 1, 2**20))
-    whole = RunningMoments.of_nothing(1, 1).after(values).last()
+    whole = nothing(values).after(values).last()
     x = values[0, 0]
     assert_allclose(whole.squares, ((x - x.mean()) ** 2).sum(), rtol=1e-11)
     assert_allclose(whole.total, (x - x[0]).sum(), rtol=1e-11, atol=1e-6)
-    piecewise = RunningMoments.of_nothing(1, 1)
+    piecewise = nothing(values)
     for piece in np.split(values[..., :1000], 1000, axis=-1):
         piecewise = piecewise.after(piece).last()
-    direct = RunningMoments.of_nothing(1, 1).after(values[..., :1000]).last()
+    direct = nothing(values).after(values[..., :1000]).last()
     for name, array in vars(piecewise).items():
         assert_allclose(array, getattr(direct, name), rtol=1e-13, err_msg=name)
 
@@ -153,15 +190,22 @@ def test_missing_values_do_not_count():
     sparse[..., ::3] = dense
     assert_array_equal(scale(sparse)[..., ::3], scale(dense))
     encoder = SequenceEncoder("running", "ffill").fit(as_panel(sparse))
-    encoded = encoder.transform(sparse, np.array([58]), "float64")[0, :58, 0]
+    encoded = encoder.transform(sparse, np.array([58]), "float64")[0, :58]
     assert_array_equal(encoded[1::3], encoded[:-1:3])
+
+
+def test_leading_missing_value_tells_nothing_of_later_ones():
+    values = np.array([[[np.nan, np.nan, 3.0, 4.0]]])
+    encoder = SequenceEncoder("running", "ffill").fit(as_panel(values))
+    other = encoder.transform(values * 7, np.array([4]))
+    assert_array_equal(encoder.transform(values, np.array([4]))[:, :2], other[:, :2])
 
 
 def test_prior_follows_the_lengths_of_training():
     rng = np.random.default_rng(0)
     short, long = ([rng.normal(size=(1, n)) for n in lengths] for lengths in ((8, 12), (80, 120)))
-    priors = [SequenceEncoder("running").fit(as_panel(X)).running_scaler_ for X in (short, long)]
-    assert priors[1].prior_length == pytest.approx(10 * priors[0].prior_length)
+    scalers = [SequenceEncoder("running").fit(as_panel(X)).running_scaler_ for X in (short, long)]
+    assert scalers[1].prior_length_ == pytest.approx(10 * scalers[0].prior_length_)
 
 
 def test_pickled_encoder_and_stream_continue():
@@ -187,7 +231,10 @@ def test_values_whose_squares_overflow_are_refused():
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [(np.inf, "must not hold infinity, got it in stream 0"), (1e200, "must be within 1e150 times")],
+    [
+        (np.inf, "must not hold infinity, got it in stream 0"),
+        (1e200, "must be within 1e150 in magn"),
+    ],
 )
 def test_refused_value_leaves_the_stream_as_it_was(value, message):
     encoder = SequenceEncoder("running").fit(as_panel(np.array([[[0.0, 1.0, 2.0]]])))
