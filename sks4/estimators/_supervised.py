@@ -400,7 +400,7 @@ class SupervisedEstimator(SequenceEstimator):
         has_trained = resumed is not None and len(resumed.net.history) > 0
         trains = trains or has_trained or fit_readout is None or self.max_epochs != "auto"
         trains = trains or valid is not None
-        setting = self._learn(form, targets, samples, old, trains=trains)
+        setting = self._learn(form, targets, samples, old)
         batches = self._training_batches(setting, samples, chance.rng)
         n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
         run = Run(
@@ -439,7 +439,7 @@ class SupervisedEstimator(SequenceEstimator):
         form, panel = self._read(old, X, None)
         samples = _labeled(X, panel, y, sample_weight, task.targets)
         seeds, rng = random_numbers(self.random_state, resumed)
-        setting = self._learn(form, task.targets, samples, old, trains=True)
+        setting = self._learn(form, task.targets, samples, old)
         run = Run(criterion=task.criterion, options=task.net_options)
         trained = self._start(run, resumed, seeds, rng, setting)
         with Interruption(trained.net) as interruption:
@@ -485,7 +485,7 @@ class SupervisedEstimator(SequenceEstimator):
         """Return outputs for held-out samples after a short training and a regression."""
         seeds, rng = random_numbers(0, None)
         # the weights of the samples have those of the classes already
-        setting = self._learn(known.form, known.targets.unweighted(), samples, None, trains=True)
+        setting = self._learn(known.form, known.targets.unweighted(), samples, None)
         batches = self._training_batches(setting, samples, rng)
         n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
         run = Run(
@@ -548,13 +548,11 @@ class SupervisedEstimator(SequenceEstimator):
         targets: TargetEncoder,
         samples: LabeledSequences,
         old: SequencePredictor | None,
-        *,
-        trains: bool,
     ) -> _Setting:
         """Learn from the samples to train on; the scaling and the sizes in the first fit only."""
         if old is None:
             may_change_rate = form.sampling_rate is not None
-            sizes = self._sizes(samples, may_change_rate=may_change_rate, trains=trains)
+            sizes = self._sizes(samples, may_change_rate=may_change_rate)
             encoder = SequenceEncoder(sizes.standardize, self.missing).fit(samples.panel)
         else:
             sizes, encoder = self._sizes_now(), old.encoder
@@ -566,7 +564,7 @@ class SupervisedEstimator(SequenceEstimator):
             dtype=self.dtype,
         )
 
-    def _sizes(self, samples: LabeledSequences, *, may_change_rate: bool, trains: bool) -> _Sizes:
+    def _sizes(self, samples: LabeledSequences, *, may_change_rate: bool) -> _Sizes:
         """Return what "auto" becomes for these samples."""
         panel = samples.panel
         patch_size = resolve_patch_size(
@@ -575,9 +573,7 @@ class SupervisedEstimator(SequenceEstimator):
         n_steps = count_steps(panel, patch_size)
         return _Sizes(
             patch_size=patch_size,
-            standardize=resolve_standardize(
-                panel, samples.targets, self.standardize, trains=trains
-            ),
+            standardize=resolve_standardize(panel, samples.targets, self.standardize),
             dt_range=resolve_dt_range(n_steps, self.dt_min, self.dt_max),
             batch_size=(
                 resolve_batch_size(n_steps) if self.batch_size == "auto" else int(self.batch_size)
