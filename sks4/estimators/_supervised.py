@@ -309,7 +309,7 @@ class SupervisedEstimator(SequenceEstimator):
         "bidirectional": ["boolean"],
         "patch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "pooling": [StrOptions({"mean", "last", "max"})],
-        "standardize": [StrOptions({"auto", "global", "series", "split"}), None],
+        "standardize": [StrOptions({"auto", "global", "running", "series", "split"}), None],
     }
     _model_parameters: ClassVar[tuple[str, ...]] = (
         *SequenceEstimator._model_parameters,
