@@ -81,6 +81,7 @@ def _parsed(items: list[Any], known: pd.Index | None) -> pd.Index:
     """Return dates, periods, or text as an index."""
     if isinstance(items[0], pd.Period):
         return pd.PeriodIndex(items)
+    items = [str(item) if isinstance(item, str) else item for item in items]  # of numpy, too
     if isinstance(known, pd.PeriodIndex) and isinstance(items[0], str):
         return pd.PeriodIndex([pd.Period(item, freq=known.freq) for item in items])
     zone, stamps = getattr(known, "tz", None), [pd.Timestamp(item) for item in items]
@@ -88,7 +89,18 @@ def _parsed(items: list[Any], known: pd.Index | None) -> pd.Index:
         stamps = [stamp if stamp.tz is None else stamp.tz_convert(zone) for stamp in stamps]
     dates = pd.DatetimeIndex(stamps)
     is_text = not any(isinstance(item, (datetime, np.datetime64)) for item in items)
-    return dates.tz_localize(zone) if is_text and zone is not None and dates.tz is None else dates
+    return _in_zone(dates, zone) if is_text and zone is not None and dates.tz is None else dates
+
+
+def _in_zone(wall: pd.DatetimeIndex, zone: Any) -> pd.DatetimeIndex:
+    """Return local times in their zone, or raise ValueError if one is not a single time there."""
+    dates = wall.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
+    if dates.hasnans:
+        raise ValueError(
+            f"{wall[int(dates.isna().argmax())]} occurs twice or not at all in {zone}, where the "
+            "clocks change. Add the offset from UTC, such as +01:00."
+        )
+    return dates
 
 
 # ------------------------------------------------------------------ dates and periods

@@ -12,7 +12,7 @@ def stamps(index):
 
 
 def last_fridays(n):
-    return pd.date_range("2024-01-01", periods=n, freq="LWOM-FRI")
+    return pd.date_range("2024-01-01", periods=n, freq=pd.offsets.LastWeekOfMonth(weekday=4))
 
 
 sunday_to_thursday = pd.offsets.CustomBusinessDay(weekmask="Sun Mon Tue Wed Thu")

@@ -21,7 +21,7 @@ PAIRS = [
     ("M", pd.date_range("2024-01-01", periods=12, freq="MS")),
     ("M", pd.date_range("2024-01-31", periods=12, freq="ME")),
     ("M", pd.date_range("2024-01-31", periods=12, freq="BME")),
-    ("M", pd.date_range("2024-01-26", periods=12, freq="LWOM-FRI")),
+    ("M", pd.date_range("2024-01-26", periods=12, freq=pd.offsets.LastWeekOfMonth(weekday=4))),
     ("M", pd.date_range("2024-01-15", periods=12, freq=pd.DateOffset(months=1))),
     ("M", pd.date_range("2024-01-31", periods=12, freq="2ME")),
     ("Q", pd.date_range("2024-01-01", periods=12, freq="QS-APR")),

@@ -215,4 +215,4 @@ def test_dates_beyond_the_range_of_their_unit_say_so(freq):
     with pytest.raises(ValueError, match=r"within the range of the dates in fit.*as_unit"):
         timeline.following(10_000)
     with pytest.raises(ValueError, match=r"within the range|must continue that of fit"):
-        timeline.positions(pd.DatetimeIndex(["9000-01-01"]).as_unit("s"))
+        timeline.positions(pd.DatetimeIndex(np.array(["9000-01-01"], "M8[s]")))
