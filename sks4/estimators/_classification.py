@@ -178,8 +178,9 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         Where the last layer comes from.
     readout_score_ : float
         Accuracy of the ridge readout for sequences that were held out in blocks of neighbors
-        within each class, or in groups; if blocks were trained by decision of "auto", that of the
-        shorter training that decided. NaN if nothing was held out.
+        within each class, or in groups; for validation data if there were any; if blocks were
+        trained by decision of "auto", that of the shorter training that decided. NaN if nothing
+        was held out.
     readout_log_loss_ : float
         Their log loss, likewise.
     patch_size_ : int

@@ -155,8 +155,9 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         Where the last layer comes from.
     readout_score_ : float
         R² of the ridge readout for sequences that were held out in blocks of neighbors, or in
-        groups, mean over the targets; if blocks were trained by decision of "auto", that of the
-        shorter training that decided. NaN if nothing was held out.
+        groups, mean over the targets; for validation data if there were any; if blocks were trained
+        by decision of "auto", that of the shorter training that decided. NaN if nothing was held
+        out.
     n_targets_in_ : int or None
         Number of columns of y; None if y has one axis.
     target_scaler_ : StandardScaler
@@ -454,7 +455,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         if self._errors_ is None:
             raise ValueError(
                 "predict_interval must have errors of sequences that were held out, and there are "
-                "none. Fit with readout='ridge' and max_epochs='auto'."
+                "none. Fit with readout='ridge' and max_epochs='auto', or pass X_val and y_val."
             )
         n_errors = len(self._errors_)
         rank = math.ceil(coverage * (n_errors + 1)) - 1

@@ -374,6 +374,7 @@ def change(key, edit):
         (change("south", lambda s: s[::2]), ValueError, "In series 'south': .* at the steps"),
         (change("south", lambda s: s.drop(s.index[5])), ValueError, "In series 'south': .* steps"),
         (change("south", lambda s: s.to_numpy()), ValueError, "In series 'south': Either all"),
+        (change("south", lambda s: s.to_period("D")), TypeError, "'south': .* one kind of index"),
         (change("south", lambda s: s.tz_localize("UTC")), ValueError, "'south': .* one time zone"),
         (change("south", lambda s: s.to_frame()), ValueError, "In series 'south': .* shape"),
         (change("south", lambda s: s.astype(str)), TypeError, "In series 'south': .* numbers"),
