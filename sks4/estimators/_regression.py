@@ -509,6 +509,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             encoder.encode(samples.targets),
             samples.weights,
             reads_blocks=reads_blocks,
+            of_values=True,
             groups=samples.groups,
             blocks=blocks_of(None, n_samples, samples.groups),
         )
