@@ -240,6 +240,11 @@ class _Setting:
         """Return batches to evaluate."""
         return Batches(self.dataset(samples), evaluation_sampler(self.n_steps(samples), device))
 
+    def outputs(self, samples: LabeledSequences, net: S4Net, readout: Readout) -> np.ndarray:
+        """Return the outputs of a readout for samples, (n_samples, n_outputs)."""
+        batches, model = self.batches(samples, net.device), readout.model(net.module_.backbone)
+        return net.predict_dataset(batches.dataset, batches.batch_sampler, module=model)
+
     def predictor(self, net: S4Net, readout: Readout | None) -> SequencePredictor:
         """Return the result of a fit."""
         return SequencePredictor(
@@ -304,7 +309,7 @@ class SupervisedEstimator(SequenceEstimator):
         "bidirectional": ["boolean"],
         "patch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "pooling": [StrOptions({"mean", "last", "max"})],
-        "standardize": [StrOptions({"auto", "global", "series", "split"}), None],
+        "standardize": [StrOptions({"auto", "global", "running", "series", "split"}), None],
     }
     _model_parameters: ClassVar[tuple[str, ...]] = (
         *SequenceEstimator._model_parameters,
@@ -429,6 +434,10 @@ class SupervisedEstimator(SequenceEstimator):
                     reads_blocks=len(trained.net.history) > 0,
                 )
             )
+            if valid is not None:
+                held_out = setting.weighted(valid)
+                outputs = partial(setting.outputs, held_out, trained.net, found.readout)
+                found = task.judge(found, targets, held_out, interruption.repeat(outputs))
         return _Result(trained, setting, chosen, distinct, found, interruption)
 
     def _partial_fit(
@@ -502,9 +511,7 @@ class SupervisedEstimator(SequenceEstimator):
         found = fit_readout(
             net, lambda rows: setting.batches(samples.take(rows), net.device), reads_blocks=True
         )
-        evaluated = setting.batches(test, net.device)
-        model = found.readout.model(net.module_.backbone)
-        return net.predict_dataset(evaluated.dataset, evaluated.batch_sampler, module=model)
+        return setting.outputs(test, net, found.readout)
 
     def _read(
         self, old: SequencePredictor | None, X: Any, sampling_rate: float | None

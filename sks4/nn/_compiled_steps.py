@@ -23,7 +23,6 @@ from ._summary_model import SummaryModel
 
 _GROUP_BYTES = 64
 _MAX_RANK = 2
-_HALF = 0.5**0.5
 _NO_NORM, _LAYER_NORM, _AFFINE_NORM = range(3)
 _POOLS = {"mean": 1, "last": 2, "max": 3}
 _SUMMARY = 4
@@ -141,9 +140,9 @@ class Plan:
         n = matrix.shape[-1]
         return self.keep(functional.pad(matrix.to(self.dtype), (0, self.padded(n) - n)).clone())
 
-    def _new_systems(self, layer: S4Layer, factor: float = 1.0) -> list[int]:
+    def _new_systems(self, layer: S4Layer) -> list[int]:
         operator = layer.exact_step_operator(self._rate)
-        systems = _Systems(operator, self.batch, self.dtype, factor)
+        systems = _Systems(operator, self.batch, self.dtype)
         self._systems.append(systems)
         n_groups = len(systems.parameters)
         addresses = [self.keep(systems.parameters), self.keep(systems.state)]
@@ -176,9 +175,9 @@ class Plan:
         return [kind, self.columns(weight), self.columns(bias), eps]
 
     def _block(self, block: S4Block) -> list[int]:
-        halves = block.gate.weight.unflatten(0, (2, -1)).permute(2, 0, 1) * _HALF  # (H, 2, H)
+        halves = block.gate.weight.unflatten(0, (2, -1)).permute(2, 0, 1)  # (H, 2, H)
         bias = block.gate.bias.unflatten(0, (2, -1))
-        systems = self._new_systems(block.layer, _HALF)
+        systems = self._new_systems(block.layer)
         return [*systems, *self._norm(block.norm), self.columns(halves), self.columns(bias)]
 
 
@@ -289,23 +288,21 @@ class CompiledSteps(Plan):
 class _Systems:
     """The systems of one layer in groups of features, and their state; see ``step.h``."""
 
-    def __init__(
-        self, operator: ops.StepOperator, batch: int, dtype: torch.dtype, factor: float
-    ) -> None:
+    def __init__(self, operator: ops.StepOperator, batch: int, dtype: torch.dtype) -> None:
         H, self.rank, N = operator.q.shape
         self.n_features, self.n_modes = H, N // 2
         self.lanes = _GROUP_BYTES // dtype.itemsize
         is_single = dtype == torch.float32
         self.n_parts = 4 if is_single else 2
         fields = [*operator.e]
-        for vector in (operator.B_bar, operator.C * factor):
+        for vector in (operator.B_bar, operator.C):
             fields += vector.chunk(2, -1)
         if is_single and self.rank == 0:
             fields += [e - e.to(dtype).double() for e in operator.e]
         for q, r in zip(operator.q.unbind(1), operator.r.unbind(1), strict=True):
             fields += [*q.chunk(2, -1), *r.chunk(2, -1)]
         modes = torch.stack(fields, -1).flatten(1)  # (H, N/2 * fields)
-        rows = torch.cat([operator.D[:, None] * factor, modes], 1).to(dtype)
+        rows = torch.cat([operator.D[:, None], modes], 1).to(dtype)
         self.parameters = self._grouped(rows)  # (groups, fields, lanes)
         size = self.rank + self.n_modes * self.n_parts
         self.state = torch.zeros(len(self.parameters), batch, size, self.lanes, dtype=dtype)

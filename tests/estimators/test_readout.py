@@ -165,7 +165,32 @@ def test_what_asks_for_training_trains(waves, options):
     classifier = S4Classifier(**sizes | options).fit(X, y)
     assert classifier.n_epochs_ > 0
     assert classifier._predictor_.readout.reads_blocks
-    assert np.isnan(classifier.readout_score_)  # the features have seen all sequences
+    nothing_held_out = "early_stopping" not in options
+    assert np.isnan(classifier.readout_score_) == nothing_held_out
+
+
+def test_validation_data_judge_and_calibrate_the_readout():
+    """Trained features have seen the training data, so these say little about new ones."""
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(40, 30)), np.arange(40) % 2  # nothing to tell
+    X_val, y_val = rng.normal(size=(60, 30)), np.arange(60) % 2
+    usual = S4Classifier(**SMALL).fit(X, y)
+    judged = S4Classifier(**SMALL, early_stopping=False).fit(X, y, X_val=X_val, y_val=y_val)
+    assert judged.readout_score_ == judged.score(X_val, y_val)
+    proba = judged.predict_proba(X_val)
+    assert judged.readout_log_loss_ == pytest.approx(log_loss(y_val, proba), abs=1e-5)
+    assert proba.max() < usual.predict_proba(X_val).max()
+
+
+def test_weights_of_classes_count_in_the_judgement():
+    rng = np.random.default_rng(1)
+    y, y_val = np.arange(20) % 2, np.arange(30) % 3 // 2
+    X, X_val = (rng.normal(labels[:, None], 1, (len(labels), 30)) for labels in (y, 0 * y_val))
+    classifier = S4Classifier(**SMALL, class_weight={0: 1.0, 1: 3.0})
+    classifier.fit(X, y, X_val=X_val, y_val=y_val)
+    score = classifier.score(X_val, y_val, sample_weight=np.where(y_val == 1, 3.0, 1.0))
+    assert classifier.readout_score_ == pytest.approx(score)
+    assert score != pytest.approx(classifier.score(X_val, y_val))
 
 
 def test_scores_are_those_of_samples_left_out(waves):
@@ -405,6 +430,15 @@ def test_intervals_hold_the_targets(slopes):
     assert np.isinf(regressor.predict_interval(X[:1], coverage=0.99)).all()  # 40 are too few
     single = S4Regressor(random_state=0).fit(X[:40], Y[:40, 0])
     assert single.predict_interval(X[40:]).shape == (20, 2)
+
+
+def test_intervals_from_validation_data(slopes):
+    X, Y = slopes
+    regressor = S4Regressor(**SMALL).fit(X[:30], Y[:30], X_val=X[30:], y_val=Y[30:])
+    assert regressor.readout_score_ == pytest.approx(regressor.score(X[30:], Y[30:]))
+    interval = regressor.predict_interval(X[30:], coverage=0.8)
+    inside = (interval[..., 0] <= Y[30:]) & (Y[30:] <= interval[..., 1])
+    assert inside.mean() == pytest.approx(0.8, abs=0.05)
 
 
 @pytest.mark.parametrize("options", [{"readout": "trained"}, {"loss": "huber"}, {"max_epochs": 1}])
