@@ -302,7 +302,7 @@ class Timeline:
             return _exact_quotient(index - first[0], length)
         positions = np.full(len(index), -1)
         later = index > self._last[0]
-        if later.any() and index.max() - self._last[0] < _FARTHEST:
+        if later.any() and index[later].min() - self._last[0] < _FARTHEST:
             start = self._on_the_wall(self._last)
             end = index.max() if start.tz == index.tz else index.max().tz_localize(None)
             ahead = date_range(start, step, first.tz, end=end)
