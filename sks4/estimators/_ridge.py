@@ -53,6 +53,8 @@ class RidgeFit:
         Samples that were left out in turn: all, or 2,048 that are spread over them.
     left_out : ndarray of shape (n_chosen, n_outputs), float64
         Prediction for each of them by the regression without it, or without its group.
+    single : ndarray of shape (n_chosen, n_outputs), float64
+        Prediction for each of them by the regression without it alone.
     blocked : ndarray of shape (n_chosen, n_outputs), float64
         Prediction for each of them by the regression without its block; `left_out` without blocks.
     penalty, share : float
@@ -63,6 +65,7 @@ class RidgeFit:
     bias: np.ndarray
     rows: np.ndarray
     left_out: np.ndarray
+    single: np.ndarray
     blocked: np.ndarray
     penalty: float
     share: float
@@ -120,11 +123,22 @@ def fit_ridge(
     W = (slopes * scaling.factor[:, None]).T.contiguous()
     bias = bias - W @ scaling.mean
     left_out = choice.left_out.numpy()
-    blocked = left_out
+    single = blocked = left_out
+    if groups is not None:
+        single = choice.spectrum.left_out(y[rows], choice.penalty, None).numpy()
     if blocks is not None:
         members = _members(blocks[rows])
         blocked = choice.spectrum.left_out(y[rows], choice.penalty, members).numpy()
-    return RidgeFit(W.numpy(), bias.numpy(), rows, left_out, blocked, choice.penalty, choice.share)
+    return RidgeFit(
+        weight=W.numpy(),
+        bias=bias.numpy(),
+        rows=rows,
+        left_out=left_out,
+        single=single,
+        blocked=blocked,
+        penalty=choice.penalty,
+        share=choice.share,
+    )
 
 
 class _Scaling(NamedTuple):
