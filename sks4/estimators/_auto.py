@@ -118,18 +118,18 @@ def resolve_standardize(
         The training sequences.
     targets : ndarray of shape (n_samples,), int64, or (n_samples, n_targets), float64
         Class indices, or values.
-    standardize : {"global", "series", "split", "auto"} or None
-        As given to the estimator. "auto" is "global" if no block is trained, which can be streamed.
-        Otherwise "series" where the levels or the scales of the sequences differ and the share of
-        their variance between the targets' classes (for values, between tenths of them) is below
-        0.05 in each channel, so that nothing is lost without them; "split" where it is not, and a
-        tenth of the sequences would vary little in the unit of all; "global" in all other cases.
+    standardize : {"global", "running", "series", "split", "auto"} or None
+        As given to the estimator. "auto" becomes what can be streamed: "running" if blocks are
+        trained, and the levels or the scales of the sequences differ, and either the share of their
+        variance between the targets' classes (for values, between tenths of them) is below 0.05 in
+        each channel, so that they are taken for chance, or a tenth of the sequences would vary
+        little in the unit of all; "global" in all other cases.
     trains : bool
         Whether blocks are trained.
 
     Returns
     -------
-    {"global", "series", "split"} or None
+    {"global", "running", "series", "split"} or None
         The scaling.
     """
     if standardize != "auto":
@@ -147,10 +147,9 @@ def resolve_standardize(
     varies = (traits.std(axis=0) > math.hypot(_VARYING, by_chance)).any()
     if not varies:
         return "global"
-    if not any((_share_between(traits, c) > _TELLING).any() for c in _target_classes(targets)):
-        return "series"
+    tells = any((_share_between(traits, c) > _TELLING).any() for c in _target_classes(targets))
     hides = (np.quantile(spread / unit, _SHARE_HIDDEN, axis=0) < _HIDDEN).any()
-    return "split" if hides else "global"
+    return "running" if hides or not tells else "global"
 
 
 def _target_classes(targets: np.ndarray) -> list[np.ndarray]:

@@ -310,7 +310,7 @@ class SupervisedEstimator(SequenceEstimator):
         "patch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "pooling": [StrOptions({"mean", "last", "max"})],
         "stretch": [Interval(Real, 1, None, closed="left"), StrOptions({"auto"})],
-        "standardize": [StrOptions({"auto", "global", "series", "split"}), None],
+        "standardize": [StrOptions({"auto", "global", "running", "series", "split"}), None],
     }
     _model_parameters: ClassVar[tuple[str, ...]] = (
         *SequenceEstimator._model_parameters,

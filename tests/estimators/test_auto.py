@@ -145,8 +145,8 @@ CHANCE = np.random.default_rng(1).standard_normal((200, 2, 1))
     [
         pytest.param(NOISE, "global", id="all alike"),
         pytest.param(NOISE * np.exp(CHANCE / 8), "global", id="nearly alike"),
-        pytest.param(NOISE * np.exp(CHANCE), "series", id="scale by chance"),
-        pytest.param(NOISE + CHANCE, "series", id="level by chance"),
+        pytest.param(NOISE * np.exp(CHANCE), "running", id="scale by chance"),
+        pytest.param(NOISE + CHANCE, "running", id="level by chance"),
         pytest.param(NOISE * (1 + CLASSES)[:, None, None], "global", id="scale tells"),
         pytest.param(
             np.exp(CHANCE / 3) * (NOISE + [[0], [0.4]] * (CLASSES == 2)[:, None, None]),
@@ -154,16 +154,16 @@ CHANCE = np.random.default_rng(1).standard_normal((200, 2, 1))
             id="level of one channel tells",
         ),
         pytest.param(
-            NOISE * np.exp(2.0 * CLASSES)[:, None, None], "split", id="scale tells and hides"
+            NOISE * np.exp(2.0 * CLASSES)[:, None, None], "running", id="scale tells and hides"
         ),
-        pytest.param(NOISE + 9.0 * CLASSES[:, None, None], "split", id="level tells and hides"),
+        pytest.param(NOISE + 9.0 * CLASSES[:, None, None], "running", id="level tells and hides"),
         pytest.param(NOISE[..., :10], "global", id="levels of short sequences differ by chance"),
-        pytest.param((NOISE * np.exp(CHANCE))[..., :60], "series", id="short"),
+        pytest.param((NOISE * np.exp(CHANCE))[..., :60], "running", id="short"),
         pytest.param((NOISE * np.exp(CHANCE / 3))[:20], "global", id="too few to tell"),
         pytest.param(np.zeros_like(NOISE), "global", id="constant"),
         pytest.param(NOISE * 1e160, "global", id="too large to scale"),
         pytest.param(
-            np.where(NOISE < 0, np.nan, NOISE * np.exp(CHANCE)), "series", id="missing values"
+            np.where(NOISE < 0, np.nan, NOISE * np.exp(CHANCE)), "running", id="missing values"
         ),
     ],
 )
@@ -180,9 +180,9 @@ def test_scaling_is_of_each_sequence_where_level_and_scale_do_not_tell(X, expect
 
 def test_scaling_looks_at_every_target():
     X, unrelated = as_panel(NOISE * np.exp(CHANCE)), CLASSES.astype(float)
-    assert resolve_standardize(X, unrelated[:, None], "auto", trains=True) == "series"
+    assert resolve_standardize(X, unrelated[:, None], "auto", trains=True) == "running"
     targets = np.stack([unrelated, CHANCE[:, 1, 0]], 1)
-    assert resolve_standardize(X, targets, "auto", trains=True) == "split"
+    assert resolve_standardize(X, targets, "auto", trains=True) == "running"
 
 
 @pytest.mark.parametrize(

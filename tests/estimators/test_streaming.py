@@ -245,6 +245,12 @@ def test_what_needs_the_whole_sequence_is_refused(options, message):
         classifier(**options).stream()
 
 
+@pytest.mark.parametrize("standardize", ["series", "split"])
+def test_refusal_advises_a_scaling_that_streams(standardize):
+    with pytest.raises(ValueError, match="Fit with standardize='running'"):
+        classifier(standardize=standardize).stream()
+
+
 @pytest.mark.parametrize(
     ("n_streams", "shape", "message"),
     [
@@ -421,7 +427,7 @@ def test_interrupted_prediction_of_an_open_patch_changes_nothing(path, monkeypat
     assert_array_equal(stream.push(X[1]).predict(), expected.push(X[1]).predict())
 
 
-@pytest.mark.parametrize("standardize", ["global", None])
+@pytest.mark.parametrize("standardize", ["global", "running", None])
 def test_stream_does_not_keep_the_array_that_was_pushed(standardize):
     estimator, (X, _) = classifier(0.3, standardize=standardize), data(seed=2)
     X[0, 0, 3] = np.nan  # filled with the value before
@@ -430,3 +436,60 @@ def test_stream_does_not_keep_the_array_that_was_pushed(standardize):
         buffer[:] = X[0, :, t]
         stream.push(buffer)
     assert_allclose(stream.predict_proba(), estimator.predict_proba(X[:1, :, :8]), **TOLERANCE)
+
+
+# -- defaults
+
+
+def level_and_scale(rng, y, level, scale):
+    """Return noise (24, 2, 40) with a level and a scale for each sequence."""
+    noise = rng.normal(size=(len(y), 2, 40))
+    return level[:, None, None] + np.exp(scale)[:, None, None] * noise
+
+
+def kinds_of_data():
+    """Return sequences of many kinds, and two classes."""
+    rng = np.random.default_rng(0)
+    y = np.arange(24) % 2
+    by_chance, nothing = 2 * rng.normal(size=24), np.zeros(24)
+    plain = level_and_scale(rng, y, y + 0.0, nothing)
+    gaps = plain.copy()
+    gaps[:, 1, 5:9] = np.nan
+    ragged = [x[:, : 12 + i] for i, x in enumerate(level_and_scale(rng, y, by_chance, by_chance))]
+    long = np.repeat(level_and_scale(rng, y, y + 0.0, by_chance), 70, axis=2)[:8]
+    kinds = {
+        "alike": plain,
+        "level by chance": level_and_scale(rng, y, by_chance, nothing),
+        "scale by chance": level_and_scale(rng, y, nothing, by_chance),
+        "scale tells and hides": level_and_scale(rng, y, nothing, 4.0 * y),
+        "level tells and hides": level_and_scale(rng, y, 9.0 * y, nothing),
+        "some constant": np.where(y[:, None, None], plain, 3.0),
+        "gaps": gaps,
+        "ragged": ragged,
+        "short": plain[..., :4],
+        "large": 1e8 + level_and_scale(rng, y, by_chance, by_chance),
+        "long": long,
+    }
+    return {name: (X, y[: len(X)]) for name, X in kinds.items()}
+
+
+KINDS = kinds_of_data()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", [S4Classifier, S4Regressor])
+@pytest.mark.parametrize("trains", [False, True], ids=["filters", "blocks"])
+def test_defaults_can_be_streamed(model, kind, trains, monkeypatch):
+    monkeypatch.setattr("sks4.estimators._auto._FILTERS", 64)
+    X, y = KINDS[kind]
+    estimator = model(random_state=0, **({"max_epochs": 1} if trains else {})).fit(X, y)
+    stream = estimator.stream()
+    for x in X[:2]:
+        stream.reset()
+        for piece in np.array_split(x, [1, 2, 9], axis=1):
+            stream.push(piece)
+        if model is S4Classifier:
+            expected, got = estimator.predict_proba([x]), stream.predict_proba()
+        else:
+            expected, got = estimator.predict([x]), stream.predict()
+        assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
