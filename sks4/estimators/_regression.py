@@ -178,9 +178,9 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         `pooling` says; or "ridge", a ridge regression on a summary of random filters and on their
         last states, and on a summary of all blocks if these are trained. With "ridge",
         ``max_epochs="auto"`` and no early stopping, the blocks are not trained. "auto": "ridge" for
-        two sequences or more, unless another `pooling` or `loss` is given. With ``max_epochs="auto"`` and no early
-        stopping or validation data, held-out sequences then decide whether the blocks are trained.
-        `partial_fit` goes back to "trained".
+        two sequences or more, unless another `pooling` or `loss` is given. With
+        ``max_epochs="auto"`` and no early stopping or validation data, held-out sequences then
+        decide whether the blocks are trained. `partial_fit` goes back to "trained".
 
     Attributes
     ----------
