@@ -495,16 +495,26 @@ def test_intervals_of_windows_are_those_of_windows_without_neighbors():
     assert ((low <= y[320:]) & (y[320:] <= high)).mean() > 0.7
 
 
-@pytest.mark.parametrize("n_timepoints", [1, 40, 250])
+def level(X):
+    return X[:, 0].mean(-1)
+
+
+def last_value(X):
+    return X[:, 1, -1]
+
+
+def last_difference(X):
+    return X[:, 1, -1] - X[:, 0, -1]
+
+
+def recent_sum(X):
+    return 1e6 + X[:, 0, -(X.shape[-1] // 8 + 1) :].sum(-1)
+
+
 @pytest.mark.parametrize(
-    "truth",
-    [
-        lambda X: X[:, 0].mean(-1),
-        lambda X: X[:, 1, -1],
-        lambda X: X[:, 1, -1] - X[:, 0, -1],
-        lambda X: 1e6 + X[:, 0, -(X.shape[-1] // 8 + 1) :].sum(-1),
-    ],
-    ids=["level", "last value", "difference of channels", "recent sum"],
+    ("truth", "n_timepoints"),
+    [(level, 1), (level, 40), (level, 250), (last_value, 40), (last_difference, 40)]
+    + [(recent_sum, 40)],
 )
 def test_values_may_follow_the_level_and_the_end_of_a_sequence(truth, n_timepoints):
     """Which no summary of filters can tell that do not respond to constants."""
