@@ -1,6 +1,5 @@
 """Regression on whole sequences."""
 
-import math
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
@@ -11,7 +10,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sks4._compat import Interval, StrOptions
-from sks4._validation import check_weights
+from sks4._validation import check_positive, check_weights
 from sks4.data import as_weights, check_same_names, column_names
 from sks4.estimators._auto import resolve_readout
 from sks4.estimators._evidence import blocks_of
@@ -27,6 +26,40 @@ from sks4.estimators._supervised import (
 )
 from sks4.estimators._targets import ValueEncoder, as_float64, r_squared
 from sks4.training import REGRESSION_LOSSES, S4Net, regression_loss
+
+_N_BLOCKS_OF_ERRORS = 10
+"""Errors of a regression on nine tenths of the samples are hardly larger than those on all."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Errors:
+    """Errors for sequences that were left out.
+
+    Attributes
+    ----------
+    sizes : ndarray of shape (n_samples, n_targets), float64
+        Absolute errors in the unit of y.
+    weights : ndarray of shape (n_samples,), float64
+        Weights of the samples, with a mean of 1.
+    """
+
+    sizes: np.ndarray
+    weights: np.ndarray
+
+    def quantile(self, coverage: float) -> np.ndarray:
+        """Return sizes that the error of one more sample stays below, (n_targets,).
+
+        It may be the largest of all, so it counts as infinite itself, with a weight of 1
+        (Tibshirani et al. 2019, arXiv:1904.06019, section 2).
+        """
+        wanted = coverage * (self.weights.sum() + 1)
+        order = np.argsort(self.sizes, axis=0)
+        shares = np.cumsum(self.weights[order], axis=0)  # (n_samples, n_targets)
+        # sums of equal weights must not fall below a whole number by rounding
+        ranks = np.sum(shares < wanted * (1 - 1e-12), axis=0)
+        rising = np.take_along_axis(self.sizes, order, axis=0)
+        rising = np.vstack([rising, np.full(rising.shape[1], np.inf)])
+        return rising[ranks, np.arange(rising.shape[1])]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -149,12 +182,12 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         Quantile to predict with ``loss="quantile"``, between 0 and 1.
     readout : {"auto", "trained", "ridge"}, default="auto"
         Where the last layer comes from: "trained" with the rest, on the features pooled as
-        `pooling` says; or "ridge", a ridge regression on a summary of random filters, and of the
-        features of all blocks if these are trained. With "ridge", ``max_epochs="auto"`` and no
-        early stopping, the blocks are not trained. "auto": "ridge" for two sequences or more,
-        unless another `pooling` or `loss` is given. With ``max_epochs="auto"`` and no early
-        stopping or validation data, held-out sequences then decide whether the blocks are trained.
-        `partial_fit` goes back to "trained".
+        `pooling` says; or "ridge", a ridge regression on a summary of random filters and on their
+        last states, and on a summary of all blocks if these are trained. With "ridge",
+        ``max_epochs="auto"`` and no early stopping, the blocks are not trained. "auto": "ridge" for
+        two sequences or more, unless another `pooling` or `loss` is given. With
+        ``max_epochs="auto"`` and no early stopping or validation data, held-out sequences then
+        decide whether the blocks are trained. `partial_fit` goes back to "trained".
 
     Attributes
     ----------
@@ -276,8 +309,8 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         groups : array-like of shape (n_samples,) or None, default=None
             Groups of samples that resemble each other, such as recordings of a speaker, which are
             held out as a whole: to choose the penalty of the ridge readout, for
-            `readout_score_`, and to decide whether blocks are trained. None: each sample by
-            itself for the penalty, otherwise blocks of neighbors.
+            `readout_score_` and `predict_interval`, and to decide whether blocks are trained. None:
+            blocks of neighbors.
 
         Returns
         -------
@@ -437,8 +470,10 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         """Return intervals that hold each target with a given probability.
 
         They are symmetric about the prediction. Their width is the quantile of the errors for
-        training sequences that were left out in turn (Barber et al. 2021, Predictive inference
-        with the jackknife+, arXiv:1905.02928, section 1.1), each target by itself.
+        training sequences that were left out, each target by itself: in ten blocks of neighbors,
+        or group by group (Barber et al. 2021, Predictive inference with the jackknife+,
+        arXiv:1905.02928, sections 1.1 and 3). Where the weights of the samples differ, so do those
+        of their errors. The probability holds for sequences that resemble those of the training.
 
         Parameters
         ----------
@@ -457,21 +492,18 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
 
         Raises
         ------
-        NotFittedError, ValueError
+        NotFittedError, ValueError, TypeError
             If the estimator is not fitted, nothing was held out, or the coverage is not valid.
         """
         check_is_fitted(self)
-        if not 0 < coverage < 1:
+        if check_positive("coverage", coverage) >= 1:
             raise ValueError(f"coverage must be above 0 and below 1, got {coverage}.")
         if self._errors_ is None:
             raise ValueError(
                 "predict_interval must have errors of sequences that were held out, and there are "
                 "none. Fit with readout='ridge' and max_epochs='auto', or pass X_val and y_val."
             )
-        n_errors = len(self._errors_)
-        rank = math.ceil(coverage * (n_errors + 1)) - 1
-        infinite = np.full(self._errors_.shape[1], np.inf)
-        width = np.sort(self._errors_, axis=0)[rank] if rank < n_errors else infinite
+        width = self._errors_.quantile(float(coverage))
         center = self.predict(X, sampling_rate=sampling_rate)
         if center.ndim == 1:
             width = width[0]
@@ -521,7 +553,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             samples.weights,
             reads_blocks=reads_blocks,
             of_values=True,
-            groups=samples.groups,
+            groups=_blocks_of_errors(n_samples) if samples.groups is None else samples.groups,
             blocks=blocks_of(None, n_samples, samples.groups),
         )
         attributes: dict[str, Any] = {"readout_score_": np.nan, "_errors_": None}
@@ -556,9 +588,18 @@ def _r_squared(encoder: ValueEncoder, samples: LabeledSequences, outputs: np.nda
     return r_squared(samples.targets, _values(encoder, samples, outputs), samples.weights)
 
 
-def _errors(encoder: ValueEncoder, samples: LabeledSequences, outputs: np.ndarray) -> np.ndarray:
-    """Return sizes of errors of outputs of a model, (n_samples, n_targets), in the unit of y."""
-    return np.abs(samples.targets - _values(encoder, samples, outputs))
+def _errors(encoder: ValueEncoder, samples: LabeledSequences, outputs: np.ndarray) -> _Errors:
+    """Return the errors of outputs of a model."""
+    sizes = np.abs(samples.targets - _values(encoder, samples, outputs))
+    return _Errors(sizes, samples.weights / samples.weights.mean())
+
+
+def _blocks_of_errors(n_samples: int) -> np.ndarray:
+    """Return the block of neighbors of each sample that is left out, (n_samples,) int64.
+
+    The errors for successive windows of a series are far too small if their neighbors are known.
+    """
+    return np.arange(n_samples) * _N_BLOCKS_OF_ERRORS // max(_N_BLOCKS_OF_ERRORS, n_samples)
 
 
 def _values(encoder: ValueEncoder, samples: LabeledSequences, outputs: np.ndarray) -> np.ndarray:

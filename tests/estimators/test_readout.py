@@ -23,6 +23,7 @@ from sks4.estimators._readout import (
     calibrated,
     class_targets,
 )
+from sks4.estimators._regression import _Errors
 from sks4.estimators._ridge import fit_ridge
 from sks4.nn import FilterBank, Summary
 
@@ -453,24 +454,102 @@ def test_intervals_need_what_was_held_out(slopes, options):
         regressor.predict_interval(X)
 
 
-@pytest.mark.parametrize("coverage", [0, 1, -0.5, 90])
-def test_coverage_must_be_a_probability(slopes, coverage):
+@pytest.mark.parametrize(
+    ("coverage", "error", "message"),
+    [
+        (0, ValueError, "coverage must be finite and above zero"),
+        (1, ValueError, "coverage must be above 0 and below 1"),
+        (-0.5, ValueError, "coverage must be finite and above zero"),
+        (90, ValueError, "coverage must be above 0 and below 1, got 90"),
+        (math.nan, ValueError, "coverage must be finite and above zero"),
+        ("0.9", TypeError, "coverage must be a number, got '0.9' of type str"),
+        ([0.5, 0.9], TypeError, "coverage must be a number"),
+        (None, TypeError, "coverage must be a number"),
+    ],
+)
+def test_coverage_must_be_a_probability(slopes, coverage, error, message):
     X, Y = slopes
-    regressor = S4Regressor(random_state=0).fit(X, Y[:, 0])
-    with pytest.raises(ValueError, match="coverage must be above 0 and below 1"):
+    regressor = S4Regressor(random_state=0).fit(X[:12], Y[:12, 0])
+    with pytest.raises(error, match=message):
         regressor.predict_interval(X, coverage)
 
 
-@pytest.mark.parametrize("n_timepoints", [1, 40, 250])
+@pytest.mark.parametrize("n_errors", [1, 9, 10, 99])
+def test_width_is_the_quantile_with_one_more_sample(n_errors):
+    rng = np.random.default_rng(n_errors)
+    errors = _Errors(rng.exponential(size=(n_errors, 2)), np.ones(n_errors))
+    for coverage in np.linspace(0.01, 0.99, 99):
+        rank = math.ceil(round(coverage * (n_errors + 1), 9))
+        rising = np.vstack([np.sort(errors.sizes, axis=0), [np.inf, np.inf]])
+        np.testing.assert_array_equal(errors.quantile(coverage), rising[min(rank - 1, n_errors)])
+
+
+def test_errors_of_more_weight_count_more():
+    sizes = np.array([[3.0], [1.0], [2.0]])
+    weighted = _Errors(sizes, np.array([0.25, 2.5, 0.25]))
+    assert weighted.quantile(0.6).tolist() == [1.0]  # 2.4 of 4
+    assert weighted.quantile(0.65).tolist() == [2.0]
+    assert weighted.quantile(0.8).tolist() == [np.inf]
+    assert _Errors(sizes, np.ones(3)).quantile(0.6).tolist() == [3.0]
+
+
+def test_copies_and_weights_give_the_same_intervals(slopes):
+    X, Y = slopes
+    repeats = 1 + np.arange(40) % 3
+    # copies stand beside each other, so the blocks are the same
+    copied = S4Regressor(random_state=0).fit(
+        np.repeat(X[:40], repeats, axis=0), np.repeat(Y[:40], repeats, axis=0)
+    )
+    weighted = S4Regressor(random_state=0).fit(X[:40], Y[:40], sample_weight=repeats)
+    np.testing.assert_allclose(
+        copied.predict_interval(X[40:]), weighted.predict_interval(X[40:]), rtol=1e-3
+    )
+
+
+def test_coverage_is_kept_where_sequences_are_exchangeable():
+    """Levels in noise with heavy tails, ten draws of 40 sequences to train on."""
+    rng, levels, inside = np.random.default_rng(0), np.array([0.5, 0.8, 0.9]), []
+    for _ in range(10):
+        Y = rng.normal(size=(140, 2))
+        X = Y[..., None] + rng.normal(size=(140, 2, 12))
+        Y = (Y + 0.3 * rng.standard_t(3, size=Y.shape)) * [1, 1e-6]
+        regressor = S4Regressor(random_state=0).fit(X[:40], Y[:40])
+        for level in levels:
+            low, high = np.moveaxis(regressor.predict_interval(X[40:], level), -1, 0)
+            inside.append(((low <= Y[40:]) & (Y[40:] <= high)).mean())
+    np.testing.assert_allclose(np.reshape(inside, (10, 3)).mean(0), levels, atol=0.04)
+
+
+def test_intervals_of_windows_are_those_of_windows_without_neighbors():
+    """Successive windows of a walk nearly agree in what follows them."""
+    walk = np.random.default_rng(0).normal(size=600).cumsum()
+    X = np.lib.stride_tricks.sliding_window_view(walk[:-20], 20)
+    y = walk[39:] - X[:, -1]
+    regressor = S4Regressor(random_state=0).fit(X[:280], y[:280])
+    low, high = regressor.predict_interval(X[320:], coverage=0.8).T
+    assert ((low <= y[320:]) & (y[320:] <= high)).mean() > 0.7
+
+
+def level(X):
+    return X[:, 0].mean(-1)
+
+
+def last_value(X):
+    return X[:, 1, -1]
+
+
+def last_difference(X):
+    return X[:, 1, -1] - X[:, 0, -1]
+
+
+def recent_sum(X):
+    return 1e6 + X[:, 0, -(X.shape[-1] // 8 + 1) :].sum(-1)
+
+
 @pytest.mark.parametrize(
-    "truth",
-    [
-        lambda X: X[:, 0].mean(-1),
-        lambda X: X[:, 1, -1],
-        lambda X: X[:, 1, -1] - X[:, 0, -1],
-        lambda X: 1e6 + X[:, 0, -(X.shape[-1] // 8 + 1) :].sum(-1),
-    ],
-    ids=["level", "last value", "difference of channels", "recent sum"],
+    ("truth", "n_timepoints"),
+    [(level, 1), (level, 40), (level, 250), (last_value, 40), (last_difference, 40)]
+    + [(recent_sum, 40)],
 )
 def test_values_may_follow_the_level_and_the_end_of_a_sequence(truth, n_timepoints):
     """Which no summary of filters can tell that do not respond to constants."""
