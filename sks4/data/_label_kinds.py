@@ -9,7 +9,7 @@ from pandas.api.types import is_integer_dtype, is_numeric_dtype
 from pandas.tseries.offsets import BaseOffset, BusinessHour, CustomBusinessHour, Day, Tick
 
 from sks4.data._frequency import localized, on_the_wall
-from sks4.data._inputs import plain_index
+from sks4.data._inputs import plain_data, plain_index
 
 _CALENDAR = (pd.DatetimeIndex, pd.PeriodIndex)
 _LARGEST = np.iinfo(np.int64).max
@@ -67,6 +67,7 @@ def labels_in(X: Any, known: pd.Index | None) -> pd.Index | None:
 
 def _items(X: Any) -> list[Any] | None:
     """Return the entries of a column that has no calendar as its index; None for anything else."""
+    X = pd.Series(X) if isinstance(X, pd.api.extensions.ExtensionArray) else plain_data(X)
     if isinstance(X, pd.DataFrame) and X.shape[1] == 1 and not isinstance(X.index, _CALENDAR):
         X = X.iloc[:, 0]
     if isinstance(X, pd.Series):

@@ -211,11 +211,9 @@ class S4ForecastModel(RandomModule):
             context = context - effect[:, : self.context_length]
         if observed is not None:
             observed = observed | ~observed.any(1, keepdim=True)
-        if self.standardize:
-            observed = _near(context, observed)
+        observed = _near(context, observed)
         level, scale = self._level_and_scale(context, observed)
-        if observed is not None:
-            context = torch.where(observed, context, level)
+        context = _filled(context, observed, level)
         u = (context - level) / scale
         forecast = self._forecast(u)
         if self.period > 1:
@@ -296,25 +294,21 @@ class S4ForecastModel(RandomModule):
         y = self.correction(torch.cat([u.mT, of_targets], dim=2))
         return y.unflatten(2, (self.horizon, -1)).transpose(1, 2)
 
-    def _level_and_scale(self, u: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _level_and_scale(self, u: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
         """Return last value and standard deviation of what a window observes.
 
         Both have the shape (batch, 1, n_targets).
         """
         if not self.standardize:
             return torch.zeros_like(u[:, :1]), torch.ones_like(u[:, :1])
-        if observed is None:
-            level, share = u[:, -1:], torch.full_like(u, 1 / u.shape[1])
-        else:
-            steps = torch.arange(u.shape[1], device=u.device)[:, None]
-            last = torch.where(observed, steps, 0).amax(1, keepdim=True)
-            level = u.gather(1, last)
-            share = observed.to(u.dtype) / observed.sum(1, keepdim=True)
+        steps = torch.arange(u.shape[1], device=u.device)[:, None]
+        level = u.gather(1, torch.where(observed, steps, 0).amax(1, keepdim=True))
+        share = observed.to(u.dtype) / observed.sum(1, keepdim=True)
         mean = (share * u).sum(1, keepdim=True)
         variance = (share * (u - mean).square()).sum(1, keepdim=True)
         return level, (variance + _SMALLEST_SCALE**2).sqrt()
 
-    def _last_season(self, u: Tensor, observed: Tensor | None) -> Tensor:
+    def _last_season(self, u: Tensor, observed: Tensor) -> Tensor:
         """Return the last values at each step of a season, (batch, horizon, n_targets).
 
         Of a step that was never observed, the level, which is zero.
@@ -322,12 +316,10 @@ class S4ForecastModel(RandomModule):
         n_seasons = u.shape[1] // self.period
         seasons = u[:, u.shape[1] - n_seasons * self.period :]
         seasons = seasons.unflatten(1, (n_seasons, self.period))
-        season = seasons[:, -1]
-        if observed is not None:
-            known = observed[:, -n_seasons * self.period :].unflatten(1, (n_seasons, self.period))
-            season = torch.zeros_like(season)
-            for i in range(n_seasons):
-                season = torch.where(known[:, i], seasons[:, i], season)
+        known = observed[:, -n_seasons * self.period :].unflatten(1, (n_seasons, self.period))
+        season = torch.zeros_like(seasons[:, -1])
+        for i in range(n_seasons):
+            season = torch.where(known[:, i], seasons[:, i], season)
         return season[:, torch.arange(self.horizon, device=u.device) % self.period]
 
     def _forecast(self, u: Tensor) -> Tensor:
@@ -392,6 +384,26 @@ def _near(u: Tensor, observed: Tensor | None) -> Tensor:
     reach = torch.where((high > low) & (last > 0), _FARTHEST * (high - low), torch.inf).mT
     near = observed & ((u - _median_of_last(u, observed)).abs() <= reach)
     return near | ~near.any(1, keepdim=True)
+
+
+def _filled(u: Tensor, observed: Tensor, level: Tensor) -> Tensor:
+    """Return ``u (batch, length, n_targets)`` with straight lines where it is not observed.
+
+    Before the first value that is observed, it is the level (batch, 1, n_targets); after the last
+    one, this value.
+    """
+    if not torch.compiler.is_compiling() and observed.all():
+        return u  # the usual case
+    length = u.shape[1]
+    steps = torch.arange(length, device=u.device)[:, None].expand_as(u)
+    before = torch.where(observed, steps, -1).cummax(1).values
+    after = torch.where(observed, steps, length).flip(1).cummin(1).values.flip(1)
+    left = torch.where(before >= 0, u.gather(1, before.clamp_min(0)), level)
+    right = u.gather(1, after.clamp_max(length - 1))
+    is_inside = (before >= 0) & (after < length)
+    share = torch.where(is_inside, (steps - before) / (after - before).clamp_min(1), 0)
+    line = left + share * (right - left)
+    return torch.where(observed, u, line)
 
 
 def _median_of_last(u: Tensor, observed: Tensor) -> Tensor:

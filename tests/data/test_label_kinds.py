@@ -1,7 +1,11 @@
 """Dates where fit had periods, periods where it had dates, and text for either."""
 
+from collections import deque
+
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from numpy.testing import assert_array_equal
 
@@ -132,7 +136,39 @@ def test_objects_that_are_dates_are_an_index_of_dates():
         Timeline(time_index(mixed), 2)
 
 
+@pytest.mark.parametrize(
+    "container",
+    [
+        pl.Series,
+        pa.array,
+        deque,
+        np.array,
+        lambda dates: pl.DataFrame({"day": dates}),
+        lambda dates: pa.table({"day": dates}),
+        lambda dates: pl.Series([str(day) for day in dates]),
+        lambda dates: pd.DatetimeIndex(dates).array,
+        lambda dates: pd.DatetimeIndex(dates).to_period("D").array,
+        lambda dates: pd.array([str(day) for day in dates], dtype="string"),
+        lambda dates: pd.Series(dates).astype("category"),
+    ],
+    ids=range(11),
+)
+def test_labels_are_found_in_every_container(container):
+    days = pd.date_range("2024-01-01", periods=5)
+    found = labels_in(container(days.date.tolist()), days[:1])
+    assert_array_equal(Timeline(days[:3], 3).positions(found), np.arange(5))
+
+
 def test_numbers_are_no_labels():
-    for X in (np.zeros(3), [1, 2], [20240101], pd.Series([1.0]), pd.DataFrame({"a": [1]}), [None]):
+    for X in (
+        np.zeros(3),
+        [1, 2],
+        [20240101],
+        pl.Series([1.0]),
+        pd.array([1, 2]),
+        pd.Series([1.0]),
+        pd.DataFrame({"a": [1]}),
+        [None],
+    ):
         assert labels_in(X, None) is None
     assert labels_in(pd.DataFrame({"a": ["2024-01-01"], "b": [1]}), None) is None

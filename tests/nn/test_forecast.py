@@ -1,9 +1,11 @@
 """The forecasting model: what a forecast depends on, and how its two paths are trained."""
 
+import numpy as np
 import pytest
 import torch
 
 from sks4.nn import S4ForecastModel, S4Layer
+from sks4.nn._forecast import _filled
 
 N_TARGETS, CONTEXT, HORIZON = 3, 20, 6
 CHANNELS = pytest.mark.parametrize("channels", ["independent", "mixed"])
@@ -104,6 +106,39 @@ def test_missing_values_have_no_effect(channels):
     expected = model(u, observed=observed)
     u[~observed] = 1e3
     torch.testing.assert_close(model(u, observed=observed), expected, **TOLERANCE)
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+def test_gaps_are_read_as_straight_lines(standardize):
+    u, observed = noise(4, CONTEXT, N_TARGETS), torch.ones(4, CONTEXT, N_TARGETS, dtype=torch.bool)
+    observed[1, [3, 4, 5, 9]] = False
+    observed[2, 17:, 1] = False
+    observed[3, :4, 2] = False
+    level = u.new_full((4, 1, N_TARGETS), 7.0)
+    filled = _filled(u, observed, level)
+    steps = np.arange(CONTEXT)
+    for window, target in np.ndindex(4, N_TARGETS):
+        known = observed[window, :, target].numpy()
+        values = u[window, known, target].numpy()
+        expected = np.interp(steps, steps[known], values, left=7.0)
+        np.testing.assert_allclose(filled[window, :, target].numpy(), expected)
+    line = torch.arange(1.0, CONTEXT + 1, dtype=torch.float64)[None, :, None].expand(1, -1, 3)
+    if not standardize:  # so that level and scale are not those of fewer values
+        model = make(standardize=False)
+        torch.testing.assert_close(model(line, observed=observed[1:2]), model(line), **TOLERANCE)
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("step", [5, CONTEXT - 1])
+def test_a_spike_is_not_read(standardize, step):
+    model, u = make(standardize=standardize), noise(2, CONTEXT, N_TARGETS)
+    forecasts = []
+    for spike in (1e3, 1e6, -1e9):
+        u[0, step, 1] = spike
+        forecasts.append(model(u))
+    torch.testing.assert_close(forecasts[1], forecasts[0], **TOLERANCE)
+    torch.testing.assert_close(forecasts[2], forecasts[0], **TOLERANCE)
+    assert forecasts[0].abs().max() < 100
 
 
 def test_level_is_the_last_observed_value():

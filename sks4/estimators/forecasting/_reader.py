@@ -288,10 +288,12 @@ class SeriesReader:
 
     def _rows_of_labels(self, X: Any, timeline: Timeline) -> Any:
         """Return labels without data as a frame without columns, anything else as it is."""
-        index = labels_in(X, timeline.first)
+        has_columns = not self.is_series_only and self.features.n_features > 0
+        is_frame = hasattr(X, "columns")
+        index = None if has_columns and is_frame else labels_in(X, timeline.first)
         if index is None:
             return X
-        if not self.is_series_only and self.features.n_features:
+        if has_columns:
             raise ValueError(
                 f"X must have the {self.features.n_features} columns that it had in fit, got dates "
                 "alone. Pass a frame with these columns and the dates as its index."

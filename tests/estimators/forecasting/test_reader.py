@@ -280,6 +280,11 @@ def test_dates_alone_are_not_enough_where_there_are_covariates():
     reader, seen = reader_and_rows(frame(), frame()["a"])
     with pytest.raises(ValueError, match=r"X must have the 2 columns .* got dates alone"):
         reader.requested(AHEAD, seen)
+    one, seen = reader_and_rows(frame()[["b"]], frame()["a"])
+    with pytest.raises(TypeError, match=r"Column 'b' of X must hold numbers, got 'x'"):
+        one.requested(pd.DataFrame({"b": ["x", "y"]}, AHEAD[:2]), seen)
+    with pytest.raises(TypeError, match=r"Column 'b' of X must hold numbers"):
+        one.requested(pd.DataFrame({"b": ["2024-01-21", "2024-01-22"]}), seen)
     empty, seen = reader_and_rows(frame()[[]], frame()["a"])
     assert empty.requested(AHEAD, seen)[0] == 22
 
