@@ -9,7 +9,7 @@ from sks4.estimators.forecasting._base_forecasts import BaseForecast, judge_smoo
 from sks4.estimators.forecasting._likely_smoothers import LikelySmoothers, choose_likely
 
 # Rows from which the likelihood is judged, and from which likely smoothers forecast, at most.
-_MOST_ROWS = 1024
+_MOST_ROWS = 256
 
 # Likely smoothers have an error of the horizon at most so many times the smallest one ...
 _TOLERANCE = 1.2
