@@ -189,7 +189,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
     Attributes
     ----------
     context_length_ : int
-        Number of past rows that a forecast reads.
+        Number of past rows that a forecast needs, and that the network reads. Where smoothers are
+        averaged (`base_weight_`), up to 256 are read if there are so many.
     net_ : S4Net
         The trained net of skorch; ``net_.module_`` is the model.
     history_ : TrainingHistory
