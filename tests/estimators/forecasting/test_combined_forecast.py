@@ -33,6 +33,16 @@ def test_a_smoother_is_averaged_with_likely_ones():
     np.testing.assert_array_equal(combined.alone().forecast(windows, 12), parts[0])
 
 
+def test_a_context_without_a_value_repeats_the_last_one_before():
+    values = scaled(60)
+    combined = choose_combined([values], (12,), 12, 36)
+    values[-40:] = np.nan
+    windows = windows_before(values, np.array([60]), combined.n_rows)
+    constant = np.full((1, 1, 36), values[19, 0])
+    parts = combined.base.forecast(constant, 12), combined.likely.forecast(windows, 12)
+    np.testing.assert_allclose(combined.forecast(windows, 12), np.mean(parts, axis=0))
+
+
 def test_the_mean_has_smaller_errors_than_the_base():
     errors = []
     for seed in range(12):
