@@ -93,7 +93,8 @@ class SequenceDataset(Dataset[Batch]):
         """Return a batch; the DataLoader calls this with what its batch sampler yields."""
         rows = np.asarray(indices)
         lengths = self.panel.lengths[rows]
-        u = self.encoder.transform(self.panel.gather(rows), lengths, self.dtype)
+        values = self.panel.gather(rows)
+        u = self.encoder.transform(values, lengths, self.dtype, rate=self.rate)
         inputs: dict[str, Any] = {"u": torch.from_numpy(u), "rate": self.rate}
         if lengths.min() < u.shape[1]:
             inputs["lengths"] = torch.from_numpy(lengths)

@@ -4,6 +4,7 @@ import numpy as np
 
 from sks4._validation import check_choice
 from sks4.data._panel import Panel
+from sks4.data._running import RunningMoments, RunningScaler
 
 _AT_ONCE = 2**18
 """Values of sequences that are described at once, so that the copies stay small."""
@@ -176,8 +177,10 @@ class SequenceEncoder:
 
     Parameters
     ----------
-    standardize : {"global", "series", "split"} or None, default="global"
-        See `Standardizer`. "split": as "series", and level and scale of the sequence, which are
+    standardize : {"global", "running", "series", "split"} or None, default="global"
+        See `Standardizer`. "running": each time point by mean and standard deviation of the
+        sequence up to it, which are two more inputs for each channel (`RunningScaler`).
+        "split": as "series", and level and scale of the sequence, which are
         constant over its time points, are two more inputs for each channel (`LevelAndScale`).
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to missing values (NaN before the end of a sequence). "ffill": the last
@@ -191,6 +194,8 @@ class SequenceEncoder:
     ----------
     standardizer_ : Standardizer
         The fitted scaling.
+    running_scaler_ : RunningScaler or None
+        What scales after it with "running".
     has_mask_ : bool
         Whether mask channels follow the data channels.
     level_and_scale_ : LevelAndScale or None
@@ -201,19 +206,26 @@ class SequenceEncoder:
 
     def __init__(self, standardize: str | None = "global", missing: str = "mask") -> None:
         self.standardize = check_choice(
-            "standardize", standardize, ("global", "series", "split", None)
+            "standardize", standardize, ("global", "running", "series", "split", None)
         )
         self.missing = check_choice("missing", missing, ("mask", "ffill", "error"))
 
     def fit(self, panel: Panel) -> "SequenceEncoder":
         """Learn the scaling, and whether masks are needed, from the training data."""
         self.check(panel)
-        is_split = self.standardize == "split"
-        self.standardizer_ = Standardizer("series" if is_split else self.standardize).fit(panel)
+        is_split, is_running = self.standardize == "split", self.standardize == "running"
+        mode = "series" if is_split else "global" if is_running else self.standardize
+        self.standardizer_ = Standardizer(mode).fit(panel)
+        self.running_scaler_ = self._running_scaler(panel) if is_running else None
         self.has_mask_ = self.missing == "mask" and panel.has_missing
         self.level_and_scale_ = LevelAndScale().fit(panel) if is_split else None
-        self.n_inputs_ = panel.n_channels * (1 + self.has_mask_ + 2 * is_split)
+        self.n_inputs_ = panel.n_channels * (1 + self.has_mask_ + 2 * (is_split or is_running))
         return self
+
+    def _running_scaler(self, panel: Panel) -> RunningScaler:
+        level, spread = level_and_spread(panel)
+        level = (level - self.standardizer_.mean_) / self.standardizer_.scale_
+        return RunningScaler().fit(panel.lengths, level, spread / self.standardizer_.scale_)
 
     def check(self, panel: Panel) -> None:
         """Raise ValueError if missing values are refused and the panel has some."""
@@ -225,7 +237,12 @@ class SequenceEncoder:
             )
 
     def transform(
-        self, values: np.ndarray, lengths: np.ndarray, dtype: str = "float32"
+        self,
+        values: np.ndarray,
+        lengths: np.ndarray,
+        dtype: str = "float32",
+        *,
+        rate: float = 1.0,
     ) -> np.ndarray:
         """Encode a batch of sequences.
 
@@ -237,6 +254,8 @@ class SequenceEncoder:
             Time points of each sequence.
         dtype : {"float32", "float64"}, default="float32"
             Type of the result.
+        rate : float, default=1.0
+            Sampling interval of these sequences over that of the training data.
 
         Returns
         -------
@@ -253,6 +272,12 @@ class SequenceEncoder:
         channels = encoded.transpose(0, 2, 1)  # (batch, n_inputs_, n_timepoints), a view
         is_padding = np.arange(n_timepoints) >= lengths[:, np.newaxis]  # (batch, n_timepoints)
         scaled = self.standardizer_.transform(values)
+        if self.running_scaler_ is not None:
+            nothing = RunningMoments.of_nothing(n_samples, n_channels)
+            scaled, level, log_spread, after = self.running_scaler_.scale(scaled, nothing, rate)
+            _check_finite(after.squares)
+            channels[:, -2 * n_channels : -n_channels] = level
+            channels[:, -n_channels:] = log_spread
         # NaN in the padding is zeroed below; only missing values are worth the cost of filling.
         absent = np.isnan(scaled) & ~is_padding[:, np.newaxis]
         if absent.any():

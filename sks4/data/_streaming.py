@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from sks4.data._running import RunningMoments
 from sks4.data._scaling import SequenceEncoder, fill_forward
 
 
@@ -22,6 +23,8 @@ class StreamEncoder:
         Number of streams side by side, all pushed at the same times.
     dtype : {"float32", "float64"}
         Type of what the network reads.
+    rate : float, default=1.0
+        Sampling interval of the streams over that of the training data.
 
     Attributes
     ----------
@@ -48,16 +51,21 @@ class StreamEncoder:
     ([1.0, 2.0, 2.0], [2])
     """
 
-    def __init__(self, encoder: SequenceEncoder, n_streams: int, dtype: str) -> None:
+    def __init__(
+        self, encoder: SequenceEncoder, n_streams: int, dtype: str, rate: float = 1.0
+    ) -> None:
         if encoder.standardize in ("series", "split"):
             raise ValueError(
                 f"standardize={encoder.standardize!r} cannot be streamed, since it scales by mean "
-                "and deviation of the whole sequence; fit with standardize='global' or None."
+                "and deviation of the whole sequence. Fit with standardize='running', which scales "
+                "by those of the values so far, or with 'global' or None."
             )
         self.encoder = encoder
         self.dtype = dtype
+        self.rate = rate
         self.n_channels = len(encoder.standardizer_.fill_)
         self.n_pushed = 0
+        self._moments = RunningMoments.of_nothing(n_streams, self.n_channels)  # for "running"
         self._lengths: np.ndarray | None = None  # of all streams, if they differ from `n_pushed`
         self._last = np.tile(encoder.standardizer_.fill_, (n_streams, 1))
 
@@ -89,7 +97,7 @@ class StreamEncoder:
         n_streams, n_channels, n_timepoints = values.shape
         encoded = np.zeros((n_streams, n_timepoints, self.encoder.n_inputs_), self.dtype)
         with np.errstate(over="ignore", invalid="ignore"):
-            scaled = self.encoder.standardizer_.scaled(values)
+            scaled, moments = self._scale(encoded, values)
             encoded[..., :n_channels] = scaled.transpose(0, 2, 1)
             is_regular = math.isfinite(np.add.reduce(encoded, axis=None))  # as all values then are
         absent, lengths = None, None
@@ -101,6 +109,7 @@ class StreamEncoder:
         if absent is not None:
             scaled = self._fill(encoded, scaled, absent)
         self._last, self._lengths = scaled[..., -1].copy(), lengths
+        self._moments = moments
         self.n_pushed += n_timepoints
         return encoded
 
@@ -116,12 +125,30 @@ class StreamEncoder:
         """Whether all channels of a stream are NaN at its end."""
         return self._lengths is not None and bool((self._lengths < self.n_pushed).any())
 
+    def _scale(self, encoded: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, RunningMoments]:
+        """Return scaled values and the moments after them; write running level and spread."""
+        scaled = self.encoder.standardizer_.scaled(values)
+        scaler = self.encoder.running_scaler_
+        if scaler is None:
+            return scaled, self._moments
+        scaled, level, log_spread, after = scaler.scale(scaled, self._moments, self.rate)
+        if not math.isfinite(np.add.reduce(after.squares, axis=None)):
+            self._absent(values)  # refuses infinity
+            raise ValueError(
+                "A sample must be within 1e150 in magnitude, in units of the training data, with "
+                f"standardize='running', got values up to {np.nanmax(np.abs(values)):.3g}. Scale "
+                "the data before, or fit with standardize='global'."
+            )
+        encoded[..., -2 * self.n_channels : -self.n_channels] = level.transpose(0, 2, 1)
+        encoded[..., -self.n_channels :] = log_spread.transpose(0, 2, 1)
+        return scaled, after
+
     def _fill(self, encoded: np.ndarray, scaled: np.ndarray, absent: np.ndarray) -> np.ndarray:
         """Write values in place of missing ones, and where they were; return all values."""
         n_channels = scaled.shape[1]
         scaled = fill_forward(scaled, absent, self._last)
         if self.encoder.has_mask_:
-            encoded[..., n_channels:] = absent.transpose(0, 2, 1)
+            encoded[..., n_channels : 2 * n_channels] = absent.transpose(0, 2, 1)
         with np.errstate(over="ignore"):
             encoded[..., :n_channels] = scaled.transpose(0, 2, 1)
         if not np.isfinite(encoded).all():

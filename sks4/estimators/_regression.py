@@ -41,8 +41,9 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
     ----------
     d_model : int, default=64
         Width of the model: number of features, each with a state space of its own.
-    n_layers : int, default=2
-        Number of S4 blocks, one after the other.
+    n_layers : int or "auto", default="auto"
+        Number of S4 blocks, one after the other. "auto": 2, with 1,000 sequences or more 3, with
+        2,000 or more 4.
     d_state : int, default=16
         Number of state variables of each state space, even.
     ssm : {"s4", "s4d"}, default="s4"
@@ -60,8 +61,9 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         Whether every block also reads the sequence backwards.
     patch_size : int or "auto", default="auto"
         Number of time points that make one step of the model. Larger is faster by about that
-        factor, and rules out other sampling rates. "auto": 1 up to 2,048 time points or if a
-        sampling rate is given to `fit`; for longer sequences 2 to 16.
+        factor, and rules out other sampling rates. "auto": 1 up to 2,048 time points, or
+        1,024 if blocks are trained, and if a sampling rate is given to `fit`; for longer sequences
+        2 to 16.
     pooling : {"mean", "last", "max"}, default="mean"
         How the features of all steps become those of the sequence.
     dropout : float, default=0.1
@@ -86,6 +88,11 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
     lr_schedule : {"cosine"} or None, default="cosine"
         Factor of the learning rates: a short rise, then half a cosine down to zero over the whole
         run, or over `max_time` where that is shorter. None: constant.
+    stretch : float or "auto", default="auto"
+        Train on sequences that are resampled in time, each by a factor drawn from
+        ``1 / stretch`` to `stretch`; at least 1, which changes nothing. "auto": 1.25 where
+        held-out sequences decided to train and those of other blocks, or `groups`, are much harder
+        than single ones, such as words of an unknown speaker; otherwise 1.
     gradient_clip : float or None, default=1.0
         Largest norm of the gradient of all parameters; None for no limit.
     validation_fraction : float, default=0.1
@@ -98,14 +105,14 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         Epochs without improvement after which training stops early.
     max_time : float or None, default=None
         Seconds after which training ends, as planned by the schedule; None for no limit.
-    standardize : {"auto", "global", "series", "split"} or None, default="auto"
-        Scale each channel to mean 0 and standard deviation 1: over all training data, or each
-        sequence by itself; with "split", level and scale of the sequence are then inputs of their
-        own. "auto": "global" if no block is trained, so the result can be streamed; if blocks are,
-        "series" where level and scale differ but explain almost nothing of the targets, such as
-        the loudness of a recording (below 5 % of their variance in any channel); "split" where
-        they explain more, and differ so much that one unit hides the shape of some sequences;
-        otherwise "global". None: values are not scaled.
+    standardize : {"auto", "global", "running", "series", "split"} or None, default="auto"
+        Scale each channel to mean 0 and standard deviation 1: over all training data; or with
+        "running", each time point by its sequence up to it; or each sequence by itself, with
+        "series" or "split". With "running" and "split", level and scale are inputs of their own.
+        Sequences that are scaled as a whole cannot be streamed. "auto": "running" if level and
+        scale differ, and either explain almost nothing of the targets, such as the loudness of a
+        recording (below 5 % of their variance in any channel), or differ so much that one unit
+        hides the shape of some sequences; otherwise "global". None: values are not scaled.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to NaN before the end of a sequence: filled by the last value before it, and
         with "mask" also marked in an additional channel; or an error.
@@ -172,14 +179,18 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         Epoch of the weights that are kept, from 1; the last one without early stopping.
     n_parameters_ : int
         Number of parameters of the model.
+    n_layers_ : int
+        Number of S4 blocks.
     patch_size_ : int
         Number of time points that make one step of the model.
-    standardize_ : {"global", "series", "split"} or None
+    standardize_ : {"global", "running", "series", "split"} or None
         How the sequences are scaled.
     dt_range_ : tuple of float
         Range of the initial steps.
     batch_size_ : int
         Sequences in a batch.
+    stretch_ : float
+        Limit of the factors by which sequences are resampled in training.
     max_epochs_ : int
         Epochs planned by the last call of fit.
     encoder_ : SequenceEncoder
@@ -509,6 +520,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             encoder.encode(samples.targets),
             samples.weights,
             reads_blocks=reads_blocks,
+            of_values=True,
             groups=samples.groups,
             blocks=blocks_of(None, n_samples, samples.groups),
         )

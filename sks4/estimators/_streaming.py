@@ -66,9 +66,10 @@ class SequenceStream:
         self.n_streams = n_streams
         self._reader = predictor.reader
         self._device = predictor.net.device
-        self._encoder = StreamEncoder(predictor.encoder, n_streams, predictor.dtype)
+        rate = predictor.rate(sampling_rate)
+        self._encoder = StreamEncoder(predictor.encoder, n_streams, predictor.dtype, rate)
         frozen = copy.deepcopy(predictor.model).requires_grad_(False).eval()
-        self._stepper = ModelStepper(frozen, n_streams, predictor.rate(sampling_rate))
+        self._stepper = ModelStepper(frozen, n_streams, rate)
         # outputs at its last value, of each stream that waits
         self._outputs_before: dict[int, torch.Tensor] = {}
 
@@ -170,7 +171,8 @@ class SequenceStream:
 
     def reset(self) -> Self:
         """Go back to the beginning of all streams."""
-        self._encoder = StreamEncoder(self._encoder.encoder, self.n_streams, self._encoder.dtype)
+        before = self._encoder
+        self._encoder = StreamEncoder(before.encoder, self.n_streams, before.dtype, before.rate)
         self._stepper.reset()
         self._outputs_before = {}
         return self

@@ -37,7 +37,9 @@ def can_step(model: nn.Module) -> bool:
         return False
     if isinstance(model, SummaryModel) and model.backbone.inputs == "symbols":
         return False
-    return type(model.pool) in (Pooling, Summary) and can_plan(model)
+    linear = model.linear if isinstance(model, SummaryModel) else model.head.linear
+    has_head = type(model.pool) in (Pooling, Summary) and type(linear) is nn.Linear
+    return has_head and can_plan(model)
 
 
 def can_plan(model: nn.Module) -> bool:
@@ -202,8 +204,14 @@ class CompiledSteps(Plan):
     def __init__(self, model: S4Model | SummaryModel, batch: int, rate: float) -> None:
         bank = model.features.bank if isinstance(model, SummaryModel) else None
         super().__init__(model.backbone, bank, batch, rate)
-        linear = model.linear if isinstance(model, SummaryModel) else model.head.linear
-        self._finish(self._pool(model.pool), self._head(linear))
+        head = model.linear if isinstance(model, SummaryModel) else model.head.linear
+        linear = cast(nn.Linear, head)
+        weight = linear.weight.detach()
+        self._recall = model.recall if isinstance(model, SummaryModel) else None
+        if self._recall is not None:  # compiled code reads what is pooled
+            n_pooled = weight.shape[1] - self._recall.n_outputs
+            weight, self._recall_weight = weight.tensor_split([n_pooled], 1)
+        self._finish(self._pool(model.pool), self._head(weight, linear.bias.detach()))
 
     @property
     def n_steps(self) -> int:
@@ -228,7 +236,14 @@ class CompiledSteps(Plan):
     def output(self) -> Tensor:
         """Return the outputs of the head for what has been pooled, ``(batch, n_outputs)``."""
         _native.read(self.address)
-        return self._outputs.clone()
+        if self._recall is None:
+            return self._outputs.clone()
+        return torch.addmm(self._outputs, self._recall(self.bank_state), self._recall_weight.T)
+
+    @property
+    def bank_state(self) -> Tensor:
+        """A copy of the state of the bank, ``(batch, n_filters, d_state)``."""
+        return self._systems[-1].parts(0)
 
     @property
     def pooled(self) -> Tensor:
@@ -277,11 +292,11 @@ class CompiledSteps(Plan):
         self._pooled = torch.zeros(self.batch, n_features, dtype=dtype)
         return [_POOLS[pooling], self.keep(self._pooled), 0, 0, 0, rate_at, 0, 0]
 
-    def _head(self, linear: nn.Linear) -> list[int]:
-        n_outputs, n_read = linear.weight.shape
+    def _head(self, weight: Tensor, bias: Tensor) -> list[int]:
+        n_outputs, n_read = weight.shape
         read = torch.zeros(self.batch, n_read, dtype=self.dtype)
         self._outputs = torch.zeros(self.batch, n_outputs, dtype=self.dtype)
-        weights = [self.keep(x.detach()) for x in (linear.weight, linear.bias)]
+        weights = [self.keep(x) for x in (weight, bias)]
         return [n_read, self.keep(read), n_outputs, *weights, self.keep(self._outputs)]
 
 

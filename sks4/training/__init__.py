@@ -26,6 +26,7 @@ from sks4.training._mixup import Mixup
 from sks4.training._net import S4Net
 from sks4.training._progress import Progress, display_callbacks, has_bars, reading
 from sks4.training._schedule import Budget, LearningRateSchedule, warmup_cosine
+from sks4.training._stretch import Stretch
 
 __all__ = [
     "REGRESSION_LOSSES",
@@ -46,6 +47,7 @@ __all__ = [
     "Quantile",
     "S4Net",
     "SquaredError",
+    "Stretch",
     "TrainingHistory",
     "WeightAverage",
     "display_callbacks",

@@ -13,8 +13,10 @@ from sks4.estimators._auto import (
     resolve_dt_range,
     resolve_early_stopping,
     resolve_max_epochs,
+    resolve_n_layers,
     resolve_patch_size,
     resolve_standardize,
+    resolve_stretch,
 )
 from sks4.exceptions import MemoryLengthWarning
 
@@ -29,6 +31,30 @@ def equal_lengths(n_samples, length):
 )
 def test_dt_range_follows_the_length(length, expected):
     assert resolve_dt_range(equal_lengths(3, length), "auto", "auto") == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "n_samples", "expected"),
+    [
+        *[("auto", 1, 2), ("auto", 999, 2), ("auto", 1000, 3), ("auto", 1999, 3)],
+        *[("auto", 2000, 4), ("auto", 10**6, 4), (1, 10**6, 1), (6, 10, 6)],
+    ],
+)
+def test_more_sequences_have_a_deeper_model(given, n_samples, expected):
+    assert resolve_n_layers(n_samples, given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "single", "blocks", "expected"),
+    [
+        *[("auto", 0.01, 0.03, 1.25), ("auto", 0.0, 0.2, 1.25), ("auto", 0.1, 0.29, 1.0)],
+        *[("auto", 1.2, 1.1, 1.0), (1, 0.0, 1.0, 1.0), (1.5, 0.5, 0.5, 1.5)],
+    ],
+)
+def test_sequences_are_stretched_where_blocks_are_unlike_each_other(
+    given, single, blocks, expected
+):
+    assert resolve_stretch(given, single, blocks) == expected
 
 
 def test_dt_range_does_not_follow_a_few_long_sequences():
@@ -85,21 +111,28 @@ def test_max_epochs_follow_the_size_of_the_data(n_samples, length, n_batches, ex
 
 
 @pytest.mark.parametrize(
-    ("given", "length", "may_change_rate", "expected"),
+    ("given", "length", "may_change_rate", "expected", "expected_to_train"),
     [
-        ("auto", 1, False, 1),
-        ("auto", 2048, False, 1),
-        ("auto", 2049, False, 2),
-        ("auto", 5300, False, 4),
-        ("auto", 10**6, False, 16),  # as much as fits into the features
-        ("auto", 5300, True, 1),
-        (3, 10, False, 3),
-        (3, 5300, True, 3),
+        ("auto", 1, False, 1, 1),
+        ("auto", 1024, False, 1, 1),
+        ("auto", 2048, False, 1, 2),
+        ("auto", 2049, False, 2, 4),
+        ("auto", 5300, False, 4, 8),
+        ("auto", 10**6, False, 16, 16),  # as much as fits into the features
+        ("auto", 5300, True, 1, 1),
+        (3, 10, False, 3, 3),
+        (3, 5300, True, 3, 3),
     ],
 )
-def test_patch_size_follows_long_sequences(given, length, may_change_rate, expected):
+def test_patch_size_follows_long_sequences(
+    given, length, may_change_rate, expected, expected_to_train
+):
     lengths = equal_lengths(20, length)
-    assert resolve_patch_size(lengths, given, may_change_rate=may_change_rate) == expected
+    for trains, patch_size in ((False, expected), (True, expected_to_train)):
+        assert (
+            resolve_patch_size(lengths, given, may_change_rate=may_change_rate, trains=trains)
+            == patch_size
+        )
 
 
 NOISE = np.random.default_rng(0).standard_normal((200, 2, 120))
@@ -112,8 +145,8 @@ CHANCE = np.random.default_rng(1).standard_normal((200, 2, 1))
     [
         pytest.param(NOISE, "global", id="all alike"),
         pytest.param(NOISE * np.exp(CHANCE / 8), "global", id="nearly alike"),
-        pytest.param(NOISE * np.exp(CHANCE), "series", id="scale by chance"),
-        pytest.param(NOISE + CHANCE, "series", id="level by chance"),
+        pytest.param(NOISE * np.exp(CHANCE), "running", id="scale by chance"),
+        pytest.param(NOISE + CHANCE, "running", id="level by chance"),
         pytest.param(NOISE * (1 + CLASSES)[:, None, None], "global", id="scale tells"),
         pytest.param(
             np.exp(CHANCE / 3) * (NOISE + [[0], [0.4]] * (CLASSES == 2)[:, None, None]),
@@ -121,35 +154,34 @@ CHANCE = np.random.default_rng(1).standard_normal((200, 2, 1))
             id="level of one channel tells",
         ),
         pytest.param(
-            NOISE * np.exp(2.0 * CLASSES)[:, None, None], "split", id="scale tells and hides"
+            NOISE * np.exp(2.0 * CLASSES)[:, None, None], "running", id="scale tells and hides"
         ),
-        pytest.param(NOISE + 9.0 * CLASSES[:, None, None], "split", id="level tells and hides"),
+        pytest.param(NOISE + 9.0 * CLASSES[:, None, None], "running", id="level tells and hides"),
         pytest.param(NOISE[..., :10], "global", id="levels of short sequences differ by chance"),
-        pytest.param((NOISE * np.exp(CHANCE))[..., :60], "series", id="short"),
+        pytest.param((NOISE * np.exp(CHANCE))[..., :60], "running", id="short"),
         pytest.param((NOISE * np.exp(CHANCE / 3))[:20], "global", id="too few to tell"),
         pytest.param(np.zeros_like(NOISE), "global", id="constant"),
         pytest.param(NOISE * 1e160, "global", id="too large to scale"),
         pytest.param(
-            np.where(NOISE < 0, np.nan, NOISE * np.exp(CHANCE)), "series", id="missing values"
+            np.where(NOISE < 0, np.nan, NOISE * np.exp(CHANCE)), "running", id="missing values"
         ),
     ],
 )
 @pytest.mark.parametrize("kind", ["classes", "values"])
-def test_scaling_is_of_each_sequence_where_level_and_scale_do_not_tell(X, expected, kind):
+def test_scaling_is_running_where_level_and_scale_do_not_tell_or_hide(X, expected, kind):
     classes = CLASSES[: len(X)]
     targets = classes if kind == "classes" else classes[:, None].astype(float)
     panel = as_panel(X)
-    assert resolve_standardize(panel, targets, "auto", trains=True) == expected
-    assert resolve_standardize(panel, targets, "global", trains=True) == "global"
-    assert resolve_standardize(panel, targets, None, trains=True) is None
-    assert resolve_standardize(panel, targets, "auto", trains=False) == "global"
+    assert resolve_standardize(panel, targets, "auto") == expected
+    assert resolve_standardize(panel, targets, "global") == "global"
+    assert resolve_standardize(panel, targets, None) is None
 
 
 def test_scaling_looks_at_every_target():
-    X, unrelated = as_panel(NOISE * np.exp(CHANCE)), CLASSES.astype(float)
-    assert resolve_standardize(X, unrelated[:, None], "auto", trains=True) == "series"
+    X, unrelated = as_panel(NOISE * np.exp(CHANCE / 3)), CLASSES.astype(float)
+    assert resolve_standardize(X, unrelated[:, None], "auto") == "running"
     targets = np.stack([unrelated, CHANCE[:, 1, 0]], 1)
-    assert resolve_standardize(X, targets, "auto", trains=True) == "split"
+    assert resolve_standardize(X, targets, "auto") == "global"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from sks4.estimators._auto import resolve_n_filters, resolve_readout
 from sks4.estimators._readout import (
     LeftOut,
     Readout,
+    _recall_of,
     _some_steps,
     _summary_of,
     calibrated,
@@ -46,7 +47,7 @@ def test_outputs_are_the_best_log_probabilities_of_samples_left_out():
     linear = torch.nn.Linear(2, 3)
     readout = Readout(FilterBank(1), Summary(torch.zeros(1, 1), torch.ones(1)), linear, False)
     blocked = rng.normal(size=(29, 3))
-    given = LeftOut(rows, outputs[rows], blocked)
+    given = LeftOut(rows, outputs[rows], 3 * outputs[rows], blocked)
     found, left_out = calibrated(readout, given, targets, weights, 0.0)
     likely = np.where(class_targets(targets[rows], 3) > 0, 30 / 31, 0.5 / 31)
     losses = {
@@ -57,6 +58,7 @@ def test_outputs_are_the_best_log_probabilities_of_samples_left_out():
     }
     factor = min(losses, key=losses.get)
     np.testing.assert_allclose(left_out.outputs, factor * outputs[rows], rtol=1e-2)
+    np.testing.assert_allclose(left_out.single, 3 * factor * outputs[rows], rtol=1e-2)
     np.testing.assert_allclose(left_out.blocked, factor * blocked, rtol=1e-2)
     torch.testing.assert_close(found.linear.weight, factor * linear.weight, rtol=1e-2, atol=1e-6)
     torch.testing.assert_close(found.linear.bias, factor * linear.bias, rtol=1e-2, atol=1e-6)
@@ -457,3 +459,65 @@ def test_coverage_must_be_a_probability(slopes, coverage):
     regressor = S4Regressor(random_state=0).fit(X, Y[:, 0])
     with pytest.raises(ValueError, match="coverage must be above 0 and below 1"):
         regressor.predict_interval(X, coverage)
+
+
+@pytest.mark.parametrize("n_timepoints", [1, 40, 250])
+@pytest.mark.parametrize(
+    "truth",
+    [
+        lambda X: X[:, 0].mean(-1),
+        lambda X: X[:, 1, -1],
+        lambda X: X[:, 1, -1] - X[:, 0, -1],
+        lambda X: 1e6 + X[:, 0, -(X.shape[-1] // 8 + 1) :].sum(-1),
+    ],
+    ids=["level", "last value", "difference of channels", "recent sum"],
+)
+def test_values_may_follow_the_level_and_the_end_of_a_sequence(truth, n_timepoints):
+    """Which no summary of filters can tell that do not respond to constants."""
+    rng = np.random.default_rng(0)
+    walks = 0.3 * rng.normal(size=(100, 2, n_timepoints)).cumsum(-1)
+    X = walks + rng.normal(size=(100, 2, 1))
+    y = truth(X)
+    regressor = S4Regressor(random_state=0).fit(X[:60], y[:60])
+    assert regressor.score(X[60:], y[60:]) > 0.97
+    stream = regressor.stream(n_streams=4)
+    stream.push(X[60:64])
+    np.testing.assert_allclose(
+        stream.predict(), regressor.predict(X[60:64]), rtol=1e-3, atol=1e-3 * y.std()
+    )
+
+
+def test_values_beyond_those_of_training_are_predicted():
+    """Windows of a series with a trend, tested after the end of the training."""
+    t = np.arange(240.0)
+    series = 300 + 0.1 * t + 2 * np.sin(t / 4)
+    X = np.lib.stride_tricks.sliding_window_view(series[:-5], 24)
+    y = series[28:]
+    regressor = S4Regressor(random_state=0).fit(X[:120], y[:120])
+    assert y[150:].min() > y[:120].max()
+    assert np.abs(regressor.predict(X[150:]) - y[150:]).max() < 0.5
+
+
+def test_what_is_recalled_is_continuous_in_the_sampling_rate():
+    """Random walks, at twice the rate of the training."""
+    rng = np.random.default_rng(0)
+    fine = np.repeat(rng.normal(size=(80, 100)).cumsum(1), 2, axis=1)
+    coarse = fine[:, np.newaxis, ::2]
+    regressor = S4Regressor(random_state=0).fit(coarse, fine[:, -1], sampling_rate=10)
+    predicted = regressor.predict(fine[:, np.newaxis], sampling_rate=20)
+    assert np.corrcoef(predicted, fine[:, -1])[0, 1] > 0.999
+
+
+def test_filters_recalled_have_forgotten_the_first_step():
+    bank = FilterBank(1, 64, generator=torch.Generator().manual_seed(0))
+    dt = bank.layer.log_dt.exp()
+    recalled = [_recall_of(bank, dt_min).filters for dt_min in (2.0, 0.25, 0.1, 1e-6)]
+    assert (dt[recalled[0]] >= 0.5).all()
+    torch.testing.assert_close(recalled[2], (dt >= 0.1).nonzero()[:, 0])
+    assert [len(filters) for filters in recalled] == sorted(len(filters) for filters in recalled)
+    assert 0 < len(recalled[0]) < len(recalled[1]) < len(recalled[3]) == 64
+
+
+def test_classes_are_told_by_the_summary_alone(waves):
+    X, y = waves
+    assert S4Classifier(**SMALL, readout="ridge").fit(X, y)._predictor_.readout.recall is None

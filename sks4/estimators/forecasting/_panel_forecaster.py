@@ -261,11 +261,9 @@ class PanelForecaster:
     def _names(self, *parts: Any) -> Any:
         """Return the name of a result, or those of its columns, below the name of each target."""
         form = self.usual.reader.form
-        if form.n_targets is None:
-            return pd.Index(parts) if len(parts) > 1 or parts[0] != "forecast" else parts[0]
         if parts == ("forecast",):
-            return form.names
-        return pd.MultiIndex.from_product([form.names, parts])
+            return form.names if form.n_targets is not None else "forecast"
+        return form.names_with(pd.Index(parts))
 
     def _forecasts(self, items: SeriesItems) -> list[tuple[OneSeries, Forecasts]]:
         """Forecast the rows that are requested of each series."""
