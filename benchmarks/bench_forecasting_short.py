@@ -57,7 +57,8 @@ def run_s4(fold: Fold, seed: int) -> dict[str, Any]:
     found |= {"base": model.base_ or "none", "correction": model.base_correction_}
     if model.base_ is None:
         return found
-    model._predictor_ = replace(model._predictor_, share=0.0)  # the base alone
+    base = model._predictor_.base.alone()
+    model._predictor_ = replace(model._predictor_, base=base, share=0.0)
     found["base_mae"] = mean_absolute_error(model.forecast().to_numpy(), fold.truth)
     return found
 

@@ -9,7 +9,7 @@ from sks4.estimators.forecasting._base_forecasts import BaseForecast, judge_smoo
 from sks4.estimators.forecasting._likely_smoothers import LikelySmoothers, choose_likely
 
 # Rows from which the likelihood is judged, and from which likely smoothers forecast, at most.
-_MOST_ROWS = 1024
+_MOST_ROWS = 256
 
 # Likely smoothers have an error of the horizon at most so many times the smallest one ...
 _TOLERANCE = 1.2
@@ -49,11 +49,22 @@ class CombinedForecast:
 
     def forecast(self, windows: np.ndarray, n_steps: int) -> np.ndarray:
         """Return forecasts (n_windows, n_targets, n_steps) from (n_windows, n_targets, n_rows)."""
-        forecast = self.base.forecast(windows[..., -self.context_length :], n_steps)
+        forecast = self.base.forecast(_latest(windows, self.context_length), n_steps)
         if self.likely is None:
             return forecast
         likely = self.likely.forecast(windows, n_steps)
         return self.weight * forecast + (1 - self.weight) * likely
+
+
+def _latest(windows: np.ndarray, length: int) -> np.ndarray:
+    """Return the last rows; where no value is left, the last one before stands in each row."""
+    latest = windows[..., -length:]
+    is_empty = np.isnan(latest).all(axis=-1, keepdims=True)
+    if not is_empty.any():
+        return latest
+    n_back = (~np.isnan(windows[..., ::-1])).argmax(axis=-1)[..., np.newaxis]
+    last = np.take_along_axis(windows, windows.shape[-1] - 1 - n_back, axis=-1)
+    return np.where(is_empty, last, latest)
 
 
 def choose_combined(

@@ -62,8 +62,9 @@ class S4Forecaster(RegressorMixin, S4Estimator):
     Each window of the past is normalized by its own level and scale, read by S4 blocks and by a
     linear map, and continued over the whole horizon at once. Every window of the series is a
     training sample. A short series without covariates has a base forecast, too: a naive forecast or
-    an exponential smoothing, whichever has the smallest error from origins within the series. The
-    network corrects it by as much as held-out windows confirm.
+    an exponential smoothing, whichever has the smallest error from origins within the series; a
+    smoothing is averaged with the one under which the series is the most likely. The network
+    corrects it by as much as held-out windows confirm.
 
     One model can forecast many series of different lengths and dates, each in its own scale; see
     the user guide.
@@ -188,7 +189,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
     Attributes
     ----------
     context_length_ : int
-        Number of past rows that a forecast reads.
+        Number of past rows that a forecast needs, and that the network reads. Where smoothers are
+        averaged (`base_weight_`), up to 256 are read if there are so many.
     net_ : S4Net
         The trained net of skorch; ``net_.module_`` is the model.
     history_ : TrainingHistory
@@ -208,6 +210,9 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         "seasonal_drift", "smoothing" or "seasonal_smoothing". None if the network forecasts alone:
         with 2000 training windows or more, covariates, ``loss="quantile"`` or another `standardize`
         than "window", and after `partial_fit` without `fit`.
+    base_weight_ : float
+        Weight of this forecast: 0.5 where it is averaged with smoothers chosen by their likelihood,
+        which is where it is a smoothing; otherwise 1. Always 1 after a fit to many series.
     base_correction_ : float
         Share of the network's correction that is added to the base, from 0 to 1: the one with the
         smallest error on the validation rows, less where its gain is hardly above its standard

@@ -16,7 +16,7 @@ _LONGEST_FITTED = 60
 _MAX_MEMBERS = 4
 
 # Smoothers and windows evaluated at once, to bound the memory.
-_SMOOTHERS_AT_ONCE, _WINDOWS_AT_ONCE = 32, 128
+_SMOOTHERS_AT_ONCE, _WINDOWS_AT_ONCE = 128, 128
 
 # Least variance of one-step errors, of a series with standard deviation 1.
 _LEAST_VARIANCE = 1e-12
@@ -41,7 +41,7 @@ class LikelySmoothers:
         """Return forecasts (n_windows, n_targets, n_steps) from (n_windows, n_targets, length)."""
         parts = [
             smooth_from_fitted_start(self.smoother, some)[0].extend(n_steps)
-            for some in np.array_split(windows, max(1, -(-len(windows) // _WINDOWS_AT_ONCE)))
+            for some in np.array_split(windows, -(-len(windows) // _WINDOWS_AT_ONCE))
         ]
         return np.tensordot(self.weights, np.concatenate(parts, axis=1), axes=1)
 

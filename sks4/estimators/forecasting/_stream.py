@@ -18,8 +18,9 @@ class ForecasterStream:
 
     Made by :meth:`sks4.S4Forecaster.stream`. At any time, its forecast equals that of
     ``forecaster.forecast(history=...)`` on everything pushed so far. It keeps the last
-    `context_length_` rows of each stream, and the last value before them, which stands for what is
-    missing at their beginning. A missing value counts as one at once, also at the end.
+    `context_length_` rows of each stream, or 256 where likely smoothers read more than that, and
+    the last value before them, which stands for what is missing at their beginning. A missing value
+    counts as one at once, also at the end.
 
     A stream has a copy of the weights, so that it does not change when the forecaster is trained
     further; it can be pickled and resumes where it was.
