@@ -53,8 +53,6 @@ class RidgeFit:
         Samples that were left out in turn: all, or 2,048 that are spread over them.
     left_out : ndarray of shape (n_chosen, n_outputs), float64
         Prediction for each of them by the regression without it, or without its group.
-    single : ndarray of shape (n_chosen, n_outputs), float64
-        Prediction for each of them by the regression without it alone.
     blocked : ndarray of shape (n_chosen, n_outputs), float64
         Prediction for each of them by the regression without its block; `left_out` without blocks.
     penalty, share : float
@@ -65,7 +63,6 @@ class RidgeFit:
     bias: np.ndarray
     rows: np.ndarray
     left_out: np.ndarray
-    single: np.ndarray
     blocked: np.ndarray
     penalty: float
     share: float
@@ -123,22 +120,11 @@ def fit_ridge(
     W = (slopes * scaling.factor[:, None]).T.contiguous()
     bias = bias - W @ scaling.mean
     left_out = choice.left_out.numpy()
-    single = blocked = left_out
-    if groups is not None:
-        single = choice.spectrum.left_out(y[rows], choice.penalty, None).numpy()
+    blocked = left_out
     if blocks is not None:
         members = _members(blocks[rows])
         blocked = choice.spectrum.left_out(y[rows], choice.penalty, members).numpy()
-    return RidgeFit(
-        weight=W.numpy(),
-        bias=bias.numpy(),
-        rows=rows,
-        left_out=left_out,
-        single=single,
-        blocked=blocked,
-        penalty=choice.penalty,
-        share=choice.share,
-    )
+    return RidgeFit(W.numpy(), bias.numpy(), rows, left_out, blocked, choice.penalty, choice.share)
 
 
 class _Scaling(NamedTuple):
