@@ -2,11 +2,16 @@
 
 import torch
 
-from sks4.nn import AllFeatures, FilterBank, S4Backbone, Summary, SummaryModel
+from sks4.nn import AllFeatures, FilterBank, Recall, S4Backbone, Summary, SummaryModel
 
 
-def summary_model(backbone: S4Backbone, n_outputs: int) -> SummaryModel:
-    """Return a model on a summary of the features of `backbone`, in its precision."""
+def summary_model(
+    backbone: S4Backbone, n_outputs: int, *, recalled: list[int] | None = None
+) -> SummaryModel:
+    """Return a model on a summary of the features of `backbone`, in its precision.
+
+    It reads the states of some filters as well if their numbers are given.
+    """
     like = next(backbone.parameters())
     bank = FilterBank(backbone.n_inputs * backbone.patch_size, n_filters=5, d_state=4).to(like)
     features = AllFeatures(backbone, bank)
@@ -15,9 +20,10 @@ def summary_model(backbone: S4Backbone, n_outputs: int) -> SummaryModel:
     limits = torch.randn(n_limits, n_features, generator=generator).to(like)
     scale = 10 * torch.rand(n_features, generator=generator).to(like) + 5  # not too sharp
     pool = Summary(limits, scale)
-    n_summaries = pool.n_outputs
-    linear = torch.nn.Linear(n_summaries, n_outputs).to(like)
+    recall = None if recalled is None else Recall(torch.tensor(recalled), d_state=4)
+    n_read = pool.n_outputs + (0 if recall is None else recall.n_outputs)
+    linear = torch.nn.Linear(n_read, n_outputs).to(like)
     with torch.no_grad():
-        linear.weight.copy_(torch.randn(n_outputs, n_summaries, generator=generator))
+        linear.weight.copy_(torch.randn(n_outputs, n_read, generator=generator))
         linear.bias.copy_(linear.weight[:, 0])
-    return SummaryModel(features, pool, linear).requires_grad_(False)
+    return SummaryModel(features, pool, linear, recall).requires_grad_(False)

@@ -20,6 +20,7 @@ from sks4.data._inputs import (
     column_names,
     plain_data,
 )
+from sks4.data._label_kinds import labels_in, time_index
 from sks4.data._long import from_long, to_long
 from sks4.data._next_step import (
     NextSymbolDataset,
@@ -47,7 +48,7 @@ from sks4.data._series_container import (
 from sks4.data._smoothing import Smoother, SmoothingState, nan_median
 from sks4.data._streaming import StreamEncoder
 from sks4.data._symbols import SymbolEncoder
-from sks4.data._timeline import Timeline, time_index
+from sks4.data._timeline import Timeline
 from sks4.data._windows import EncodedSeries, SeriesEncoder, WindowDataset
 
 __all__ = [
@@ -96,6 +97,7 @@ __all__ = [
     "find_period",
     "from_long",
     "holds_many_series",
+    "labels_in",
     "level_and_spread",
     "nan_median",
     "other_form_message",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -173,7 +174,8 @@ def _holidays(holidays: str | Sequence[Any]) -> Holidays:
         _of_country(country, subdivision or None, range(2000, 2001))  # raises
         return Holidays(country, subdivision or None)
     try:
-        dates = [pd.Timestamp(date) for date in holidays]
+        are_numbers = any(isinstance(date, Number) for date in holidays)  # pandas would read them
+        dates = [] if are_numbers else [pd.Timestamp(date) for date in holidays]
     except (TypeError, ValueError):
         dates = []
     if not dates or any(date is pd.NaT for date in dates):

@@ -71,7 +71,12 @@ def index_from_state(state: dict[str, Any] | None) -> pd.Index | None:
 
 def offset_state(offset: Any) -> Any:
     """Return the name of an offset of pandas if it says all, anything else as it is."""
-    is_named = isinstance(offset, BaseOffset) and to_offset(offset.freqstr) == offset
+    if not isinstance(offset, BaseOffset):
+        return offset
+    try:
+        is_named = to_offset(offset.freqstr) == offset
+    except ValueError:  # such as DateOffset(months=1)
+        return offset
     return offset.freqstr if is_named else offset
 
 

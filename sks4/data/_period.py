@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas.tseries.offsets import BaseOffset
+from pandas.tseries.offsets import BaseOffset, CustomBusinessDay
 
 from sks4.data._smoothing import nan_median
 
@@ -29,7 +29,7 @@ _N_STANDARD_ERRORS = 3.0
 _TOLERANCE = 1.25
 
 # Seasons of calendar steps, by the letters that pandas gives them.
-_SEASONS = {"M": 12, "BM": 12, "Q": 4, "BQ": 4, "W": 52, "B": 5, "C": 5}
+_SEASONS = {"M": 12, "BM": 12, "Q": 4, "BQ": 4, "W": 52, "B": 5}
 
 _DAY, _WEEK = pd.Timedelta(days=1), pd.Timedelta(weeks=1)
 
@@ -59,8 +59,7 @@ def periods_of_step(step: Any) -> list[int]:
     try:
         span = pd.Timedelta(step)
     except ValueError:
-        name = step.rule_code.partition("-")[0]
-        season = _SEASONS.get(name) or _SEASONS.get(name.rstrip("SE"))
+        season = _season_of_calendar(step)
         return [season // count] if season and season % count == 0 and season > count else []
     if span == _WEEK:
         return [_SEASONS["W"]]
@@ -68,6 +67,20 @@ def periods_of_step(step: Any) -> list[int]:
     return [
         season // span for season in seasons if season % span == pd.Timedelta(0) < season - span
     ]
+
+
+def _season_of_calendar(step: BaseOffset) -> int | None:
+    """Return the season of steps of no fixed length, in such steps; None if they have none."""
+    if isinstance(step, CustomBusinessDay):
+        return int(np.sum(step.calendar.weekmask))
+    if type(step) is pd.DateOffset:
+        months = step.kwds.get("months", 0) if step.kwds.keys() == {"months"} else 0
+        return 12 // months if months and 12 % months == 0 else None
+    try:
+        name = step.rule_code.partition("-")[0]
+    except NotImplementedError:  # such as Easter
+        return None
+    return _SEASONS.get(name) or _SEASONS.get(name.rstrip("SE"))
 
 
 def find_period(values: np.ndarray) -> int | None:

@@ -234,12 +234,15 @@ class TargetForm:
         parts = pd.Index(["forecast", "lower", "upper"])
         columns = np.concatenate([forecast[..., np.newaxis], interval], axis=-1)
         columns = columns.reshape(len(forecast), -1)
+        return pd.DataFrame(columns, index=index, columns=self.names_with(parts))
+
+    def names_with(self, parts: pd.Index) -> pd.Index:
+        """Return the names of parts of a result; for a table of targets, below those of each."""
         if self.n_targets is None:
-            return pd.DataFrame(columns, index=index, columns=parts)
+            return parts
         names = self.names.to_frame(index=False)
         pairs = names.loc[names.index.repeat(len(parts))].assign(part=np.tile(parts, len(names)))
-        labels = pd.MultiIndex.from_frame(pairs, names=[*self.names.names, None])
-        return pd.DataFrame(columns, index=index, columns=labels)
+        return pd.MultiIndex.from_frame(pairs, names=[*self.names.names, None])
 
 
 def check_series(data: Any, name: str) -> np.ndarray:

@@ -116,8 +116,35 @@ class Smoother:
         SmoothingState
             State after the last row, in the shape of windows and parameters together.
         """
-        state, least_scale = self._start(windows)
-        level, slope, season, scale = state.level, state.slope, state.season, least_scale
+        return self.follow(windows, *self.first_guess(windows))
+
+    def follow(
+        self,
+        windows: np.ndarray,
+        start: SmoothingState,
+        least_scale: np.ndarray,
+        errors: np.ndarray | None = None,
+    ) -> SmoothingState:
+        """Read windows from the first row to the last, from a given state on.
+
+        Parameters
+        ----------
+        windows : ndarray of shape (..., length), float64
+            Rows of time, NaN where missing.
+        start : SmoothingState
+            State before the first value, in the shape of windows and parameters together.
+        least_scale : ndarray, broadcastable to that shape
+            Scale of one-step errors at first, below which it does not fall.
+        errors : ndarray of shape (..., length), float64, or None, default=None
+            If given, one-step errors are written to it: NaN where a value is missing, a spike, or
+            the first one of a shift.
+
+        Returns
+        -------
+        SmoothingState
+            State after the last row.
+        """
+        level, slope, season, scale = start.level, start.slope, start.season.copy(), least_scale
         seasonal_share = np.nan_to_num(self.season) * (1 - self.level)
         slope_share = np.nan_to_num(self.slope) * self.level
         begun = np.zeros(windows.shape[:-1], dtype=bool)
@@ -142,10 +169,15 @@ class Smoother:
             level = level + self.level * usual + shift
             slope = slope + slope_share * usual
             season[row % self.period] += seasonal_share * usual
+            if errors is not None:
+                errors[..., row] = np.where(observed & ~is_far, error, np.nan)
         return SmoothingState(level, slope, season, self.damping)
 
-    def _start(self, windows: np.ndarray) -> tuple[SmoothingState, np.ndarray]:
-        """Return the state before the first value, and the scale of one-step errors."""
+    def first_guess(self, windows: np.ndarray) -> tuple[SmoothingState, np.ndarray]:
+        """Return a state before the first value, made of medians, and the scale of the errors.
+
+        Both have the shape of windows and parameters together; see `smooth`.
+        """
         parameters = self.level, self.slope, self.damping, self.season
         shape = np.broadcast_shapes(*(part.shape for part in parameters), windows.shape[:-1])
         has_slope, has_season = ~np.isnan(self.slope), ~np.isnan(self.season)
@@ -157,7 +189,7 @@ class Smoother:
             for parts in zip(*(guess.state(has_slope) for guess in guesses), strict=True)
         )
         season = np.where(has_season, season, 0.0)
-        season = np.broadcast_to(season, (len(season), *shape)).copy()
+        season = np.broadcast_to(season, (len(season), *shape))
         level, slope, scale = (np.broadcast_to(part, shape) for part in (level, slope, scale))
         return SmoothingState(level, slope, season, self.damping), scale
 

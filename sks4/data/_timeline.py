@@ -4,14 +4,26 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
-from pandas.tseries.offsets import BaseOffset, Day, LastWeekOfMonth, Tick, Week
+from pandas.api.types import is_float_dtype, is_string_dtype
+from pandas.tseries.offsets import BaseOffset
 
-from sks4.data._inputs import plain_index
+from sks4.data._frequency import (
+    date_range,
+    dates_from,
+    duration,
+    find_frequency,
+    localized,
+    on_the_wall,
+)
+from sks4.data._label_kinds import as_kind_of, holds_integers
 from sks4.data._labels import index_from_state, index_state, offset_from_state, offset_state
 
 # A label this many years after the last known one is a mistake, and not a request.
 _FARTHEST = pd.Timedelta(days=366 * 250)
+# So is one that is so many rows ahead, all of which would be forecast.
+_MOST_ROWS = 1_000_000
 
+_CALENDAR = (pd.DatetimeIndex, pd.PeriodIndex)
 _KINDS = "a DatetimeIndex, a PeriodIndex or an index of integers"
 
 
@@ -169,6 +181,11 @@ class Timeline:
                 f"steps of {self.step_name}, got {label}. Ask for rows from the first row of fit "
                 "on."
             )
+        if positions.max() - self.n_rows > _MOST_ROWS:
+            raise ValueError(
+                f"{name} must be of rows at most {_MOST_ROWS} steps ahead of the last one known, "
+                f"{self._last[0]}, got {index[int(positions.argmax())]}."
+            )
         steps = np.diff(positions)
         if (steps != 1).any():
             row = int((steps != 1).argmax())
@@ -188,9 +205,9 @@ class Timeline:
         return str(self._step)
 
     @property
-    def period(self) -> Any:
-        """The frequency of the labels if they are periods; otherwise None."""
-        return self._index.freq if isinstance(self._index, pd.PeriodIndex) else None
+    def first(self) -> pd.Index | None:
+        """The label of the first row, as an index; None without labels."""
+        return None if self._index is None else self._index[:1]
 
     @property
     def offset(self) -> BaseOffset | None:
@@ -209,17 +226,17 @@ class Timeline:
     def _from(self, start: pd.Index, n_labels: int) -> pd.Index:
         """Return the labels of rows from the one label of `start` on."""
         if isinstance(start, pd.DatetimeIndex):
-            return _dates(self._on_the_wall(start), self._step, start.tz, periods=n_labels)
+            return date_range(self._on_the_wall(start), self._step, start.tz, periods=n_labels)
         return _labels(start, self._step, n_labels)
 
     def _on_the_wall(self, start: pd.DatetimeIndex) -> pd.DatetimeIndex:
         """Return a label as a local time, before the clocks have moved it."""
         assert isinstance(self._index, pd.DatetimeIndex)
-        if start.tz is None or _duration(self._step, start.tz) is not None:
+        if start.tz is None or duration(self._step, start.tz) is not None:
             return start
         first, wall = self._index[:1].tz_localize(None), start.tz_localize(None)
         usual = wall.normalize() + (first - first.normalize())[0]
-        return usual if _localized(usual, start.tz)[0] == start[0] else wall
+        return usual if localized(usual, start.tz)[0] == start[0] else wall
 
     def comparable(self, index: pd.Index, name: str) -> pd.Index:
         """Return labels in the time zone of those known.
@@ -235,27 +252,44 @@ class Timeline:
                 f"{name} must come without an index, as an array, since fit had none, got one. "
                 "Pass .to_numpy() for rows that follow those of fit, or fit with an index."
             )
-        kinds = (pd.DatetimeIndex, pd.PeriodIndex)
-        if any(isinstance(known, kind) != isinstance(index, kind) for kind in kinds) or (
-            not isinstance(known, kinds) and not _holds_integers(index)
-        ):
-            raise TypeError(
-                f"The index of {name} must be of the kind it had in fit, {_kind(known)}, got "
-                f"{_kind(index)}. Convert it, or pass an array for the rows that follow."
-            )
+        if index.nlevels == 1:
+            _check_complete(index, name)
+        try:
+            converted = as_kind_of(known, index, self._step)
+        except pd.errors.OutOfBoundsDatetime as error:
+            raise _beyond(index[0]) from error
+        if converted is None:
+            raise self._other_kind(index, name)
         if isinstance(known, pd.DatetimeIndex):
-            if (known.tz is None) != (index.tz is None):
+            assert isinstance(converted, pd.DatetimeIndex)
+            if (known.tz is None) != (converted.tz is None):
                 raise TypeError(
                     f"The index of {name} must have a time zone if that of fit has one, got "
-                    f"{index.tz} and in fit {known.tz}. Use tz_localize."
+                    f"{converted.tz} and in fit {known.tz}. Use tz_localize."
                 )
-            return index.tz_convert(known.tz) if known.tz is not None else index
-        if isinstance(known, pd.PeriodIndex) and known.freq != index.freq:
-            raise TypeError(
-                f"The periods of {name} must be those of fit, {known.freqstr}, got "
-                f"{index.freqstr}. Use asfreq."
-            )
-        return index
+            return converted.tz_convert(known.tz) if known.tz is not None else converted
+        return converted
+
+    def _other_kind(self, index: pd.Index, name: str) -> TypeError:
+        """Return the error about labels that are none of this grid."""
+        if isinstance(index, pd.PeriodIndex):
+            if isinstance(self._index, pd.PeriodIndex):
+                return TypeError(
+                    f"The periods of {name} must be those of fit, {self._index.freqstr}, got "
+                    f"{index.freqstr}. Use asfreq."
+                )
+            if isinstance(self._index, pd.DatetimeIndex):
+                return TypeError(
+                    f"Every period of {name} must hold one date at the steps of fit, "
+                    f"{self.step_name}, got {index[0]} of frequency {index.freqstr}. Use asfreq, "
+                    "or dates, with to_timestamp."
+                )
+        assert self._index is not None
+        return TypeError(
+            f"The index of {name} must be of the kind it had in fit, {_kind(self._index)}, got "
+            f"{_kind(index)}. Convert it{_conversion(index)}, or pass an array for the rows that "
+            "follow."
+        )
 
     def _lookup(self, index: pd.Index) -> np.ndarray:
         """Return positions, -1 where a label is not on the grid."""
@@ -263,15 +297,15 @@ class Timeline:
         first, step = self._index[:1], self._step
         if not isinstance(index, pd.DatetimeIndex):
             return _exact_quotient(_ordinals(index) - _ordinals(first), step)
-        duration = _duration(step, first.tz)
-        if duration is not None:
-            return _exact_quotient(index - first[0], duration)
+        length = duration(step, first.tz)
+        if length is not None:
+            return _exact_quotient(index - first[0], length)
         positions = np.full(len(index), -1)
         later = index > self._last[0]
-        if later.any() and index.max() - self._last[0] < _FARTHEST:
+        if later.any() and index[later].min() - self._last[0] < _FARTHEST:
             start = self._on_the_wall(self._last)
             end = index.max() if start.tz == index.tz else index.max().tz_localize(None)
-            ahead = _dates(start, step, first.tz, end=end)
+            ahead = date_range(start, step, first.tz, end=end)
             found = ahead.get_indexer(index[later])
             positions[later] = np.where(found >= 0, found + self.n_rows - 1, -1)
         if not later.all():
@@ -279,16 +313,7 @@ class Timeline:
         return positions
 
 
-def time_index(data: Any) -> pd.Index | None:
-    """Return the labels of the rows of some data, None if they have none."""
-    return plain_index(data.index) if isinstance(data, (pd.DataFrame, pd.Series)) else None
-
-
 # ------------------------------------------------------------------ checks
-
-
-def _holds_integers(index: pd.Index) -> bool:
-    return index.nlevels == 1 and pd.api.types.is_integer_dtype(index.dtype)
 
 
 def _kind(index: pd.Index) -> str:
@@ -298,12 +323,19 @@ def _kind(index: pd.Index) -> str:
     return f"labels of type {index.dtype}"
 
 
+def _conversion(index: pd.Index) -> str:
+    """Return how labels become dates or integers, the end of a sentence that says to convert."""
+    if index.nlevels == 1 and (index.dtype == object or is_string_dtype(index.dtype)):
+        return ", for example with pd.to_datetime"
+    return ", for example with .astype(int)" if is_float_dtype(index.dtype) else ""
+
+
 def _check_kind(index: pd.Index, name: str) -> None:
     """Raise TypeError if the labels are neither dates nor periods nor integers."""
-    if not (isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)) or _holds_integers(index)):
+    if not (isinstance(index, _CALENDAR) or holds_integers(index)):
         raise TypeError(
-            f"The index of {name} must be {_KINDS}, got {_kind(index)}. Set one, or pass an array "
-            "if the rows are at equal steps of time."
+            f"The index of {name} must be {_KINDS}, got {_kind(index)}. Convert it"
+            f"{_conversion(index)}, or pass an array if the rows are at equal steps of time."
         )
 
 
@@ -345,6 +377,11 @@ def _raise_irregular(index: pd.Index, row: int, name: str) -> NoReturn:
             "for example pd.offsets.CustomBusinessHour, or pass an array, whose rows count as "
             "equal steps"
         )
+        wall = on_the_wall(index)
+        if index.tz is not None and wall.is_unique and find_frequency(wall) is not None:
+            advice = (
+                ". By the clock on the wall, steps are equal: drop the zone with .tz_localize(None)"
+            )
     raise ValueError(
         f"The index of {name} must have equal steps, got {index[row - 1]} and then {index[row]}. "
         "Add the rows that are missing, as missing values, with .asfreq or .reindex, or "
@@ -358,47 +395,16 @@ def _raise_irregular(index: pd.Index, row: int, name: str) -> NoReturn:
 def _step(index: pd.Index, name: str) -> Any:
     """Return the step between the labels: an offset of dates, a number otherwise."""
     if isinstance(index, pd.DatetimeIndex):
-        return _frequency(index, name)
+        freq = find_frequency(index)
+        if freq is None:
+            values, counts = np.unique(np.diff(index.asi8), return_counts=True)
+            usual = values[counts.argmax()]
+            _raise_irregular(index, int((np.diff(index.asi8) != usual).argmax()) + 1, name)
+        return freq
     steps = np.diff(_ordinals(index))
     if (steps != steps[:1]).any():
         _raise_irregular(index, int((steps != steps[0]).argmax()) + 1, name)
     return int(steps[0]) if len(steps) else 1
-
-
-def _frequency(index: pd.DatetimeIndex, name: str) -> BaseOffset:
-    """Return the frequency of dates, an inferred one only if it regenerates them."""
-    if index.freq is not None:
-        return index.freq
-    for freq in _candidates(index):
-        if freq is not None and _labels(index[:1], freq, len(index)).equals(index):
-            return freq
-    steps = np.diff(index.asi8)
-    values, counts = np.unique(steps, return_counts=True)
-    usual = values[counts.argmax()]
-    _raise_irregular(index, int((steps != usual).argmax()) + 1, name)
-
-
-def _candidates(index: pd.DatetimeIndex) -> list[BaseOffset | None]:
-    """Return the frequencies that dates may have."""
-    if len(index) == 1:
-        return [Day()]
-    candidates = [pd.DatetimeIndex(index, freq="infer").freq if len(index) > 2 else None]
-    if len(np.unique(np.diff(index.asi8))) == 1:
-        candidates.append(pd.tseries.frequencies.to_offset(index[1] - index[0]))
-    if index[-1] - index[0] >= pd.Timedelta(days=28) * (len(index) - 1):
-        # pandas infers the fourth weekday of a month instead
-        candidates.append(LastWeekOfMonth(weekday=index[0].weekday()))
-    return candidates
-
-
-def _duration(freq: BaseOffset, tz: Any) -> pd.Timedelta | None:
-    """Return the length of a step if all are equally long; otherwise None."""
-    if isinstance(freq, (Day, Week)):
-        # a day by the clock on the wall has 23 to 25 hours
-        return (
-            pd.Timedelta(days=freq.n * (7 if isinstance(freq, Week) else 1)) if tz is None else None
-        )
-    return pd.Timedelta(freq) if isinstance(freq, Tick) else None
 
 
 def _exact_quotient(differences: Any, step: Any) -> np.ndarray:
@@ -412,34 +418,11 @@ def _ordinals(index: pd.Index) -> np.ndarray:
     return (index.asi8 if isinstance(index, pd.PeriodIndex) else index.to_numpy()).astype(np.int64)
 
 
-# ------------------------------------------------------------------ labels
-
-
 def _labels(start: pd.Index, step: Any, n_labels: int) -> pd.Index:
     """Return labels at equal steps from the one label of `start` on, of the same kind and name."""
     if isinstance(start, pd.DatetimeIndex):
-        is_fixed = _duration(step, start.tz) is not None
-        return _dates(
-            start if is_fixed else start.tz_localize(None), step, start.tz, periods=n_labels
-        )
+        return dates_from(start, step, n_labels)
     ordinals = _ordinals(start)[0] + step * np.arange(n_labels)
     if isinstance(start, pd.PeriodIndex):
         return pd.PeriodIndex.from_ordinals(ordinals, freq=start.freq, name=start.name)
     return pd.Index(ordinals, name=start.name)
-
-
-def _dates(start: pd.DatetimeIndex, freq: BaseOffset, tz: Any, **until: Any) -> pd.DatetimeIndex:
-    """Return dates from the one of `start` on, a local time without zone if steps are by clock."""
-    dates = pd.date_range(start[0], freq=freq, name=start.name, unit=start.unit, **until)
-    return dates if start.tz == tz else _localized(dates, tz, freq)
-
-
-def _localized(wall: pd.DatetimeIndex, tz: Any, freq: BaseOffset | None = None) -> pd.DatetimeIndex:
-    """Return local times in their zone, with the frequency if all of them exist once.
-
-    Where the clocks jump over a time, it is the next one; of a time that occurs twice, the first.
-    """
-    is_summer = np.ones(len(wall), dtype=bool)
-    dates = wall.tz_localize(tz, ambiguous=is_summer, nonexistent="shift_forward")
-    regular = not wall.tz_localize(tz, ambiguous="NaT", nonexistent="NaT").hasnans
-    return pd.DatetimeIndex(dates, freq=freq) if regular and freq is not None else dates

@@ -92,9 +92,7 @@ def resolve_patch_size(lengths: np.ndarray, patch_size: int | str, *, may_change
     return min(2**doublings, _LARGEST_PATCH)
 
 
-def resolve_standardize(
-    panel: Panel, targets: np.ndarray, standardize: str | None, *, trains: bool
-) -> str | None:
+def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | None) -> str | None:
     """Return how sequences are scaled.
 
     Parameters
@@ -104,13 +102,11 @@ def resolve_standardize(
     targets : ndarray of shape (n_samples,), int64, or (n_samples, n_targets), float64
         Class indices, or values.
     standardize : {"global", "running", "series", "split", "auto"} or None
-        As given to the estimator. "auto" becomes what can be streamed: "running" if blocks are
-        trained, and the levels or the scales of the sequences differ, and either the share of their
-        variance between the targets' classes (for values, between tenths of them) is below 0.05 in
-        each channel, so that they are taken for chance, or a tenth of the sequences would vary
-        little in the unit of all; "global" in all other cases.
-    trains : bool
-        Whether blocks are trained.
+        As given to the estimator. "auto" becomes what can be streamed: "running" if the levels or
+        the scales of the sequences differ, and either the share of their variance between the
+        targets' classes (for values, between tenths of them) is below 0.05 in each channel, so that
+        they are taken for chance, or a tenth of the sequences would vary little in the unit of all;
+        "global" in all other cases.
 
     Returns
     -------
@@ -119,8 +115,6 @@ def resolve_standardize(
     """
     if standardize != "auto":
         return standardize
-    if not trains:
-        return "global"
     level, spread = level_and_spread(panel)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows cannot be scaled at all
         unit = np.sqrt(np.mean(spread**2 + (level - level.mean(0)) ** 2, axis=0))

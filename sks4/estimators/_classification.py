@@ -113,11 +113,10 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         Scale each channel to mean 0 and standard deviation 1: over all training data; or with
         "running", each time point by its sequence up to it; or each sequence by itself, with
         "series" or "split". With "running" and "split", level and scale are inputs of their own.
-        Sequences that are scaled as a whole cannot be streamed. "auto": "running" if blocks are
-        trained, and level and scale differ, and either explain almost nothing of the targets, such
-        as the loudness of a recording (below 5 % of their variance in any channel), or differ so
-        much that one unit hides the shape of some sequences; otherwise "global". None: values are
-        not scaled.
+        Sequences that are scaled as a whole cannot be streamed. "auto": "running" if level and
+        scale differ, and either explain almost nothing of the targets, such as the loudness of a
+        recording (below 5 % of their variance in any channel), or differ so much that one unit
+        hides the shape of some sequences; otherwise "global". None: values are not scaled.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to NaN before the end of a sequence: filled by the last value before it, and
         with "mask" also marked in an additional channel; or an error.
@@ -184,8 +183,9 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         Where the last layer comes from.
     readout_score_ : float
         Accuracy of the ridge readout for sequences that were held out in blocks of neighbors
-        within each class, or in groups; if blocks were trained by decision of "auto", that of the
-        shorter training that decided. NaN if nothing was held out.
+        within each class, or in groups; for validation data if there were any; if blocks were
+        trained by decision of "auto", that of the shorter training that decided. NaN if nothing
+        was held out.
     readout_log_loss_ : float
         Their log loss, likewise.
     patch_size_ : int

@@ -18,9 +18,9 @@ from scipy.special import softmax
 from torch import Tensor, nn
 
 from sks4.data import SequenceDataset
-from sks4.estimators._auto import resolve_n_filters
-from sks4.estimators._ridge import fit_ridge
-from sks4.nn import AllFeatures, FilterBank, S4Backbone, S4Model, Summary, SummaryModel
+from sks4.estimators._auto import resolve_n_filters, typical_length
+from sks4.estimators._ridge import PENALTIES, PENALTIES_OF_VALUES, fit_ridge
+from sks4.nn import AllFeatures, FilterBank, Recall, S4Backbone, S4Model, Summary, SummaryModel
 from sks4.training import Batches, S4Net, reading
 
 _SHARPNESS = (0.1, 100.0)
@@ -36,6 +36,12 @@ _STEPS, _SEQUENCES = 32, 128
 _TRUST_IN_FILTERS = 2.0
 """Features that are not trained are not fitted to the targets either, so they deserve a lower
 penalty. Chosen on halves of the training sets, see docs/benchmarks.rst."""
+
+_SLOW = 0.01
+"""Least step of the filters. To know the level of longer sequences takes a smaller one."""
+
+_FAST = 0.5
+"""Filters with this step or a larger one are recalled even if sequences are very short."""
 
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -53,19 +59,24 @@ class Readout:
     pool : Summary
         Summary of the features.
     linear : nn.Linear
-        Map from the summaries to the outputs.
+        Map from the summaries, and what is recalled, to the outputs.
     reads_blocks : bool
         Whether the features are those of all blocks and of the bank, or of the bank alone.
+    recall : Recall or None
+        What is read beside the summary.
     """
 
     bank: FilterBank
     pool: Summary
     linear: nn.Linear
     reads_blocks: bool
+    recall: Recall | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the weights as arrays, which any format of files can hold."""
         parts = {"bank": self.bank, "pool": self.pool, "linear": self.linear}
+        if self.recall is not None:
+            parts["recall"] = self.recall
         weights = {
             name: {key: value.numpy(force=True) for key, value in part.state_dict().items()}
             for name, part in parts.items()
@@ -76,16 +87,23 @@ class Readout:
         """Restore the parts, on the CPU."""
         weights = {
             name: {key: torch.tensor(array) for key, array in state[name].items()}
-            for name in ("bank", "pool", "linear")
+            for name in ("bank", "pool", "linear", "recall")
+            if name in state
         }
         mix = weights["bank"]["mix"]
         bank = FilterBank(*mix.shape, generator=torch.Generator(), dtype=mix.dtype)
         bank.load_state_dict(weights["bank"])
         pool = Summary(weights["pool"]["start"], weights["pool"]["unit"])  # of these shapes
         pool.load_state_dict(weights["pool"])
-        linear = _linear(**weights["linear"])
+        linear, recall = _linear(**weights["linear"]), None
+        if "recall" in weights:
+            recall = Recall(weights["recall"]["filters"], bank.layer.d_state)
         vars(self).update(
-            bank=bank, pool=pool, linear=linear, reads_blocks=bool(state["reads_blocks"])
+            bank=bank,
+            pool=pool,
+            linear=linear,
+            reads_blocks=bool(state["reads_blocks"]),
+            recall=recall,
         )
 
     def model(self, backbone: S4Backbone) -> SummaryModel:
@@ -93,7 +111,8 @@ class Readout:
         device = backbone.projection.weight.device
         read = _read_backbone(backbone, reads_blocks=self.reads_blocks)
         features = AllFeatures(read, self.bank.to(device))
-        return SummaryModel(features, self.pool.to(device), self.linear.to(device))
+        recall = None if self.recall is None else self.recall.to(device)
+        return SummaryModel(features, self.pool.to(device), self.linear.to(device), recall)
 
     def n_parameters(self, backbone: S4Backbone) -> int:
         """Return the number of parameters of the model on a backbone."""
@@ -142,6 +161,7 @@ def fit_readout(
     weights: np.ndarray,
     *,
     reads_blocks: bool,
+    of_values: bool = False,
     groups: np.ndarray | None = None,
     blocks: np.ndarray | None = None,
 ) -> tuple[Readout, LeftOut]:
@@ -160,6 +180,10 @@ def fit_readout(
         Weights, above zero.
     reads_blocks : bool
         Whether to read the blocks of the net, or the bank alone.
+    of_values : bool, default=False
+        Whether the targets are values and not classes. Values may follow the level of a sequence
+        or its end, so what the filters recall of these is read as well; and it is chosen by samples
+        left out in blocks how, since successive sequences are often pieces of a series.
     groups : ndarray of shape (n_samples,), int, or None, default=None
         Samples of a group are left out together.
     blocks : ndarray of shape (n_samples,), int, or None, default=None
@@ -168,32 +192,45 @@ def fit_readout(
     trained = cast(S4Model, net.module_).backbone
     like = trained.projection.weight.detach()
     sequences = cast(SequenceDataset, select(np.arange(len(targets))).dataset)
-    n_steps = int(np.sum(-(-sequences.panel.lengths // trained.patch_size)))
+    lengths = -(-sequences.panel.lengths // trained.patch_size)
+    forgetting = 2 / typical_length(lengths)  # modes of a filter decay to 1/e in 2/dt steps
     bank = FilterBank(
         trained.n_inputs * trained.patch_size,
-        resolve_n_filters(len(targets), n_steps),
+        resolve_n_filters(len(targets), int(lengths.sum())),
+        dt_min=min(forgetting, _SLOW) if of_values else _SLOW,
         generator=torch.Generator().manual_seed(net.seed),
         dtype=like.dtype,
     ).to(like.device)
     features = AllFeatures(_read_backbone(trained, reads_blocks=reads_blocks), bank)
+    recall = _recall_of(bank, forgetting) if of_values else None
     some = np.unique(np.linspace(0, len(targets) - 1, _SEQUENCES).astype(np.int64))
     with reading(net, len(some) + len(targets)) as on_batch:
         steps = _read(net, select, on_batch, _Reading(features, _some_steps), some)
         pool = _summary_of(steps.reshape(-1, features.n_features).astype(np.float64), like)
+        trust = _trust(features)[pool.output_features().numpy()]
+        n_each: tuple[int, ...] = (pool.n_outputs - pool.n_timings, pool.n_timings)
+        if recall is not None:  # together it counts as much as all the rest
+            n_each = *n_each, recall.n_outputs
+            even = np.sqrt(np.sum(trust**2) / recall.n_outputs)
+            trust = np.append(trust, np.full(recall.n_outputs, even))
+        describe = SummaryModel(features, pool, nn.Identity(), recall)
         fit = fit_ridge(
-            partial(_read, net, select, on_batch, _Reading(features, pool)),
+            partial(_read, net, select, on_batch, describe),
             targets,
             weights,
-            n_second=pool.n_timings,
+            n_each=n_each,
+            penalties=PENALTIES_OF_VALUES if of_values else PENALTIES,
             groups=groups,
             blocks=blocks,
-            trust=_trust(features)[pool.output_features().numpy()],
+            choose_by="blocked" if of_values else "left_out",
+            trust=trust,
         )
     readout = Readout(
         bank=bank,
         pool=pool,
         linear=_linear(like.new_tensor(fit.weight), like.new_tensor(fit.bias)),
         reads_blocks=reads_blocks,
+        recall=recall,
     )
     return readout, LeftOut(fit.rows, fit.left_out, fit.blocked)
 
@@ -215,6 +252,16 @@ def _read_backbone(backbone: S4Backbone, *, reads_blocks: bool) -> S4Backbone:
         dtype=like.dtype,
     )
     return empty.to(like.device)
+
+
+def _recall_of(bank: FilterBank, dt_min: float) -> Recall:
+    """Return what is recalled by filters of this step or a larger one.
+
+    Slower ones know little but the first step of a sequence.
+    """
+    layer = bank.layer
+    filters = (layer.log_dt.exp() >= min(dt_min, _FAST)).nonzero()[:, 0]
+    return Recall(filters, layer.d_state)
 
 
 def _trust(features: AllFeatures) -> np.ndarray:

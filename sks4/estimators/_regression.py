@@ -107,11 +107,10 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         Scale each channel to mean 0 and standard deviation 1: over all training data; or with
         "running", each time point by its sequence up to it; or each sequence by itself, with
         "series" or "split". With "running" and "split", level and scale are inputs of their own.
-        Sequences that are scaled as a whole cannot be streamed. "auto": "running" if blocks are
-        trained, and level and scale differ, and either explain almost nothing of the targets, such
-        as the loudness of a recording (below 5 % of their variance in any channel), or differ so
-        much that one unit hides the shape of some sequences; otherwise "global". None: values are
-        not scaled.
+        Sequences that are scaled as a whole cannot be streamed. "auto": "running" if level and
+        scale differ, and either explain almost nothing of the targets, such as the loudness of a
+        recording (below 5 % of their variance in any channel), or differ so much that one unit
+        hides the shape of some sequences; otherwise "global". None: values are not scaled.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to NaN before the end of a sequence: filled by the last value before it, and
         with "mask" also marked in an additional channel; or an error.
@@ -161,8 +160,9 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         Where the last layer comes from.
     readout_score_ : float
         R² of the ridge readout for sequences that were held out in blocks of neighbors, or in
-        groups, mean over the targets; if blocks were trained by decision of "auto", that of the
-        shorter training that decided. NaN if nothing was held out.
+        groups, mean over the targets; for validation data if there were any; if blocks were trained
+        by decision of "auto", that of the shorter training that decided. NaN if nothing was held
+        out.
     n_targets_in_ : int or None
         Number of columns of y; None if y has one axis.
     target_scaler_ : StandardScaler
@@ -460,7 +460,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         if self._errors_ is None:
             raise ValueError(
                 "predict_interval must have errors of sequences that were held out, and there are "
-                "none. Fit with readout='ridge' and max_epochs='auto'."
+                "none. Fit with readout='ridge' and max_epochs='auto', or pass X_val and y_val."
             )
         n_errors = len(self._errors_)
         rank = math.ceil(coverage * (n_errors + 1)) - 1
@@ -514,6 +514,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             encoder.encode(samples.targets),
             samples.weights,
             reads_blocks=reads_blocks,
+            of_values=True,
             groups=samples.groups,
             blocks=blocks_of(None, n_samples, samples.groups),
         )

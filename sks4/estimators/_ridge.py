@@ -1,13 +1,14 @@
 """Ridge regression on many features of few samples, judged on samples that are left out.
 
-What decides - the penalty, and how much a second group of features counts - is chosen by leaving
-out each sample, or each group of samples, in closed form. All of it is found from a Gram matrix: of
+What decides - the penalty, and how much each kind of features counts - is chosen by leaving out
+each sample, or each group of samples, in closed form. All of it is found from a Gram matrix: of
 the samples if there are fewer of them than features, otherwise of the features. It computes with
 torch, with as many threads as torch uses, and changes no limit of the process.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +19,14 @@ PENALTIES = np.geomspace(2**-18, 2**-4, 15)
 """Penalties, as shares of the number of features. Of a class with one or two members, none or half
 is left when one is left out, which would always ask for a larger penalty."""
 
+PENALTIES_OF_VALUES = np.append(PENALTIES, np.geomspace(2**-3, 2**2, 6))
+"""Of values every sample tells something, and little where the noise is large."""
+
 SHARES = (0.0, 0.25, 1.0, 4.0)
-"""What each feature of the second group may count, in units of one of the first group."""
+"""What each feature of the second kind may count, in units of one of the first kind."""
+
+SHARES_WITH_THIRD = ((1.0, 0.0), (1.0, 1.0), (1.0, 10.0), (0.0, 1.0))
+"""What each feature of the first and of the third kind may count."""
 
 _LEAST_SPREAD = 1e-3
 """Features that vary by less are not amplified to the size of the others."""
@@ -55,8 +62,10 @@ class RidgeFit:
         Prediction for each of them by the regression without it, or without its group.
     blocked : ndarray of shape (n_chosen, n_outputs), float64
         Prediction for each of them by the regression without its block; `left_out` without blocks.
-    penalty, share : float
-        The penalty, and what the features of the second group count.
+    penalty : float
+        The penalty.
+    shares : tuple of float
+        What the features of each kind count.
     """
 
     weight: np.ndarray
@@ -65,7 +74,7 @@ class RidgeFit:
     left_out: np.ndarray
     blocked: np.ndarray
     penalty: float
-    share: float
+    shares: tuple[float, ...]
 
 
 def fit_ridge(
@@ -73,9 +82,11 @@ def fit_ridge(
     Y: np.ndarray,
     weights: np.ndarray,
     *,
-    n_second: int = 0,
+    n_each: tuple[int, ...] | None = None,
+    penalties: np.ndarray = PENALTIES,
     groups: np.ndarray | None = None,
     blocks: np.ndarray | None = None,
+    choose_by: str = "left_out",
     trust: np.ndarray | float = 1.0,
 ) -> RidgeFit:
     """Fit a ridge regression whose penalty is the best for samples that are left out.
@@ -89,12 +100,18 @@ def fit_ridge(
         Targets; two samples at least.
     weights : ndarray of shape (n_samples,), float64
         Weights of the samples, above zero, in any unit.
-    n_second : int, default=0
-        Number of features at the end that form a second group, which counts as suits best.
+    n_each : tuple of int or None, default=None
+        Numbers of features of up to three kinds, which count as suits best: `SHARES` and
+        `SHARES_WITH_THIRD`. None: all are of one kind.
+    penalties : ndarray of shape (n_penalties,), default=PENALTIES
+        Penalties to choose from, as shares of the number of features, rising.
     groups : ndarray of shape (n_samples,), int, or None, default=None
         Samples of a group are left out together. None: each by itself.
     blocks : ndarray of shape (n_samples,), int, or None, default=None
-        Samples of a block are left out together to judge the result, not to choose it.
+        Samples of a block are left out together to judge the result.
+    choose_by : {"left_out", "blocked"}, default="left_out"
+        What penalty and shares are chosen by: predictions of samples left out by themselves or with
+        their groups, or with their blocks.
     trust : ndarray of shape (n_features,) or float, default=1.0
         Factor of each standardized feature: its weight is penalized less, by the square of it.
 
@@ -107,10 +124,13 @@ def fit_ridge(
     y, weight = (torch.from_numpy(np.array(a, np.float64)) for a in (Y, weights))
     weight /= weight.mean()  # the penalty must not depend on their unit
     X = torch.from_numpy(np.asarray(read(rows)))
-    scaling = _Scaling.of(X, trust, n_second)
-    members = None if groups is None else _members(groups[rows])
-    choice = _choose(X, scaling, y[rows], weight[rows], members)
-    scaling = scaling.with_share(choice.share)
+    scaling = _Scaling.of(X, trust)
+    sizes = (X.shape[1],) if n_each is None else n_each
+    together = None if groups is None else _members(groups[rows])
+    in_blocks = together if blocks is None else _members(blocks[rows])
+    members = in_blocks if choose_by == "blocked" else together
+    choice = _choose(X, scaling, sizes, X.shape[1] * penalties, y[rows], weight[rows], members)
+    scaling = scaling.with_shares(choice.shares, sizes)
     if len(rows) < len(y) <= X.shape[1]:
         X = _all_rows(read, X, rows, len(y))
     if len(X) == len(y):
@@ -119,23 +139,29 @@ def fit_ridge(
         slopes, bias = _solve_features(read, scaling, y, weight, choice.penalty)
     W = (slopes * scaling.factor[:, None]).T.contiguous()
     bias = bias - W @ scaling.mean
-    left_out = choice.left_out.numpy()
-    blocked = left_out
-    if blocks is not None:
-        members = _members(blocks[rows])
-        blocked = choice.spectrum.left_out(y[rows], choice.penalty, members).numpy()
-    return RidgeFit(W.numpy(), bias.numpy(), rows, left_out, blocked, choice.penalty, choice.share)
+    left_out, blocked = (
+        choice.spectrum.left_out(y[rows], choice.penalty, each).numpy()
+        for each in (together, in_blocks)
+    )
+    return RidgeFit(
+        weight=W.numpy(),
+        bias=bias.numpy(),
+        rows=rows,
+        left_out=left_out,
+        blocked=blocked,
+        penalty=choice.penalty,
+        shares=choice.shares,
+    )
 
 
 class _Scaling(NamedTuple):
-    """Mean and factor of each feature, (n_features,) float64; the second group comes last."""
+    """Mean and factor of each feature, (n_features,) float64."""
 
     mean: Tensor
     factor: Tensor
-    n_second: int
 
     @classmethod
-    def of(cls, X: Tensor, trust: np.ndarray | float, n_second: int) -> "_Scaling":
+    def of(cls, X: Tensor, trust: np.ndarray | float) -> "_Scaling":
         """Return the scaling that standardizes features, times `trust`."""
         # without weights: a sample that hardly counts must not lie far outside of the scale
         moments = [
@@ -144,44 +170,74 @@ class _Scaling(NamedTuple):
         ]
         variance, mean = (torch.cat(part) for part in zip(*moments, strict=True))
         factor = torch.as_tensor(trust) / variance.sqrt().clamp(min=_LEAST_SPREAD)
-        return cls(mean, factor, n_second)
+        return cls(mean, factor)
 
     def apply(self, X: Tensor, columns: slice = slice(None)) -> Tensor:
         """Return scaled columns in the dtype of `X`."""
         mean, factor = self.mean[columns].to(X.dtype), self.factor[columns].to(X.dtype)
         return (X[:, columns] - mean).mul_(factor)
 
-    def with_share(self, share: float) -> "_Scaling":
-        """Return the scaling with what features of the second group count."""
-        factor = self.factor.clone()
-        factor[len(factor) - self.n_second :] *= share**0.5
-        return self._replace(factor=factor)
+    def with_shares(self, shares: tuple[float, ...], sizes: tuple[int, ...]) -> "_Scaling":
+        """Return the scaling with what features of each kind count."""
+        each = torch.tensor(shares, dtype=torch.float64).repeat_interleave(torch.tensor(sizes))
+        return self._replace(factor=self.factor * each.sqrt())
 
 
 class _Choice(NamedTuple):
     """What is best for samples that are left out, and what is predicted for these."""
 
+    error: float
     penalty: float
-    share: float
-    left_out: Tensor  # (n_samples, n_outputs)
+    shares: tuple[float, ...]
     spectrum: "_Spectrum"
 
 
 def _choose(
-    X: Tensor, scaling: _Scaling, y: Tensor, weight: Tensor, members: list[np.ndarray] | None
+    X: Tensor,
+    scaling: _Scaling,
+    sizes: tuple[int, ...],
+    penalties: np.ndarray,
+    y: Tensor,
+    weight: Tensor,
+    members: list[np.ndarray] | None,
 ) -> _Choice:
-    """Return the penalty and share with the least squared error of samples left out."""
-    first = X.shape[1] - scaling.n_second
-    gram = _gram(X, scaling, 0, first)
-    second = _gram(X, scaling, first, X.shape[1])
-    best, least = None, 0.0
-    for share in SHARES if scaling.n_second else (0.0,):
-        spectrum = _Spectrum.of(gram + share * second, weight)
-        for penalty in (X.shape[1] * PENALTIES[::-1]).tolist():
-            left_out = spectrum.left_out(y, penalty, members)
-            error = float(weight @ (left_out - y).square().mean(1))
-            if best is None or error < (1 - _LEAST_GAIN) * least:
-                best, least = _Choice(penalty, share, left_out, spectrum), error
+    """Return the penalty and the shares with the least squared error of samples left out.
+
+    What features of the second kind count is chosen last, beside the best of the others.
+    """
+    ends = np.cumsum(sizes).tolist()
+    grams = [_gram(X, scaling, end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    best_of = partial(_best_of, grams, penalties, y, weight, members)
+    best = None
+    for first, *third in SHARES_WITH_THIRD if len(sizes) > 2 else ((1.0,),):
+        best = best_of((first, 0.0, *third)[: len(sizes)], best)
+    assert best is not None
+    first, _, *third = (*best.shares, 0.0)[: max(2, len(sizes))]
+    if len(sizes) > 1 and first:
+        for share in SHARES[1:]:
+            best = best_of((first, share, *third), best)
+    return best
+
+
+def _best_of(
+    grams: list[Tensor],
+    penalties: np.ndarray,
+    y: Tensor,
+    weight: Tensor,
+    members: list[np.ndarray] | None,
+    shares: tuple[float, ...],
+    best: _Choice | None,
+) -> _Choice:
+    """Return what is better than the best so far with these shares, or that."""
+    gram = torch.zeros_like(grams[0])
+    for share, each in zip(shares, grams, strict=True):
+        gram += share * each
+    spectrum = _Spectrum.of(gram, weight)
+    for penalty in penalties[::-1].tolist():
+        left_out = spectrum.left_out(y, penalty, members)
+        error = float(weight @ (left_out - y).square().mean(1))
+        if best is None or error < (1 - _LEAST_GAIN) * best.error:
+            best = _Choice(error, penalty, shares, spectrum)
     assert best is not None
     return best
 

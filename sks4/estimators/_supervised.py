@@ -240,6 +240,11 @@ class _Setting:
         """Return batches to evaluate."""
         return Batches(self.dataset(samples), evaluation_sampler(self.n_steps(samples), device))
 
+    def outputs(self, samples: LabeledSequences, net: S4Net, readout: Readout) -> np.ndarray:
+        """Return the outputs of a readout for samples, (n_samples, n_outputs)."""
+        batches, model = self.batches(samples, net.device), readout.model(net.module_.backbone)
+        return net.predict_dataset(batches.dataset, batches.batch_sampler, module=model)
+
     def predictor(self, net: S4Net, readout: Readout | None) -> SequencePredictor:
         """Return the result of a fit."""
         return SequencePredictor(
@@ -431,6 +436,10 @@ class SupervisedEstimator(SequenceEstimator):
                     reads_blocks=len(trained.net.history) > 0,
                 )
             )
+            if valid is not None:
+                held_out = setting.weighted(valid)
+                outputs = partial(setting.outputs, held_out, trained.net, found.readout)
+                found = task.judge(found, targets, held_out, interruption.repeat(outputs))
         return _Result(trained, setting, chosen, distinct, found, interruption)
 
     def _partial_fit(
@@ -504,9 +513,7 @@ class SupervisedEstimator(SequenceEstimator):
         found = fit_readout(
             net, lambda rows: setting.batches(samples.take(rows), net.device), reads_blocks=True
         )
-        evaluated = setting.batches(test, net.device)
-        model = found.readout.model(net.module_.backbone)
-        return net.predict_dataset(evaluated.dataset, evaluated.batch_sampler, module=model)
+        return setting.outputs(test, net, found.readout)
 
     def _read(
         self, old: SequencePredictor | None, X: Any, sampling_rate: float | None
@@ -577,9 +584,7 @@ class SupervisedEstimator(SequenceEstimator):
         n_steps = count_steps(panel, patch_size)
         return _Sizes(
             patch_size=patch_size,
-            standardize=resolve_standardize(
-                panel, samples.targets, self.standardize, trains=trains
-            ),
+            standardize=resolve_standardize(panel, samples.targets, self.standardize),
             dt_range=resolve_dt_range(n_steps, self.dt_min, self.dt_max),
             batch_size=(
                 resolve_batch_size(n_steps) if self.batch_size == "auto" else int(self.batch_size)

@@ -10,7 +10,7 @@ from ._layer import S4Layer
 from ._model import ModelState, S4Model
 from ._stepper import ModelStepper, S4Stepper, StepperState
 from ._summary import Summary
-from ._summary_model import AllFeatures, FeatureState, SummaryModel, SummaryState
+from ._summary_model import AllFeatures, FeatureState, Recall, SummaryModel, SummaryState
 
 __all__ = [
     "AllFeatures",
@@ -23,6 +23,7 @@ __all__ = [
     "PoolState",
     "PooledHead",
     "Pooling",
+    "Recall",
     "S4Backbone",
     "S4Block",
     "S4ForecastModel",

@@ -23,7 +23,6 @@ from ._summary_model import SummaryModel
 
 _GROUP_BYTES = 64
 _MAX_RANK = 2
-_HALF = 0.5**0.5
 _NO_NORM, _LAYER_NORM, _AFFINE_NORM = range(3)
 _POOLS = {"mean": 1, "last": 2, "max": 3}
 _SUMMARY = 4
@@ -38,7 +37,9 @@ def can_step(model: nn.Module) -> bool:
         return False
     if isinstance(model, SummaryModel) and model.backbone.inputs == "symbols":
         return False
-    return type(model.pool) in (Pooling, Summary) and can_plan(model)
+    linear = model.linear if isinstance(model, SummaryModel) else model.head.linear
+    has_head = type(model.pool) in (Pooling, Summary) and type(linear) is nn.Linear
+    return has_head and can_plan(model)
 
 
 def can_plan(model: nn.Module) -> bool:
@@ -141,9 +142,9 @@ class Plan:
         n = matrix.shape[-1]
         return self.keep(functional.pad(matrix.to(self.dtype), (0, self.padded(n) - n)).clone())
 
-    def _new_systems(self, layer: S4Layer, factor: float = 1.0) -> list[int]:
+    def _new_systems(self, layer: S4Layer) -> list[int]:
         operator = layer.exact_step_operator(self._rate)
-        systems = _Systems(operator, self.batch, self.dtype, factor)
+        systems = _Systems(operator, self.batch, self.dtype)
         self._systems.append(systems)
         n_groups = len(systems.parameters)
         addresses = [self.keep(systems.parameters), self.keep(systems.state)]
@@ -176,9 +177,9 @@ class Plan:
         return [kind, self.columns(weight), self.columns(bias), eps]
 
     def _block(self, block: S4Block) -> list[int]:
-        halves = block.gate.weight.unflatten(0, (2, -1)).permute(2, 0, 1) * _HALF  # (H, 2, H)
+        halves = block.gate.weight.unflatten(0, (2, -1)).permute(2, 0, 1)  # (H, 2, H)
         bias = block.gate.bias.unflatten(0, (2, -1))
-        systems = self._new_systems(block.layer, _HALF)
+        systems = self._new_systems(block.layer)
         return [*systems, *self._norm(block.norm), self.columns(halves), self.columns(bias)]
 
 
@@ -203,8 +204,14 @@ class CompiledSteps(Plan):
     def __init__(self, model: S4Model | SummaryModel, batch: int, rate: float) -> None:
         bank = model.features.bank if isinstance(model, SummaryModel) else None
         super().__init__(model.backbone, bank, batch, rate)
-        linear = model.linear if isinstance(model, SummaryModel) else model.head.linear
-        self._finish(self._pool(model.pool), self._head(linear))
+        head = model.linear if isinstance(model, SummaryModel) else model.head.linear
+        linear = cast(nn.Linear, head)
+        weight = linear.weight.detach()
+        self._recall = model.recall if isinstance(model, SummaryModel) else None
+        if self._recall is not None:  # compiled code reads what is pooled
+            n_pooled = weight.shape[1] - self._recall.n_outputs
+            weight, self._recall_weight = weight.tensor_split([n_pooled], 1)
+        self._finish(self._pool(model.pool), self._head(weight, linear.bias.detach()))
 
     @property
     def n_steps(self) -> int:
@@ -229,7 +236,14 @@ class CompiledSteps(Plan):
     def output(self) -> Tensor:
         """Return the outputs of the head for what has been pooled, ``(batch, n_outputs)``."""
         _native.read(self.address)
-        return self._outputs.clone()
+        if self._recall is None:
+            return self._outputs.clone()
+        return torch.addmm(self._outputs, self._recall(self.bank_state), self._recall_weight.T)
+
+    @property
+    def bank_state(self) -> Tensor:
+        """A copy of the state of the bank, ``(batch, n_filters, d_state)``."""
+        return self._systems[-1].parts(0)
 
     @property
     def pooled(self) -> Tensor:
@@ -278,34 +292,32 @@ class CompiledSteps(Plan):
         self._pooled = torch.zeros(self.batch, n_features, dtype=dtype)
         return [_POOLS[pooling], self.keep(self._pooled), 0, 0, 0, rate_at, 0, 0]
 
-    def _head(self, linear: nn.Linear) -> list[int]:
-        n_outputs, n_read = linear.weight.shape
+    def _head(self, weight: Tensor, bias: Tensor) -> list[int]:
+        n_outputs, n_read = weight.shape
         read = torch.zeros(self.batch, n_read, dtype=self.dtype)
         self._outputs = torch.zeros(self.batch, n_outputs, dtype=self.dtype)
-        weights = [self.keep(x.detach()) for x in (linear.weight, linear.bias)]
+        weights = [self.keep(x) for x in (weight, bias)]
         return [n_read, self.keep(read), n_outputs, *weights, self.keep(self._outputs)]
 
 
 class _Systems:
     """The systems of one layer in groups of features, and their state; see ``step.h``."""
 
-    def __init__(
-        self, operator: ops.StepOperator, batch: int, dtype: torch.dtype, factor: float
-    ) -> None:
+    def __init__(self, operator: ops.StepOperator, batch: int, dtype: torch.dtype) -> None:
         H, self.rank, N = operator.q.shape
         self.n_features, self.n_modes = H, N // 2
         self.lanes = _GROUP_BYTES // dtype.itemsize
         is_single = dtype == torch.float32
         self.n_parts = 4 if is_single else 2
         fields = [*operator.e]
-        for vector in (operator.B_bar, operator.C * factor):
+        for vector in (operator.B_bar, operator.C):
             fields += vector.chunk(2, -1)
         if is_single and self.rank == 0:
             fields += [e - e.to(dtype).double() for e in operator.e]
         for q, r in zip(operator.q.unbind(1), operator.r.unbind(1), strict=True):
             fields += [*q.chunk(2, -1), *r.chunk(2, -1)]
         modes = torch.stack(fields, -1).flatten(1)  # (H, N/2 * fields)
-        rows = torch.cat([operator.D[:, None] * factor, modes], 1).to(dtype)
+        rows = torch.cat([operator.D[:, None], modes], 1).to(dtype)
         self.parameters = self._grouped(rows)  # (groups, fields, lanes)
         size = self.rank + self.n_modes * self.n_parts
         self.state = torch.zeros(len(self.parameters), batch, size, self.lanes, dtype=dtype)

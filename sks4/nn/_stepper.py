@@ -398,17 +398,16 @@ class ModelStepper:
 
     @torch.inference_mode()
     def features(self) -> Tensor:
-        """Return the features pooled over everything seen, at least a sample, as a copy.
+        """Return what the head reads of everything seen, at least a sample, as a copy.
 
         A patch that is not whole is filled with zeros, and evaluated on a copy of the state.
         """
-        steps = self._steps
         with self._finished():
-            return self._reduction.result(PoolState(steps.pooled, steps.n_steps), self.rate).clone()
+            return _described(self.model, self._steps, self.rate).clone()
 
     @torch.inference_mode()
     def read(self, features: Tensor) -> Tensor:
-        """Return the output of the model for pooled features ``(batch, n)``."""
+        """Return the output of the model for what :meth:`features` returns, ``(batch, n)``."""
         return self.model.read(features.to(self._no_patch.dtype))
 
     def output(self) -> Tensor:
@@ -553,13 +552,19 @@ class _TorchSteps:
 
     def output(self) -> Tensor:
         """Return the outputs of the head for what has been pooled, ``(batch, n_outputs)``."""
-        features = self._reduction.result(PoolState(self.pooled, self.n_steps), self._rate)
-        return self._model.read(features.to(self.features.dtype))
+        described = _described(self._model, self, self._rate)
+        return self._model.read(described.to(self.features.dtype))
 
     @property
     def states(self) -> tuple[Tensor, ...]:
         """Copies of the states of the layers and of the bank, each ``(batch, H, N)``."""
         return tuple(systems.state for systems in self._systems)
+
+    @property
+    def bank_state(self) -> Tensor:
+        """The state of the bank, ``(batch, n_filters, d_state)``."""
+        assert self._bank is not None
+        return self._bank.systems.state
 
     def load(self, states: Iterable[Tensor], lost: Iterable[Tensor] = ()) -> None:
         """Set the states; what they have lost by rounding cannot be used here."""
@@ -592,6 +597,16 @@ class _TorchSteps:
             self._bank.systems.reset()
         self.pooled = torch.zeros_like(self.pooled)
         self.n_steps = 0
+
+
+def _described(
+    model: S4Model | SummaryModel, steps: CompiledSteps | _TorchSteps, rate: float
+) -> Tensor:
+    """Return what the head of a model reads after some steps, ``(batch, n)``."""
+    pooled = model.pool.result(PoolState(steps.pooled, steps.n_steps), rate)
+    if isinstance(model, S4Model) or model.recall is None:
+        return pooled
+    return model.beside(pooled, steps.bank_state)
 
 
 def _interleaved(vector: Tensor) -> Tensor:

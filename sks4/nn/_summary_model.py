@@ -65,9 +65,23 @@ class AllFeatures(nn.Module):
         lengths : LongTensor of shape (batch,) or None
             Number of real steps of `x`.
         """
+        return self._forward(u, lengths, rate, return_state=False)[:2]
+
+    def with_state(
+        self, u: Tensor, lengths: Tensor | None = None, rate: float = 1.0
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Return the same, and the last state of the filters ``(batch, n_filters, d_state)``."""
+        x, steps, state = self._forward(u, lengths, rate, return_state=True)
+        assert state is not None
+        return x, steps, state
+
+    def _forward(
+        self, u: Tensor, lengths: Tensor | None, rate: float, *, return_state: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         x, steps = self.backbone(u, lengths, rate, every_block=True)
-        y, _ = self.bank(self.backbone.patches(u, lengths), None, steps, rate, return_state=False)
-        return torch.cat([x, y], -1), steps
+        patches = self.backbone.patches(u, lengths)
+        y, state = self.bank(patches, None, steps, rate, return_state=return_state)
+        return torch.cat([x, y], -1), steps, state
 
     def advance(
         self, u: Tensor, state: FeatureState | None = None, rate: float = 1.0
@@ -83,11 +97,45 @@ class AllFeatures(nn.Module):
         y, filters = self.bank(self.backbone.patches(whole), filters, rate=rate)
         return torch.cat([x, y], -1), FeatureState(after, filters)
 
-    def finish(self, state: FeatureState, rate: float = 1.0) -> Tensor:
-        """Return the features of the pending samples, padded with zeros to a patch."""
+    def finish(self, state: FeatureState, rate: float = 1.0) -> tuple[Tensor, FeatureState]:
+        """Continue by the pending samples, padded with zeros to a patch."""
         filled = self.backbone.fill(state.backbone.pending)
         empty = state.backbone._replace(pending=filled[:, :0])
-        return self.advance(filled, state._replace(backbone=empty), rate)[0]
+        return self.advance(filled, state._replace(backbone=empty), rate)
+
+
+class Recall(nn.Module):
+    """What some filters of a bank remember at the end of a sequence.
+
+    Their states are linear in the sequence, with more weight on its end. They know its level and
+    its last values, which a :class:`Summary` of the filters' outputs does not.
+
+    Parameters
+    ----------
+    filters : LongTensor of shape (n,)
+        The filters.
+    d_state : int
+        Number of state variables of each filter.
+    """
+
+    def __init__(self, filters: Tensor, d_state: int) -> None:
+        super().__init__()
+        self.d_state = d_state
+        self.filters: Tensor
+        self.register_buffer("filters", filters)
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of values."""
+        return len(self.filters) * self.d_state
+
+    def forward(self, state: Tensor) -> Tensor:
+        """Map states of the bank ``(batch, n_filters, d_state)`` to ``(batch, n_outputs)``."""
+        return state[:, self.filters].flatten(1)
+
+    def extra_repr(self) -> str:
+        """Show the sizes."""
+        return f"{len(self.filters)} filters, d_state={self.d_state}"
 
 
 class SummaryModel(nn.Module):
@@ -102,8 +150,10 @@ class SummaryModel(nn.Module):
         Features of every step.
     pool : Reduction
         Summary of the features over time, such as :class:`Summary`.
-    linear : nn.Linear
-        Map from the summaries to the outputs.
+    linear : nn.Linear or nn.Identity
+        Map from the summaries, and what is recalled, to the outputs; nothing, to see these.
+    recall : Recall or None, default=None
+        What is read beside the summary.
 
     Examples
     --------
@@ -118,11 +168,18 @@ class SummaryModel(nn.Module):
     torch.Size([5, 3])
     """
 
-    def __init__(self, features: AllFeatures, pool: Reduction, linear: nn.Linear) -> None:
+    def __init__(
+        self,
+        features: AllFeatures,
+        pool: Reduction,
+        linear: nn.Linear | nn.Identity,
+        recall: Recall | None = None,
+    ) -> None:
         super().__init__()
         self.features = features
         self.pool = pool
         self.linear = linear
+        self.recall = recall
 
     @property
     def backbone(self) -> S4Backbone:
@@ -131,11 +188,25 @@ class SummaryModel(nn.Module):
 
     def forward(self, u: Tensor, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
         """Map whole sequences to outputs ``(batch, n_outputs)``; see :meth:`S4Model.forward`."""
-        return self.read(self.pool(*self.features(u, lengths, rate), rate))
+        return self.linear(self.describe(u, lengths, rate))
 
-    def read(self, pooled: Tensor) -> Tensor:
-        """Map summaries ``(batch, n)`` to the outputs."""
-        return self.linear(pooled)
+    def describe(self, u: Tensor, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
+        """Map whole sequences to the summary, and what is recalled, ``(batch, n)``."""
+        if self.recall is None:
+            return self.pool(*self.features(u, lengths, rate), rate)
+        x, steps, state = self.features.with_state(u, lengths, rate)
+        return self.beside(self.pool(x, steps, rate), state)
+
+    def beside(self, pooled: Tensor, state: Tensor | None) -> Tensor:
+        """Return summaries ``(batch, n)`` and what is recalled of states of the bank."""
+        if self.recall is None:
+            return pooled
+        assert state is not None
+        return torch.cat([pooled, self.recall(state).to(pooled.dtype)], 1)
+
+    def read(self, described: Tensor) -> Tensor:
+        """Map what :meth:`describe` returns to the outputs."""
+        return self.linear(described)
 
     def advance(
         self, u: Tensor, state: SummaryState | None = None, rate: float = 1.0
@@ -143,8 +214,10 @@ class SummaryModel(nn.Module):
         """Continue sequences of which a part has been seen; see :meth:`S4Model.advance`."""
         x, after = self.features.advance(u, state.features if state else None, rate)
         pooled = self.pool.update(x, state.pooled if state else None)
-        complete = pooled
+        complete, last = pooled, after
         if after.backbone.pending.shape[1]:
-            complete = self.pool.update(self.features.finish(after, rate), pooled)
+            x, last = self.features.finish(after, rate)
+            complete = self.pool.update(x, pooled)
         assert complete is not None  # at least one sample has been seen
-        return self.read(self.pool.result(complete, rate)), SummaryState(after, pooled)
+        described = self.beside(self.pool.result(complete, rate), last.bank)
+        return self.read(described), SummaryState(after, pooled)

@@ -100,7 +100,9 @@ def test_holidays_of_a_country():
     assert_array_equal(both[:, -1], germany)
 
 
-@pytest.mark.parametrize("holidays", ["XX", "DE-XX", [], ["today is nice"], [None], 5])
+@pytest.mark.parametrize(
+    "holidays", ["XX", "DE-XX", [], ["today is nice"], [None], 5, [20241225], [1.5]]
+)
 def test_bad_holidays_are_refused(holidays):
     pytest.importorskip("holidays")
     with pytest.raises(ValueError, match="holidays must be"):

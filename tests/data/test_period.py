@@ -22,6 +22,13 @@ from sks4.data import Timeline, find_period, periods_of_step
         ("2ME", [6]),
         ("QS-APR", [4]),
         ("YS", []),
+        (pd.offsets.CustomBusinessDay(), [5]),
+        (pd.offsets.CustomBusinessDay(weekmask="Mon Wed Fri"), [3]),
+        (pd.DateOffset(months=1), [12]),
+        (pd.DateOffset(months=3), [4]),
+        (pd.DateOffset(months=5), []),
+        (pd.DateOffset(months=1, days=1), []),
+        (pd.offsets.Easter(), []),
     ],
 )
 def test_periods_follow_from_the_step(freq, periods):

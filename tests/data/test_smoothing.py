@@ -35,7 +35,7 @@ def test_matches_the_recursion_of_holt_and_winters_step_by_step():
     rng = np.random.default_rng(1)
     window, (alpha, beta, phi, gamma) = week(6, rng), (0.4, 0.2, 0.9, 0.3)
     fast = smoother(alpha, beta, phi, gamma, 7)
-    start, _ = fast._start(window)
+    start, _ = fast.first_guess(window)
     level, slope, season = start.level, start.slope, list(start.season)
     for row, value in enumerate(window):
         expected = level + phi * slope + season[row % 7]

@@ -29,6 +29,11 @@ def index(request):
     return INDEXES[request.param]
 
 
+def stamps(index):
+    """Return dates without a frequency."""
+    return pd.DatetimeIndex(index.to_list())
+
+
 def without_frequency(index):
     """Return the labels as they come out of a file, without a frequency."""
     return pd.DatetimeIndex(index.tolist()) if isinstance(index, pd.DatetimeIndex) else index
@@ -74,7 +79,12 @@ def test_label_off_the_grid_is_refused():
         (pd.Index([3, 4]), "DatetimeIndex, got labels of type int64"),
         (pd.Index([0.5]), "DatetimeIndex, got labels of type float64"),
         (pd.date_range("2024-01-01", periods=2, tz="UTC"), "time zone .* got UTC"),
-        (pd.period_range("2024-01-01", periods=2, freq="h"), "DatetimeIndex, got PeriodIndex"),
+        (
+            pd.period_range("2024-01-01", periods=2, freq="D"),
+            "hold one date at the steps of fit, h",
+        ),
+        (pd.Index(["2024-01-01"]), r"got labels of type .* with pd\.to_datetime"),
+        (pd.MultiIndex.from_tuples([("a", 1)]), "got MultiIndex"),
     ],
 )
 def test_other_kind_of_labels_is_refused(labels, message):
@@ -111,74 +121,25 @@ def test_irregular_labels_are_refused(labels, error, message):
         Timeline(labels, len(labels))
 
 
+def test_integers_beyond_64_bits_are_refused():
+    with pytest.raises(TypeError, match=r"must be a DatetimeIndex, .* got labels of type uint64"):
+        Timeline(pd.Index(np.arange(2**63, 2**63 + 5, dtype=np.uint64)), 5)
+
+
+@pytest.mark.parametrize("index", ["hours", "quarters", "integers"])
+def test_rows_too_far_ahead_are_refused(index):
+    timeline = Timeline(INDEXES[index], 9)
+    far = timeline.following(1_100_000)[-1:]
+    with pytest.raises(ValueError, match="X must be of rows at most 1000000 steps ahead"):
+        timeline.positions(far)
+
+
 def test_rows_of_another_time_must_have_the_same_steps():
     timeline = Timeline(INDEXES["hours"], 9)
     hours = pd.date_range("2030-05-05", periods=5, freq="h")
     assert timeline.elsewhere(hours, 5).following(1)[0] == pd.Timestamp("2030-05-05 05:00")
     with pytest.raises(ValueError, match=r"steps of fit, h, got 2030-05-05 .* and then 2030-05-06"):
         timeline.elsewhere(pd.date_range("2030-05-05", periods=5), 5)
-
-
-# --- frequencies ---------------------------------------------------------------------------------
-
-
-def stamps(index):
-    """Return dates without a frequency."""
-    return pd.DatetimeIndex(index.to_list())
-
-
-def last_fridays(n):
-    return pd.date_range("2024-01-01", periods=n, freq="LWOM-FRI")
-
-
-@pytest.mark.parametrize(
-    "index",
-    [
-        last_fridays(9),
-        last_fridays(60),
-        pd.date_range("2024-01-01", periods=40, freq="WOM-2TUE"),
-        pd.date_range("2024-01-01", periods=9, freq="QS-APR"),
-        pd.date_range("2024-01-31", periods=30, freq="BME"),
-        pd.date_range("2024-01-01", periods=9, freq="YS"),
-        pd.date_range("2024-03-25", periods=40, freq="D", tz="Europe/Berlin"),
-        pd.date_range("2024-10-20", periods=40, freq="24h", tz="Europe/Berlin"),
-        pd.date_range("2024-01-01", periods=40, freq="17min"),
-        pd.date_range("2024-01-01", periods=9, freq="3D"),
-        pd.date_range("2024-01-01", periods=9, freq="2W-WED"),
-    ],
-)
-def test_inferred_frequency_continues_the_labels(index):
-    n_known = len(index) * 2 // 3
-    timeline = Timeline(stamps(index[:n_known]), n_known)
-    assert timeline.following(len(index) - n_known).equals(stamps(index[n_known:]))
-
-
-def test_frequency_that_cannot_be_inferred_is_refused():
-    index = pd.date_range("2024-01-01", periods=12, freq="SMS")  # the 1st and the 15th
-    with pytest.raises(ValueError, match="must have equal steps"):
-        Timeline(stamps(index), 12)
-    assert Timeline(index, 12).following(1)[0] == pd.Timestamp("2024-07-01")
-
-
-def test_last_fridays_do_not_become_fourth_ones():
-    index = last_fridays(40)
-    assert Timeline(stamps(index[:30]), 30).following(10).equals(stamps(index[30:]))
-
-
-def test_trading_hours_need_their_frequency():
-    hours = pd.DatetimeIndex(
-        [
-            day + pd.Timedelta(hours=h)
-            for day in pd.bdate_range("2024-01-01", periods=9)
-            for h in range(8, 16)
-        ]
-    )
-    with pytest.raises(ValueError, match=r"equal steps, got .*15:00.* 08:00.*CustomBusinessHour"):
-        Timeline(hours, len(hours))
-    hours.freq = pd.offsets.CustomBusinessHour(start="8:00", end="16:00")
-    following = Timeline(hours, len(hours)).following(9)
-    assert following[0] == pd.Timestamp("2024-01-12 08:00")
-    assert following[8] == pd.Timestamp("2024-01-15 08:00")
 
 
 # --- clocks --------------------------------------------------------------------------------------
@@ -254,4 +215,4 @@ def test_dates_beyond_the_range_of_their_unit_say_so(freq):
     with pytest.raises(ValueError, match=r"within the range of the dates in fit.*as_unit"):
         timeline.following(10_000)
     with pytest.raises(ValueError, match=r"within the range|must continue that of fit"):
-        timeline.positions(pd.DatetimeIndex(["9000-01-01"]).as_unit("s"))
+        timeline.positions(pd.DatetimeIndex(np.array(["9000-01-01"], "M8[s]")))

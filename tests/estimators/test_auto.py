@@ -135,21 +135,20 @@ CHANCE = np.random.default_rng(1).standard_normal((200, 2, 1))
     ],
 )
 @pytest.mark.parametrize("kind", ["classes", "values"])
-def test_scaling_is_of_each_sequence_where_level_and_scale_do_not_tell(X, expected, kind):
+def test_scaling_is_running_where_level_and_scale_do_not_tell_or_hide(X, expected, kind):
     classes = CLASSES[: len(X)]
     targets = classes if kind == "classes" else classes[:, None].astype(float)
     panel = as_panel(X)
-    assert resolve_standardize(panel, targets, "auto", trains=True) == expected
-    assert resolve_standardize(panel, targets, "global", trains=True) == "global"
-    assert resolve_standardize(panel, targets, None, trains=True) is None
-    assert resolve_standardize(panel, targets, "auto", trains=False) == "global"
+    assert resolve_standardize(panel, targets, "auto") == expected
+    assert resolve_standardize(panel, targets, "global") == "global"
+    assert resolve_standardize(panel, targets, None) is None
 
 
 def test_scaling_looks_at_every_target():
-    X, unrelated = as_panel(NOISE * np.exp(CHANCE)), CLASSES.astype(float)
-    assert resolve_standardize(X, unrelated[:, None], "auto", trains=True) == "running"
+    X, unrelated = as_panel(NOISE * np.exp(CHANCE / 3)), CLASSES.astype(float)
+    assert resolve_standardize(X, unrelated[:, None], "auto") == "running"
     targets = np.stack([unrelated, CHANCE[:, 1, 0]], 1)
-    assert resolve_standardize(X, targets, "auto", trains=True) == "running"
+    assert resolve_standardize(X, targets, "auto") == "global"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from sks4.estimators._auto import resolve_n_filters, resolve_readout
 from sks4.estimators._readout import (
     LeftOut,
     Readout,
+    _recall_of,
     _some_steps,
     _summary_of,
     calibrated,
@@ -165,7 +166,32 @@ def test_what_asks_for_training_trains(waves, options):
     classifier = S4Classifier(**sizes | options).fit(X, y)
     assert classifier.n_epochs_ > 0
     assert classifier._predictor_.readout.reads_blocks
-    assert np.isnan(classifier.readout_score_)  # the features have seen all sequences
+    nothing_held_out = "early_stopping" not in options
+    assert np.isnan(classifier.readout_score_) == nothing_held_out
+
+
+def test_validation_data_judge_and_calibrate_the_readout():
+    """Trained features have seen the training data, so these say little about new ones."""
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(40, 30)), np.arange(40) % 2  # nothing to tell
+    X_val, y_val = rng.normal(size=(60, 30)), np.arange(60) % 2
+    usual = S4Classifier(**SMALL).fit(X, y)
+    judged = S4Classifier(**SMALL, early_stopping=False).fit(X, y, X_val=X_val, y_val=y_val)
+    assert judged.readout_score_ == judged.score(X_val, y_val)
+    proba = judged.predict_proba(X_val)
+    assert judged.readout_log_loss_ == pytest.approx(log_loss(y_val, proba), abs=1e-5)
+    assert proba.max() < usual.predict_proba(X_val).max()
+
+
+def test_weights_of_classes_count_in_the_judgement():
+    rng = np.random.default_rng(1)
+    y, y_val = np.arange(20) % 2, np.arange(30) % 3 // 2
+    X, X_val = (rng.normal(labels[:, None], 1, (len(labels), 30)) for labels in (y, 0 * y_val))
+    classifier = S4Classifier(**SMALL, class_weight={0: 1.0, 1: 3.0})
+    classifier.fit(X, y, X_val=X_val, y_val=y_val)
+    score = classifier.score(X_val, y_val, sample_weight=np.where(y_val == 1, 3.0, 1.0))
+    assert classifier.readout_score_ == pytest.approx(score)
+    assert score != pytest.approx(classifier.score(X_val, y_val))
 
 
 def test_scores_are_those_of_samples_left_out(waves):
@@ -407,6 +433,15 @@ def test_intervals_hold_the_targets(slopes):
     assert single.predict_interval(X[40:]).shape == (20, 2)
 
 
+def test_intervals_from_validation_data(slopes):
+    X, Y = slopes
+    regressor = S4Regressor(**SMALL).fit(X[:30], Y[:30], X_val=X[30:], y_val=Y[30:])
+    assert regressor.readout_score_ == pytest.approx(regressor.score(X[30:], Y[30:]))
+    interval = regressor.predict_interval(X[30:], coverage=0.8)
+    inside = (interval[..., 0] <= Y[30:]) & (Y[30:] <= interval[..., 1])
+    assert inside.mean() == pytest.approx(0.8, abs=0.05)
+
+
 @pytest.mark.parametrize("options", [{"readout": "trained"}, {"loss": "huber"}, {"max_epochs": 1}])
 def test_intervals_need_what_was_held_out(slopes, options):
     X, Y = slopes
@@ -423,3 +458,65 @@ def test_coverage_must_be_a_probability(slopes, coverage):
     regressor = S4Regressor(random_state=0).fit(X, Y[:, 0])
     with pytest.raises(ValueError, match="coverage must be above 0 and below 1"):
         regressor.predict_interval(X, coverage)
+
+
+@pytest.mark.parametrize("n_timepoints", [1, 40, 250])
+@pytest.mark.parametrize(
+    "truth",
+    [
+        lambda X: X[:, 0].mean(-1),
+        lambda X: X[:, 1, -1],
+        lambda X: X[:, 1, -1] - X[:, 0, -1],
+        lambda X: 1e6 + X[:, 0, -(X.shape[-1] // 8 + 1) :].sum(-1),
+    ],
+    ids=["level", "last value", "difference of channels", "recent sum"],
+)
+def test_values_may_follow_the_level_and_the_end_of_a_sequence(truth, n_timepoints):
+    """Which no summary of filters can tell that do not respond to constants."""
+    rng = np.random.default_rng(0)
+    walks = 0.3 * rng.normal(size=(100, 2, n_timepoints)).cumsum(-1)
+    X = walks + rng.normal(size=(100, 2, 1))
+    y = truth(X)
+    regressor = S4Regressor(random_state=0).fit(X[:60], y[:60])
+    assert regressor.score(X[60:], y[60:]) > 0.97
+    stream = regressor.stream(n_streams=4)
+    stream.push(X[60:64])
+    np.testing.assert_allclose(
+        stream.predict(), regressor.predict(X[60:64]), rtol=1e-3, atol=1e-3 * y.std()
+    )
+
+
+def test_values_beyond_those_of_training_are_predicted():
+    """Windows of a series with a trend, tested after the end of the training."""
+    t = np.arange(240.0)
+    series = 300 + 0.1 * t + 2 * np.sin(t / 4)
+    X = np.lib.stride_tricks.sliding_window_view(series[:-5], 24)
+    y = series[28:]
+    regressor = S4Regressor(random_state=0).fit(X[:120], y[:120])
+    assert y[150:].min() > y[:120].max()
+    assert np.abs(regressor.predict(X[150:]) - y[150:]).max() < 0.5
+
+
+def test_what_is_recalled_is_continuous_in_the_sampling_rate():
+    """Random walks, at twice the rate of the training."""
+    rng = np.random.default_rng(0)
+    fine = np.repeat(rng.normal(size=(80, 100)).cumsum(1), 2, axis=1)
+    coarse = fine[:, np.newaxis, ::2]
+    regressor = S4Regressor(random_state=0).fit(coarse, fine[:, -1], sampling_rate=10)
+    predicted = regressor.predict(fine[:, np.newaxis], sampling_rate=20)
+    assert np.corrcoef(predicted, fine[:, -1])[0, 1] > 0.999
+
+
+def test_filters_recalled_have_forgotten_the_first_step():
+    bank = FilterBank(1, 64, generator=torch.Generator().manual_seed(0))
+    dt = bank.layer.log_dt.exp()
+    recalled = [_recall_of(bank, dt_min).filters for dt_min in (2.0, 0.25, 0.1, 1e-6)]
+    assert (dt[recalled[0]] >= 0.5).all()
+    torch.testing.assert_close(recalled[2], (dt >= 0.1).nonzero()[:, 0])
+    assert [len(filters) for filters in recalled] == sorted(len(filters) for filters in recalled)
+    assert 0 < len(recalled[0]) < len(recalled[1]) < len(recalled[3]) == 64
+
+
+def test_classes_are_told_by_the_summary_alone(waves):
+    X, y = waves
+    assert S4Classifier(**SMALL, readout="ridge").fit(X, y)._predictor_.readout.recall is None

@@ -5,7 +5,13 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from sks4.estimators import _ridge
-from sks4.estimators._ridge import PENALTIES, SHARES, fit_ridge
+from sks4.estimators._ridge import (
+    PENALTIES,
+    PENALTIES_OF_VALUES,
+    SHARES,
+    SHARES_WITH_THIRD,
+    fit_ridge,
+)
 
 
 def problem(n_samples, n_features, seed=0):
@@ -30,30 +36,87 @@ def slow_left_out(Z, Y, weights, penalty, groups):
     return found
 
 
-@pytest.mark.parametrize(("n_samples", "n_features"), [(30, 8), (20, 45), (3, 1)])
+def candidates(n_kinds):
+    """Return the shares that are compared first, and the function of the best that gives more."""
+    if n_kinds == 1:
+        return [(1.0,)], lambda best: []
+    if n_kinds == 2:
+        return [(1.0, 0.0)], lambda best: [(1.0, share) for share in SHARES[1:]]
+    start = [(first, 0.0, third) for first, third in SHARES_WITH_THIRD]
+    return start, lambda best: [(1.0, s, best[2]) for s in SHARES[1:] if best[0]]
+
+
+@pytest.mark.parametrize(("n_samples", "n_features"), [(30, 8), (20, 45), (4, 3)])
 @pytest.mark.parametrize("n_groups", [None, 3])
-@pytest.mark.parametrize("n_second", [0, 3])
-def test_choice_is_the_best_for_samples_left_out(n_samples, n_features, n_groups, n_second):
+@pytest.mark.parametrize("n_kinds", [1, 2, 3])
+def test_choice_is_the_best_for_samples_left_out(n_samples, n_features, n_groups, n_kinds):
     X, Y, weights = problem(n_samples, n_features)
-    n_second = min(n_second, n_features - 1)
+    n_each = (n_features - n_kinds + 1, *[1] * (n_kinds - 1))
     groups = None if n_groups is None else np.arange(n_samples) % n_groups
-    fit = fit_ridge(lambda rows: X[rows], Y, weights, n_second=n_second, groups=groups)
+    fit = fit_ridge(lambda rows: X[rows], Y, weights, n_each=n_each, groups=groups)
     each = np.arange(n_samples) if groups is None else groups
     found = {}
-    for share in SHARES if n_second else (0.0,):
-        factor = np.where(np.arange(n_features) < n_features - n_second, 1, np.sqrt(share))
+
+    def judge(shares):
+        factor = np.sqrt(np.repeat(shares, n_each))
         for penalty in n_features * PENALTIES:
             left_out = slow_left_out(standardized(X, factor), Y, weights, penalty, each)
             error = np.average(((left_out - Y) ** 2).mean(1), weights=weights)
-            found[share, float(f"{penalty:.9g}")] = error, left_out, factor
-    penalty, share = fit.penalty, fit.share
-    error, left_out, factor = found[share, float(f"{penalty:.9g}")]
+            found[shares, float(f"{penalty:.9g}")] = error, left_out, factor
+
+    start, then = candidates(n_kinds)
+    for shares in start:
+        judge(shares)
+    # where the error is flat, the choice may differ by rounding
+    best = (fit.shares[0], *[0.0] * (n_kinds > 1), *fit.shares[2:])
+    assert best in start
+    for shares in then(best):
+        judge(shares)
+    error, left_out, factor = found[fit.shares, float(f"{fit.penalty:.9g}")]
     # where the error is flat, the larger penalty is taken
     assert error <= min(error for error, *_ in found.values()) / (1 - _ridge._LEAST_GAIN)
     np.testing.assert_allclose(fit.left_out, left_out, rtol=1e-5, atol=1e-5)
     Z = standardized(X, factor)
-    expected = Ridge(penalty).fit(Z, Y, sample_weight=weights / weights.mean()).predict(Z)
-    np.testing.assert_allclose(X @ fit.weight.T + fit.bias, expected, rtol=1e-6, atol=1e-6)
+    ridge = Ridge(fit.penalty).fit(Z, Y, sample_weight=weights / weights.mean())
+    np.testing.assert_allclose(X @ fit.weight.T + fit.bias, ridge.predict(Z), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("choose_by", ["left_out", "blocked"])
+def test_choice_is_by_blocks_if_wanted(choose_by):
+    X, Y, weights = problem(30, 8)
+    blocks = np.arange(30) // 10
+    fit = fit_ridge(lambda rows: X[rows], Y, weights, blocks=blocks, choose_by=choose_by)
+    Z, errors = standardized(X), {}
+    for penalty in 8 * PENALTIES:
+        for name, each in (("left_out", np.arange(30)), ("blocked", blocks)):
+            left_out = slow_left_out(Z, Y, weights, penalty, each)
+            errors[name, penalty] = np.average(((left_out - Y) ** 2).mean(1), weights=weights)
+            if penalty == fit.penalty:
+                np.testing.assert_allclose(getattr(fit, name), left_out, rtol=1e-5, atol=1e-5)
+    least = min(error for (name, _), error in errors.items() if name == choose_by)
+    assert errors[choose_by, fit.penalty] <= least / (1 - _ridge._LEAST_GAIN)
+
+
+def test_the_first_kind_may_count_nothing():
+    """Where the targets are linear in the third kind, and the first one is noise."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 33))
+    Y = X[:, -3:] @ rng.normal(size=(3, 1)) + 0.3 * rng.normal(size=(40, 1))
+    fit = fit_ridge(lambda rows: X[rows], Y, np.ones(40), n_each=(20, 10, 3))
+    assert fit.shares == (0.0, 0.0, 1.0)
+    np.testing.assert_array_equal(fit.weight[:, :30], 0)
+    assert np.abs(X @ fit.weight.T + fit.bias - Y).mean() < 0.3
+
+
+def test_values_in_noise_are_shrunk_more_than_classes():
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(30, 40)), rng.normal(size=(30, 1))
+    fits = [
+        fit_ridge(lambda rows: X[rows], Y, np.ones(30), penalties=penalties)
+        for penalties in (PENALTIES, PENALTIES_OF_VALUES)
+    ]
+    assert fits[0].penalty == 40 * PENALTIES[-1]
+    assert fits[1].penalty > 10 * fits[0].penalty
 
 
 @pytest.mark.parametrize("n_features", [8, 90])
@@ -69,11 +132,11 @@ def test_many_samples_are_read_in_parts(monkeypatch, n_features):
         sizes.append(len(rows))
         return X[rows]
 
-    fit = fit_ridge(read, Y, weights, n_second=2)
+    fit = fit_ridge(read, Y, weights, n_each=(n_features - 2, 2))
     assert max(sizes) == 40
     assert len(fit.rows) == 40
     mean, unit = X[fit.rows].mean(0), X[fit.rows].std(0)
-    factor = np.where(np.arange(n_features) < n_features - 2, 1, np.sqrt(fit.share))
+    factor = np.where(np.arange(n_features) < n_features - 2, 1, np.sqrt(fit.shares[1]))
     Z = factor * (X - mean) / unit
     expected = Ridge(fit.penalty).fit(Z, Y, sample_weight=weights / weights.mean()).predict(Z)
     np.testing.assert_allclose(X @ fit.weight.T + fit.bias, expected, rtol=1e-6, atol=1e-6)

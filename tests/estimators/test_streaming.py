@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from sks4 import S4Classifier, S4Regressor, _native
@@ -21,6 +22,8 @@ N, C, T = 12, 2, 25
 # what the interface promises in float32
 # a summary turns rounding within 0.02 of a limit into changes 50 times as large
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+# scaled values far from each other, as at the first steps of a sequence, round more
+LOOSE = {"rtol": 1e-3, "atol": 1e-4}
 SMALL = {"d_model": 4, "n_layers": 2, "d_state": 4, "max_epochs": 1, "random_state": 0}
 
 
@@ -436,6 +439,91 @@ def test_stream_does_not_keep_the_array_that_was_pushed(standardize):
         buffer[:] = X[0, :, t]
         stream.push(buffer)
     assert_allclose(stream.predict_proba(), estimator.predict_proba(X[:1, :, :8]), **TOLERANCE)
+
+
+# -- running scaling
+
+
+def uneven(share=0.0, seed=0):
+    """Return sequences whose levels and scales differ by orders of magnitude."""
+    X, y = data(share, seed)
+    rng = np.random.default_rng(seed)
+    return 100 * rng.normal(size=(N, C, 1)) + np.exp(3 * rng.normal(size=(N, C, 1))) * X, y
+
+
+RUNNING = [
+    {},
+    {"patch_size": 4},
+    {"dtype": "float64", "pooling": "last"},
+    {"readout": "ridge", "max_epochs": 1},
+    {"missing": "ffill", "pooling": "max"},
+]
+
+
+@pytest.mark.parametrize("options", RUNNING, ids=str)
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_running_scaling_is_the_same_in_streams(options, share):
+    estimator = S4Classifier(**SMALL | {"standardize": "running"} | options).fit(*uneven(share))
+    X, _ = uneven(share, seed=3)
+    stream = estimator.stream(n_streams=N)
+    for t in range(8):
+        stream.push(X[..., t])
+        assert_allclose(stream.predict_proba(), estimator.predict_proba(X[..., : t + 1]), **LOOSE)
+    stream = pickle.loads(pickle.dumps(stream)).copy().push(X[..., 8:])
+    assert_allclose(stream.predict_proba(), estimator.predict_proba(X), **LOOSE)
+    assert_allclose(stream.reset().push(X).predict_proba(), estimator.predict_proba(X), **LOOSE)
+
+
+@pytest.mark.parametrize("sampling_rate", [50, 100, 400])
+def test_running_scaling_follows_the_sampling_rate_of_a_stream(sampling_rate):
+    X, y = uneven()
+    options = {"standardize": "running", "ssm": "s4d", "readout": "trained"}
+    estimator = S4Classifier(**SMALL | options).fit(X, y, sampling_rate=100)
+    stream = estimator.stream(N, sampling_rate=sampling_rate).push(X[..., :9]).reset()
+    for piece in np.array_split(X, 4, axis=2):
+        stream.push(piece)
+    expected = estimator.predict_proba(X, sampling_rate=sampling_rate)
+    assert_allclose(stream.predict_proba(), expected, **TOLERANCE)
+
+
+def test_running_scaling_stays_when_training_resumes():
+    X, y = uneven()
+    options = {"standardize": "running", "warm_start": True, "readout": "trained"}
+    estimator = S4Classifier(**SMALL | options).fit(X, y)
+    encoder, before = estimator.encoder_, estimator.predict_proba(X)
+    for resume in (estimator.fit, estimator.partial_fit):
+        resume(X[:9] + 50, y[:9])
+        assert estimator.encoder_ is encoder
+    after = estimator.predict_proba(X)
+    assert np.abs(after - before).max() > 1e-4
+    assert_allclose(estimator.stream(N).push(X).predict_proba(), after, **TOLERANCE)
+
+
+def test_running_scaling_ignores_weights_and_clones_alike():
+    X, y = uneven()
+    weights = np.random.default_rng(0).uniform(0.1, 3, N)
+    estimator = S4Classifier(**SMALL, standardize="running")
+    a = estimator.fit(X, y).encoder_
+    b = clone(estimator).fit(X, y, sample_weight=weights).encoder_
+    for encoded in (a, b):
+        u = encoded.transform(X, np.full(N, T))
+    assert_array_equal(u, a.transform(X, np.full(N, T)))
+    assert_array_equal(clone(estimator).fit(X, y).predict_proba(X), estimator.predict_proba(X))
+
+
+def test_running_scaling_tells_sequences_apart_whose_scale_is_chance():
+    rng = np.random.default_rng(0)
+    y = np.arange(80) % 2
+    X = np.sin(np.where(y, 0.9, 0.5)[:, None] * np.arange(60) + rng.uniform(0, 6, (80, 1)))
+    X = (100 * rng.normal(size=(80, 1)) + np.exp(3 * rng.normal(size=(80, 1))) * X)[:, None]
+    small = SMALL | {"d_model": 8, "d_state": 16, "max_epochs": 30, "readout": "trained"}
+    scores = {
+        scaling: S4Classifier(**small, standardize=scaling)
+        .fit(X[:40], y[:40])
+        .score(X[40:], y[40:])
+        for scaling in ("auto", "global")
+    }
+    assert scores["auto"] >= 0.9 > 0.8 > scores["global"]
 
 
 # -- defaults

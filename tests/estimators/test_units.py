@@ -43,7 +43,12 @@ def test_unit_of_the_targets_does_not_matter(factor, offset, constant, several):
 
 
 @settings(max_examples=6, deadline=None)
-@given(factors, offsets, st.booleans(), st.sampled_from(["global", "series", "split", "auto"]))
+@given(
+    factors,
+    offsets,
+    st.booleans(),
+    st.sampled_from(["global", "running", "series", "split", "auto"]),
+)
 def test_unit_of_the_inputs_does_not_matter(factor, offset, constant, standardize):
     X, labels = waves(constant), np.arange(24) % 2
     other = factor * X + offset * factor

@@ -34,9 +34,10 @@ def noise(*shape, seed=1):
 def make(*, head, n_inputs, n_outputs, dtype, **options):
     """Return a model whose biases and norms are not the identity."""
     torch.manual_seed(0)
-    if head == "summary":
+    if head in ("summary", "recall"):
         backbone = S4Backbone(n_inputs, **options).double()
-        model = summary_model(backbone, n_outputs=n_outputs)
+        recalled = [0, 2, 3] if head == "recall" else None
+        model = summary_model(backbone, n_outputs=n_outputs, recalled=recalled)
     else:
         model = S4Model(n_inputs, n_outputs, pooling=head, **options).double()
     for i, tensor in enumerate([*model.parameters(), *model.buffers()]):
@@ -78,7 +79,7 @@ SHAPES = {
     "system": st.sampled_from(SYSTEMS),
     "norm": st.sampled_from(["layer", "batch", None]),
     "prenorm": st.booleans(),
-    "head": st.sampled_from(["mean", "last", "max", "summary"]),
+    "head": st.sampled_from(["mean", "last", "max", "summary", "recall"]),
     "dtype": st.sampled_from([torch.float32, torch.float64]),
     "rate": st.sampled_from([1.0, 0.7]),
 }

@@ -16,7 +16,7 @@ N_INPUTS = 2
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-10}
 NORMS = ["layer", "batch", None]
 POOLINGS = ["mean", "last", "max"]
-HEADS = pytest.mark.parametrize("head", ["pooled", "summary"])
+HEADS = pytest.mark.parametrize("head", ["pooled", "summary", "recall"])
 
 
 def noise(*shape, seed=1):
@@ -28,10 +28,13 @@ def make(**options):
     """Return a small model in float64, with running statistics that are not the initial ones."""
     torch.manual_seed(0)
     sizes = {"d_model": 4, "n_layers": 2, "d_state": 4}
-    is_summary = options.get("head") == "summary"
+    head = options.get("head")
+    is_summary = head in ("summary", "recall")
     options |= {"head": "pooled"} if is_summary else {}
     model = S4Model(N_INPUTS, 3, **sizes | options).double().requires_grad_(False)
-    model = summary_model(model.backbone, n_outputs=3) if is_summary else model
+    if is_summary:
+        recalled = [1, 4] if head == "recall" else None
+        model = summary_model(model.backbone, n_outputs=3, recalled=recalled)
     if model.backbone.inputs == "values":
         model(noise(4, 40, N_INPUTS, seed=3))
     for parameter in model.parameters():

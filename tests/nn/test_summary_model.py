@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sks4.nn import AllFeatures, FilterBank, S4Backbone, Summary, SummaryModel
+from sks4.nn import AllFeatures, FilterBank, Recall, S4Backbone, Summary, SummaryModel
 
 
 def noise(*shape):
@@ -17,11 +17,13 @@ def features():
     return AllFeatures(backbone, FilterBank(10, n_filters=6)).double()
 
 
-@pytest.fixture
-def model(features):
+@pytest.fixture(params=[None, [0, 3]])
+def model(features, request):
     n = features.n_features
     pool = Summary(noise(3, n), 10 + noise(n))
-    return SummaryModel(features, pool, torch.nn.Linear(pool.n_outputs, 7).double())
+    recall = None if request.param is None else Recall(torch.tensor(request.param), d_state=8)
+    n_read = pool.n_outputs + (0 if recall is None else recall.n_outputs)
+    return SummaryModel(features, pool, torch.nn.Linear(n_read, 7).double(), recall)
 
 
 def test_features_are_those_of_each_block_and_of_the_filters(features):
@@ -65,7 +67,16 @@ def test_without_blocks_the_features_are_those_of_the_filters():
     torch.testing.assert_close(y, model(u[:, :9]), rtol=1e-6, atol=1e-8)
 
 
-def test_output_is_linear_in_the_summary(model):
+def test_output_is_linear_in_the_summary_and_in_what_is_recalled(model):
     u, lengths = noise(3, 22, 2), torch.tensor([22, 7, 1])
-    summary = model.pool(*model.features(u, lengths))
-    torch.testing.assert_close(model(u, lengths), model.linear(summary))
+    described = model.pool(*model.features(u, lengths))
+    if model.recall is not None:
+        _, steps, state = model.features.with_state(u, lengths)
+        patches = model.backbone.patches(u, lengths)
+        assert (steps == torch.tensor([5, 2, 1])).all()
+        torch.testing.assert_close(state, model.features.bank(patches, None, steps)[1])
+        described = torch.cat([described, state[:, [0, 3]].flatten(1)], 1)
+    torch.testing.assert_close(model.describe(u, lengths), described)
+    torch.testing.assert_close(model(u, lengths), model.linear(described))
+    plain = SummaryModel(model.features, model.pool, torch.nn.Identity(), model.recall)
+    torch.testing.assert_close(plain(u, lengths), described)

@@ -53,7 +53,7 @@ static int64_t draw_index(const REAL *scores, int64_t n, double uniform, double 
         const int m = n - i < LANES ? (int)(n - i) : LANES;
         vec z = {0};
         for (int l = 0; l < m; l++) z[l] = (scores[i + l] - largest) / (REAL)temperature;
-        z = exp_vec(z);
+        z = exp_below(z);
         for (int l = 0; l < m; l++) sums[i + l] = sum += scores[i + l] == -(REAL)INFINITY ? 0 : z[l];
     }
     const double target = uniform * sum;

@@ -1,9 +1,6 @@
-/* One type and one width of vectors; included by kernels.h with
+/* The recurrence for one type; included by kernels.h after elementary.h, with
  *
- *     REAL         float or double
- *     VECTOR_BYTES size of a vector
  *     AHEAD        samples for which the coupling r x is computed ahead
- *     NAME(x)      a name of its own for everything that this file defines
  *
  * A vector holds one number for each feature of a group. States are kept relative to their value
  * X at the start of a block: x = X + v. With the change k = (A_bar - I) X and the output c X
@@ -14,15 +11,12 @@
  * system, run from the last sample to the first.
  */
 
-#define LANES ((int)(VECTOR_BYTES / sizeof(REAL)))
 #define WIDE_LANES ((int)(VECTOR_BYTES / sizeof(double)))
 #define PIECES (LANES / WIDE_LANES) /* vectors of double for a vector of REAL */
 #define ROUNDS (sizeof(REAL) < sizeof(double))
 
-#define vec NAME(vec)
 #define wide NAME(wide)
 #define narrow NAME(narrow)
-typedef REAL vec __attribute__((vector_size(VECTOR_BYTES), may_alias));
 typedef double wide __attribute__((vector_size(VECTOR_BYTES), may_alias));
 typedef REAL narrow __attribute__((vector_size(WIDE_LANES * sizeof(REAL)), may_alias));
 

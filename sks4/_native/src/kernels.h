@@ -45,6 +45,7 @@ static double total(const double *at, int64_t stride, int64_t count) {
 #define REAL float
 #define INTEGER int32_t
 #define NAME(x) x##_single
+#include "elementary.h"
 #include "kernel.h"
 #include "block_kernel.h"
 #undef REAL
@@ -54,6 +55,7 @@ static double total(const double *at, int64_t stride, int64_t count) {
 #define REAL double
 #define INTEGER int64_t
 #define NAME(x) x##_double
+#include "elementary.h"
 #include "kernel.h"
 #include "block_kernel.h"
 #undef REAL

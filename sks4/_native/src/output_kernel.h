@@ -157,7 +157,7 @@ static void describe(const struct step_plan *p, const double *at, int64_t n_step
     for (int64_t i = 0; i < all; i++) run[i] = (REAL)(longest[i] * part + 0.01);
     int64_t i = 0;
     for (; i + LANES <= all; i += LANES)
-        *(loose *)(run + i) = log_vec((vec) * (const loose *)(run + i));
+        *(loose *)(run + i) = log_of((vec) * (const loose *)(run + i));
     for (; i < all; i++) run[i] = (REAL)log((double)run[i]);
     for (i = 0; i < all; i++) {
         const double x = (at[i] - pairs[i]) * again;

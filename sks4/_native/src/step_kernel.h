@@ -1,44 +1,14 @@
-/* One type and one width of vectors; included by step_kernels.h with REAL, IS_SINGLE and NAME(x).
+/* Steps for one type; included by step_kernels.h after elementary.h, with IS_SINGLE.
  *
  * The state of a slow mode moves by less than it rounds to. So in single precision each number of
  * a state has a second one, the part that rounding has lost (Kahan's summation), and where there
  * is no low rank the diagonal is in two parts as well: else slowly decaying modes turn too fast or
  * too slowly. */
 
-#define LANES ((int)(VECTOR_BYTES / sizeof(REAL)))
 #define SQRT(x) (IS_SINGLE ? sqrtf((float)(x)) : sqrt(x))
 #define GROUP ((int)(GROUP_BYTES / sizeof(REAL)))
 #define N_STATE (IS_SINGLE ? 4 : 2)
 #define N_PARAMETERS(R) (6 + 4 * (R) + ((R) == 0 && IS_SINGLE ? 2 : 0))
-
-#define vec NAME(step_vec)
-#define loose NAME(step_loose)
-typedef REAL vec __attribute__((vector_size(VECTOR_BYTES), may_alias));
-typedef REAL loose __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
-
-/* -- elementary functions */
-
-#define erf_vec NAME(erf_vec)
-#define exp_vec NAME(exp_vec)
-#define log_vec NAME(log_vec)
-#if IS_SINGLE
-INLINE vec erf_vec(vec x) { return erf_floats(x); }
-INLINE vec exp_vec(vec x) { return exp_floats(x); }
-INLINE vec log_vec(vec x) { return log_floats(x); }
-#else
-INLINE vec erf_vec(vec x) {
-    for (int l = 0; l < LANES; l++) x[l] = erf(x[l]);
-    return x;
-}
-INLINE vec exp_vec(vec x) {
-    for (int l = 0; l < LANES; l++) x[l] = exp(x[l]);
-    return x;
-}
-INLINE vec log_vec(vec x) {
-    for (int l = 0; l < LANES; l++) x[l] = log(x[l]);
-    return x;
-}
-#endif
 
 /* -- products with matrices */
 
@@ -250,17 +220,16 @@ static void block_step(const struct step_block *block, const struct step_plan *p
     const REAL *u = x;
     if (has_norm && p->prenorm) normalize(&block->norm, p, u = x, work), u = work;
     systems_step(&block->systems, u, w, p->batch);
-    /* with w = y / sqrt(2), gelu(y) = (w + w erf w) / sqrt(2); the factors are in C, D and W */
     for (int64_t i = 0; i < n; i += LANES) {
-        vec *at = (vec *)(w + i);
-        *at += *at * erf_vec(*at);
+        vec *at = (vec *)(w + i), P, p;
+        normal(*at, &P, &p);
+        *at *= P;
     }
     dense(AT(REAL, block->weight), AT(REAL, block->bias), w, H_p, gated, p->H, 2 * H_p, p->batch);
     for (int64_t b = 0; b < p->batch; b++)
         for (int64_t h = 0; h < H_p; h += LANES) {
             const REAL *at = gated + b * 2 * H_p + h;
-            const vec gate = 1 / (1 + exp_vec(-*(const vec *)(at + H_p)));
-            *(vec *)(x + b * H_p + h) += *(const vec *)at * gate;
+            *(vec *)(x + b * H_p + h) += *(const vec *)at * sigmoid(*(const vec *)(at + H_p));
         }
     if (has_norm && !p->prenorm) normalize(&block->norm, p, x, x);
 }

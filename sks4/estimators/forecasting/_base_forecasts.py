@@ -70,6 +70,11 @@ class BaseForecast:
     smoother: Smoother
 
     @property
+    def is_naive(self) -> bool:
+        """Whether it is one of the naive forecasts."""
+        return self.name in _NAIVE
+
+    @property
     def season_length(self) -> int:
         """Rows of the season that it repeats, 1 for none."""
         return 1 if np.isnan(self.smoother.season).all() else self.smoother.period
@@ -102,6 +107,22 @@ def choose_base(
     BaseForecast
         The same for all series and targets.
     """
+    return judge_smoothers(series, periods, horizon, context_length)[0]
+
+
+def judge_smoothers(
+    series: Sequence[np.ndarray], periods: Sequence[int], horizon: int, context_length: int
+) -> tuple[BaseForecast, list[tuple[Smoother, np.ndarray]]]:
+    """Return what `choose_base` does, and the errors that it was chosen by.
+
+    Returns
+    -------
+    base : BaseForecast
+        The forecast with the smallest error.
+    errors : list of pairs
+        All smoothers of a season, with parameters of shape (n_candidates, 1, 1), and their mean
+        absolute errors, shape (n_candidates,); empty if there is nothing to judge them by.
+    """
     n_rows = int(np.median([len(values) for values in series]))
     n_targets = series[0].shape[1]
     longest = min(n_rows - 2, context_length) // 2
@@ -110,15 +131,18 @@ def choose_base(
     n_windows = max(_MAX_WINDOWS // n_targets, _MIN_WINDOWS)
     held_out = _HeldOut.within(series, first, n_windows, horizon, context_length)
     if held_out is None:
-        return _naive("last_value", 1)
+        return _naive("last_value", 1), []
     n_apart = sum(max(len(values) - first, 0) for values in series) / horizon
     standard_error = 1 / math.sqrt(max(1.0, n_apart))
     n_members = min(max(_MANY_ROWS // sum(map(len, series)), 1), _MAX_MEMBERS)
-    smoothers, naive = [], []
+    smoothers, naive, judged = [], [], []
     for period in periods:
         candidates = _candidates(period)
         errors = held_out.errors(candidates)
-        errors *= 1 + _PRICE_OF_SLOPE * standard_error * ~np.isnan(candidates.slope[:, 0, 0])
+        judged.append((candidates, errors))
+        errors = errors * (
+            1 + _PRICE_OF_SLOPE * standard_error * ~np.isnan(candidates.slope[:, 0, 0])
+        )
         best = errors.argsort()[:n_members]
         smoothers.append((errors[best].mean(), candidates[best]))
         names = [name for name, (*_, season) in _NAIVE.items() if period > 1 or math.isnan(season)]
@@ -126,9 +150,10 @@ def choose_base(
     least, smoother = min(smoothers, key=itemgetter(0))
     least_naive, name, period = min(naive)
     if least_naive <= least * (1 + _PRICE_OF_SMOOTHING * standard_error) + _ROUNDING:
-        return _naive(name, period)
+        return _naive(name, period), judged
     is_seasonal = not np.isnan(smoother.season[0]).all()
-    return BaseForecast("seasonal_smoothing" if is_seasonal else "smoothing", smoother)
+    name = "seasonal_smoothing" if is_seasonal else "smoothing"
+    return BaseForecast(name, smoother), judged
 
 
 @dataclass(frozen=True, eq=False)

@@ -553,7 +553,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         )
         if len(series) > 1 and self.standardize == "window":
             base = panels.base_of(series, train, n_train, periods, setup.windows)
-            setup = replace(setup, period=min(base.season_length, context_length))
+            setup = replace(setup, period=min(base.base.season_length, context_length))
         one = series[0]
         setup = replace(
             setup,
@@ -885,7 +885,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         # the forecasts that reach into the new rows
         first = max(windows.context_length, len(self._seen_) + 1 - windows.horizon)
         if intervals.adapts and first < len(seen):
-            columns = seen.latest(len(seen) - first + windows.context_length)
+            columns = seen.latest(len(seen) - first + predictor.n_rows)
             origins = np.arange(first, len(seen)) - (len(seen) - len(columns))
             outputs, truths = predictor.backtest(columns, origins, windows.horizon)
             intervals = intervals.observe(outputs, truths, len(new))
@@ -996,7 +996,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             horizon = windows.horizon if X_future is None else n_samples_of(X_future)
         n_steps = check_integer("horizon", horizon)
         covariates = reader.future(X_future, rows.timeline, n_steps)
-        forecasts = predictor.ahead(rows.latest(windows.context_length), covariates)
+        forecasts = predictor.ahead(rows.latest(predictor.n_rows), covariates)
         point, labels = predictor.point(forecasts.outputs), rows.timeline.following(n_steps)
         if coverage is not None:
             interval = self._intervals_.interval(forecasts, coverage)
@@ -1011,7 +1011,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         start, covariates = reader.requested(X, seen)
         if start >= len(seen):
             ahead = reader.ahead(seen, start, covariates)
-            forecasts = predictor.ahead(seen.latest(context_length), ahead)
+            forecasts = predictor.ahead(seen.latest(predictor.n_rows), ahead)
             return forecasts[start - len(seen) :]
         reader.check_start(start, seen, context_length)
         rows = seen.columns().with_covariates(start, covariates)
@@ -1263,7 +1263,8 @@ def _attributes(
     return reader.features.attributes() | {
         "context_length_": predictor.windows.context_length,
         "encoder_": predictor.windows.encoder,
-        "base_": None if predictor.base is None else predictor.base.name,
+        "base_": None if predictor.base is None else predictor.base.base.name,
+        "base_weight_": 1.0 if predictor.base is None else predictor.base.weight,
         "base_correction_": predictor.share,
         "_reader_": reader,
         "_seen_": seen,

@@ -128,6 +128,7 @@ def read_panel(
     panel: dict[Hashable, SeriesRows] = {}
     for key, (X, y) in zip(items.ids, items.items, strict=True):
         with naming(key):
+            _check_same_labels(first.reader.timeline, _index_of(X, y))
             panel[key] = first if key == longest else read_like(first.reader, X, y)
             check_each_observed(
                 panel[key].rows.columns().values, first.reader.form.names, "of the series"
@@ -143,12 +144,21 @@ def read_like(reader: SeriesReader, X: Any, y: Any) -> SeriesRows:
     ValueError, TypeError
         If it differs in columns, steps or time zone.
     """
-    index = time_index(X) if time_index(X) is not None else time_index(y)
-    _check_same_labels(reader.timeline, index)
+    index = _index_of(X, y)
+    if reader.timeline.has_labels != (index is not None):
+        raise ValueError(
+            "Either all series must have an index of dates, periods or integers, or none, got "
+            f"{'one' if index is not None else 'none'} here."
+        )
     form = reader.form_of(X, y)
     reader.form.check_same(form, "The series")
     rows = reader.read(X, y)
     return SeriesRows(replace(reader, form=form, timeline=rows.timeline), rows)
+
+
+def _index_of(X: Any, y: Any) -> pd.Index | None:
+    index = time_index(X)
+    return time_index(y) if index is None else index
 
 
 def _n_rows(X: Any, y: Any, key: Hashable) -> int:
@@ -159,15 +169,17 @@ def _n_rows(X: Any, y: Any, key: Hashable) -> int:
 
 
 def _check_same_labels(timeline: Timeline, index: pd.Index | None) -> None:
-    """Raise unless both have labels, in one time zone, or neither."""
-    if timeline.has_labels != (index is not None):
-        raise ValueError(
-            "Either all series must have an index of dates, periods or integers, or none, got "
-            f"{'one' if index is not None else 'none'} here."
+    """Raise if one has dates and the other periods, or dates of another time zone."""
+    first = timeline.first
+    if first is None or index is None:
+        return  # refused where the rows are read
+    kinds = [type(labels).__name__ for labels in (first, index)]
+    if set(kinds) == {"DatetimeIndex", "PeriodIndex"}:
+        raise TypeError(
+            f"All series must have one kind of index, got a {kinds[1]} here and a {kinds[0]} in "
+            "others. Convert it with to_timestamp or to_period."
         )
-    if index is None:
-        return
-    zones = [getattr(labels, "tz", None) for labels in (timeline.labels()[:0], index)]
+    zones = [getattr(labels, "tz", None) for labels in (first, index)]
     if str(zones[0]) != str(zones[1]):
         raise ValueError(
             f"All series must have one time zone, got {zones[1]} here and {zones[0]} in others. "

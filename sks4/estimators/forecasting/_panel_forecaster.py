@@ -108,7 +108,8 @@ class PanelForecaster:
         return self.usual.reader.features.attributes() | {
             "context_length_": self.predictor.windows.context_length,
             "encoder_": [one.encoder for one in self.known.values()],
-            "base_": None if base is None else base.name,
+            "base_": None if base is None else base.base.name,
+            "base_weight_": 1.0 if base is None else base.weight,
             "base_correction_": self.predictor.share,
             "_panel_": self,
         }
@@ -204,7 +205,7 @@ class PanelForecaster:
         return self._ahead(one, covariates)
 
     def _ahead(self, one: OneSeries, covariates: np.ndarray) -> Job:
-        context = one.rows.latest(self.predictor.windows.context_length)
+        context = one.rows.latest(self.predictor.n_rows)
         return Job(one, context, np.array([len(context)]), len(covariates), covariates)
 
     def _labeled(self, one: OneSeries, outputs: np.ndarray, coverage: float | None) -> Any:
@@ -260,11 +261,9 @@ class PanelForecaster:
     def _names(self, *parts: Any) -> Any:
         """Return the name of a result, or those of its columns, below the name of each target."""
         form = self.usual.reader.form
-        if form.n_targets is None:
-            return pd.Index(parts) if len(parts) > 1 or parts[0] != "forecast" else parts[0]
         if parts == ("forecast",):
-            return form.names
-        return pd.MultiIndex.from_product([form.names, parts])
+            return form.names if form.n_targets is not None else "forecast"
+        return form.names_with(pd.Index(parts))
 
     def _forecasts(self, items: SeriesItems) -> list[tuple[OneSeries, Forecasts]]:
         """Forecast the rows that are requested of each series."""
@@ -424,7 +423,7 @@ class PanelForecaster:
             n_rows = len(one.rows)
             first = max(windows.context_length, n_rows - n_new + 1 - windows.horizon)
             if first < n_rows:
-                columns = one.rows.latest(n_rows - first + windows.context_length)
+                columns = one.rows.latest(n_rows - first + self.predictor.n_rows)
                 origins = np.arange(first, n_rows) - (n_rows - len(columns))
                 jobs.append(Job(one, columns, origins, windows.horizon))
                 counts.append(n_new)

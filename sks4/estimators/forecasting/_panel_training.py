@@ -10,7 +10,7 @@ import torch
 
 from sks4.data import Columns, DrawnBatchSampler, EncodedSeries, nan_median
 from sks4.estimators.forecasting import _training as training
-from sks4.estimators.forecasting._base_forecasts import BaseForecast, choose_base
+from sks4.estimators.forecasting._combined_forecast import CombinedForecast, choose_combined
 from sks4.estimators.forecasting._intervals import Intervals
 from sks4.estimators.forecasting._panel import OneSeries
 from sks4.estimators.forecasting._predictor import WindowPredictor, Windows
@@ -154,14 +154,14 @@ def base_of(
     n_rows: Sequence[int],
     periods: tuple[int, ...],
     windows: Windows,
-) -> BaseForecast:
+) -> CombinedForecast:
     """Return the base forecast with the smallest error in the first rows of a few series."""
     known = []
     for i in sampled(len(series)).tolist():
         encoded = series[i].encode(blocks[i][: n_rows[i]], windows.dtype)
         values = torch.where(encoded.observed, encoded.values, torch.nan)
         known.append(values.double().numpy())
-    return choose_base(known, periods, windows.horizon, windows.context_length)
+    return choose_combined(known, periods, windows.horizon, windows.context_length)
 
 
 def calibration_origins(n_train: int, n_rows: int, horizon: int, n_series: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 
 from sks4.data import BucketBatchSampler, Columns, EncodedSeries, SeriesEncoder, WindowDataset
 from sks4.estimators._auto import MAX_TOKENS
-from sks4.estimators.forecasting._base_forecasts import BaseForecast
+from sks4.estimators.forecasting._combined_forecast import CombinedForecast
 from sks4.estimators.forecasting._conformal import interpolate_quantiles
 from sks4.training import S4Net
 
@@ -118,7 +118,7 @@ class WindowPredictor:
         The trained net.
     windows : Windows
         What it reads and writes.
-    base : BaseForecast or None
+    base : CombinedForecast or None
         The forecast that the net corrects; None if the net makes its forecasts alone.
     share : float
         Share of the difference between net and base that is added to the base, from 0 to 1.
@@ -126,8 +126,14 @@ class WindowPredictor:
 
     net: S4Net
     windows: Windows
-    base: BaseForecast | None = None
+    base: CombinedForecast | None = None
     share: float = 1.0
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows before an origin that forecasts read, where there are so many."""
+        n_of_base = 0 if self.base is None else self.base.n_rows
+        return max(self.windows.context_length, n_of_base)
 
     def copy(self) -> Self:
         """Return a predictor with weights of its own."""
@@ -187,7 +193,7 @@ class WindowPredictor:
             outputs.append(output)
             point = np.where(is_known, self.point(output), 0).astype(output.dtype)
             known = point if continuation is None else np.concatenate([continuation, point], axis=1)
-            continuation = known[:, -self.windows.context_length :]
+            continuation = known[:, -self.n_rows :]
         rolled = np.concatenate(outputs, axis=1)[:, :n_steps]
         return np.where(is_known[..., np.newaxis], self.windows.decode(rolled), np.nan)
 
@@ -233,7 +239,7 @@ class WindowPredictor:
     ) -> np.ndarray:
         """Return scaled forecasts of the base, shape (n_origins, horizon, n_targets, 1)."""
         assert self.base is not None
-        length, parts = self.windows.context_length, []
+        length, parts = self.base.n_rows, []
         for start in range(0, len(origins), _MAX_ORIGINS):
             some = slice(start, start + _MAX_ORIGINS)
             contexts = series.known_before(origins[some], length)
@@ -251,7 +257,7 @@ class WindowPredictor:
         Parameters
         ----------
         context : Columns
-            The last rows known, `context_length` at least.
+            The last `n_rows` known, `context_length` at least.
         covariates : ndarray of shape (n_steps, n_covariates)
             Covariates of the rows to forecast, perhaps no columns.
 

@@ -1,12 +1,10 @@
 """What the forecaster reads: rows of time, those to be forecast, and those of the future."""
 
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
 from sklearn.utils.validation import check_consistent_length
 
 from sks4._compat import n_samples_of
@@ -22,13 +20,12 @@ from sks4.data import (
     check_each_observed,
     check_requested_rows,
     check_series,
+    labels_in,
     time_index,
 )
 from sks4.estimators._features import Features, read_features
 
 _NAME = "S4Forecaster"
-_CALENDAR = (pd.DatetimeIndex, pd.PeriodIndex)
-_STAMPS = (str, date, np.datetime64, pd.Period)
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,8 +248,8 @@ class SeriesReader:
             )
         if X_future is not None:
             X_future = self._rows_of_labels(X_future, timeline)
+            given = check_covariates(X_future, "X_future")
             read_features(_NAME, X_future, self.features)
-            given = check_covariates(X_future)
             index = time_index(X_future)
             start = len(timeline)
             if index is not None:
@@ -291,7 +288,7 @@ class SeriesReader:
 
     def _rows_of_labels(self, X: Any, timeline: Timeline) -> Any:
         """Return labels without data as a frame without columns, anything else as it is."""
-        index = _labels(X, timeline.period)
+        index = labels_in(X, timeline.first)
         if index is None:
             return X
         if not self.is_series_only and self.features.n_features:
@@ -339,39 +336,3 @@ def _common_index(X: Any, y: Any) -> pd.Index | None:
 def _data_name(X: Any, y: Any) -> str:
     """Return what an error calls the data that carries the index."""
     return "X" if y is None or time_index(X) is not None else "y"
-
-
-def _labels(X: Any, period: Any) -> pd.Index | None:
-    """Return the labels that X consists of; None if it holds data.
-
-    Parameters
-    ----------
-    X : Any
-        An index, or a Series, an array, a list or a tuple of dates, periods, or dates as text.
-    period : offset or None
-        Frequency of the periods in fit, if its labels are periods.
-
-    Raises
-    ------
-    TypeError
-        If only some items are labels, or one cannot be read.
-    """
-    if isinstance(X, pd.Index):
-        return X
-    if isinstance(X, pd.Series) and not isinstance(X.index, _CALENDAR):
-        X = X if is_numeric_dtype(X) else list(X)
-    array = X if isinstance(X, np.ndarray) else None
-    if array is not None and array.ndim == 1 and array.dtype.kind in "MUO":
-        X = list(array)
-    if not isinstance(X, (list, tuple)) or not any(isinstance(item, _STAMPS) for item in X):
-        return None
-    wanted = "X must hold the dates of the rows to forecast, or be rows as in fit"
-    others = [item for item in X if not isinstance(item, _STAMPS)]
-    if others:
-        raise TypeError(f"{wanted}, got {others[0]!r} among dates.")
-    try:
-        if period is not None:
-            return pd.PeriodIndex([pd.Period(item, freq=period) for item in X])
-        return pd.DatetimeIndex([pd.Timestamp(item) for item in X])
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{wanted}, got {X!r}: {error}") from error

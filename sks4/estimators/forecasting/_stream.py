@@ -68,7 +68,7 @@ class ForecasterStream:
         self._predictor = predictor.copy()
         self._series = series
         self._form = form
-        self._context_length = predictor.windows.context_length
+        self._n_kept = predictor.n_rows
         self.reset()
 
     def push(self, sample: Any) -> Self:
@@ -104,7 +104,7 @@ class ForecasterStream:
             for stream, values in enumerate(new):
                 self._encode(stream, values)
         rows = np.concatenate([self._recent, new], axis=1)  # (n_streams, n_rows, n_targets)
-        n_gone = max(0, rows.shape[1] - self._context_length)
+        n_gone = max(0, rows.shape[1] - self._n_kept)
         before = self._before
         if n_gone:
             latest = np.concatenate([before[:, np.newaxis], rows[:, :n_gone]], axis=1)[:, ::-1]
@@ -172,9 +172,10 @@ class ForecasterStream:
 
     def _check_context(self) -> None:
         """Raise ValueError if there is too little to forecast from."""
-        if self.n_pushed < self._context_length:
+        context_length = self._predictor.windows.context_length
+        if self.n_pushed < context_length:
             raise ValueError(
-                f"A stream must have context_length_={self._context_length} rows at least before a "
+                f"A stream must have context_length_={context_length} rows at least before a "
                 f"forecast, got {self.n_pushed}. Push more rows."
             )
         empty = np.isnan(self._before) & np.isnan(self._recent).all(axis=1)
@@ -188,7 +189,7 @@ class ForecasterStream:
     def _contexts(self) -> EncodedSeries:
         """Return the contexts of the streams, encoded, as one series after each other."""
         rows = self._recent
-        if self.n_pushed > self._context_length:
+        if self.n_pushed > self._n_kept:
             rows = np.concatenate([self._before[:, np.newaxis], rows], axis=1)
         return EncodedSeries.join([self._encode(i, values) for i, values in enumerate(rows)])
 

@@ -10,7 +10,7 @@ import torch
 
 from sks4.data import Columns, EncodedSeries, Timeline, TimeRows, find_period, periods_of_step
 from sks4.estimators._auto import MAX_TOKENS
-from sks4.estimators.forecasting._base_forecasts import choose_base
+from sks4.estimators.forecasting._combined_forecast import choose_combined
 from sks4.estimators.forecasting._predictor import WindowPredictor, Windows
 from sks4.exceptions import ValidationSplitWarning
 from sks4.training import Batches, Quantile, regression_loss
@@ -367,10 +367,10 @@ def correct_base(
     series = windows.encode(columns)
     known = torch.where(series.observed, series.values, torch.nan).double().numpy()
     sizes = windows.horizon, windows.context_length
-    base = choose_base([known[:n_seen]], periods, *sizes)
+    base = choose_combined([known[:n_seen]], periods, *sizes)
     if n_train == len(columns):
         return replace(predictor, base=base, share=float(is_trusted))
-    before = replace(predictor, base=choose_base([known[:n_train]], periods, *sizes), share=0.0)
+    before = replace(predictor, base=choose_combined([known[:n_train]], periods, *sizes), share=0.0)
     origins = calibration_origins(n_train, len(columns))
     corrected, truths = predictor.backtest(columns, origins, windows.horizon)
     uncorrected, _ = before.backtest(columns, origins, windows.horizon)

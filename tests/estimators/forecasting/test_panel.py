@@ -374,6 +374,7 @@ def change(key, edit):
         (change("south", lambda s: s[::2]), ValueError, "In series 'south': .* at the steps"),
         (change("south", lambda s: s.drop(s.index[5])), ValueError, "In series 'south': .* steps"),
         (change("south", lambda s: s.to_numpy()), ValueError, "In series 'south': Either all"),
+        (change("south", lambda s: s.to_period("D")), TypeError, "'south': .* one kind of index"),
         (change("south", lambda s: s.tz_localize("UTC")), ValueError, "'south': .* one time zone"),
         (change("south", lambda s: s.to_frame()), ValueError, "In series 'south': .* shape"),
         (change("south", lambda s: s.astype(str)), TypeError, "In series 'south': .* numbers"),
@@ -659,3 +660,19 @@ def test_forecast_of_many_series_is_not_plotted(make, panel):
     forecaster = make().fit(panel)
     with pytest.raises(ValueError, match="must be of one series to be plotted, got one of many"):
         plot.forecast(forecaster.forecast())
+
+
+def test_names_of_columns_with_levels_survive(make_judged, panel):
+    names = pd.MultiIndex.from_tuples([("n", "load"), ("s", "load")], names=["at", "what"])
+    rows = as_rows({key: panel[key] for key in ("north", "south")})
+    table = pd.concat([rows, -rows], axis=1).set_axis(names, axis=1)
+    forecaster = make_judged().fit(table)
+    ahead = forecaster.forecast(2).index
+    assert forecaster.predict(ahead).columns.equals(names)
+    for columns in (
+        forecaster.predict_interval(ahead).columns,
+        forecaster.forecast(2, coverage=0.8).columns,
+        forecaster.predict_quantiles(ahead, [0.1, 0.9]).columns,
+    ):
+        assert columns.names == ["at", "what", None]
+        assert columns.droplevel(2).unique().equals(names)

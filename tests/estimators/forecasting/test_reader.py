@@ -1,5 +1,7 @@
 """Rows of time in every form, read without fitting anything."""
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -115,12 +117,14 @@ def test_rows_on_the_grid_follow_whatever_their_own_frequency(fitted, following)
         (DAYS + pd.Timedelta("20D"))[[0, 1, 3]],
         DAYS.tz_localize("UTC") + pd.Timedelta("20D"),
         pd.RangeIndex(20, 40),
-        pd.period_range("2024-01-21", periods=20, freq="D"),
+        pd.period_range("2024-01-22", periods=20, freq="D"),
+        pd.period_range("2024-01-21", periods=20, freq="W"),
+        pd.period_range("2024-01-21", periods=20, freq="h"),
     ],
 )
 def test_other_rows_do_not_follow(index):
     reader, seen = reader_and_rows(frame())
-    with pytest.raises((ValueError, TypeError), match=r"follow|index of X must|time zone"):
+    with pytest.raises((ValueError, TypeError), match=r"follow|X must|time zone"):
         reader.read_following(seen, of(index))
 
 
@@ -178,6 +182,15 @@ AHEAD = DAYS[:3] + pd.Timedelta("22D")
         pd.Series(AHEAD),
         pd.Series(AHEAD.strftime("%Y-%m-%d")),
         pd.Series(AHEAD.date, index=list("abc")[: len(AHEAD)]),
+        pd.DataFrame({"when": AHEAD}),
+        pd.DataFrame({"when": AHEAD.strftime("%Y-%m-%d")}),
+        AHEAD.to_numpy()[:, np.newaxis],
+        pd.DataFrame(index=pd.Index(AHEAD.date)),
+        pd.DataFrame(index=AHEAD.astype(object)),
+        AHEAD.to_period("D"),
+        AHEAD.to_period("D").tolist(),
+        pd.Series(AHEAD.to_period("D")),
+        pd.DataFrame(index=AHEAD.to_period("D")),
     ],
     ids=lambda X: type(X).__name__,
 )
@@ -196,6 +209,11 @@ def test_dates_are_requested_in_any_form(X):
         pd.period_range("2024-09", periods=2, freq="M"),
         pd.Series(pd.period_range("2024-09", periods=2, freq="M")),
         ["2024-09", "2024-10"],
+        pd.date_range("2024-09-30", periods=2, freq="ME"),
+        ["2024-09-03", "2024-10-31"],
+        [date(2024, 9, 3), date(2024, 10, 31)],
+        pd.date_range("2024-09-01", periods=2, freq="MS", tz="Europe/Berlin"),
+        pd.DataFrame(index=pd.date_range("2024-09-30", periods=2, freq="ME")),
     ],
 )
 def test_periods_are_requested_in_any_form(X):
@@ -233,6 +251,22 @@ def test_bad_dates_are_refused(X, error, message):
     reader, seen = reader_and_rows(frame())
     with pytest.raises(error, match=message):
         reader.requested(X, seen)
+
+
+def test_text_and_days_are_those_of_the_time_zone_of_fit():
+    hours = pd.date_range("2024-10-26", periods=20, freq="h", tz="Europe/Berlin")
+    reader, seen = reader_and_rows(of(hours))
+    for X in (["2024-10-26 20:00"], hours[:1].shift(20).strftime("%Y-%m-%d %H:%M %z").tolist()):
+        assert reader.requested(X, seen)[0] == 20
+    assert reader.requested([date(2024, 10, 27)], seen)[0] == 24
+    two = ["2024-10-27 02:00+02:00", "2024-10-27 02:00+01:00"]
+    assert reader.requested(two, seen)[0] == 26
+    with pytest.raises(
+        TypeError, match=r"occurs twice or not at all in Europe/Berlin.*offset from UTC"
+    ):
+        reader.requested(["2024-10-27 02:00"], seen)
+    with pytest.raises(TypeError, match="must have a time zone if that of fit has one"):
+        reader.requested([pd.Timestamp("2024-10-26 20:00")], seen)
 
 
 def test_dates_are_refused_after_a_fit_without():
