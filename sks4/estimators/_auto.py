@@ -38,18 +38,9 @@ _SAMPLES_FOR_ALL_FILTERS = 2048
 # minute.
 _STEPS_OF_FILTERS = 10**9
 
-# More sequences teach a deeper model: two blocks up to so many, and one more for each doubling.
-_FOR_TWO_LAYERS = 500
-_LAYERS = (2, 4)
-
-# Sequences are stretched up to this factor where blocks of neighbors are missed more often than
-# single samples by that factor: what is to come is then unlike what is known.
-_STRETCH = 1.25
-_UNLIKE = 3.0
-
 # Longer sequences are read in patches: what the time for training buys in passes over the data is
 # then worth more than single samples. A patch of 16 samples still fits into 64 features.
-_MANY_STEPS, _MANY_STEPS_TO_TRAIN = 2048, 1024
+_MANY_STEPS = 2048
 _LARGEST_PATCH = 16
 
 # Where level and scale of the sequences explain less of the targets than this share, they are taken
@@ -75,9 +66,7 @@ def typical_length(lengths: np.ndarray) -> float:
     return float(np.quantile(lengths, 0.95))
 
 
-def resolve_patch_size(
-    lengths: np.ndarray, patch_size: int | str, *, may_change_rate: bool, trains: bool
-) -> int:
+def resolve_patch_size(lengths: np.ndarray, patch_size: int | str, *, may_change_rate: bool) -> int:
     """Return the number of time points that make one step of the state space.
 
     Parameters
@@ -85,13 +74,10 @@ def resolve_patch_size(
     lengths : ndarray of shape (n_samples,), int
         Time points of each training sequence.
     patch_size : int or "auto"
-        As given to the estimator. "auto": 1 up to 2,048 time points, or 1,024 if blocks are
-        trained, and for longer sequences the smallest power of two that brings them below, up to
-        16.
+        As given to the estimator. "auto": 1 up to 2,048 time points, and for longer sequences the
+        smallest power of two that brings them below, up to 16.
     may_change_rate : bool
         Whether predictions at another sampling rate must be possible, which patches rule out.
-    trains : bool
-        Whether blocks are trained.
 
     Returns
     -------
@@ -102,8 +88,7 @@ def resolve_patch_size(
         return int(patch_size)
     if may_change_rate:
         return 1
-    most = _MANY_STEPS_TO_TRAIN if trains else _MANY_STEPS
-    doublings = math.ceil(math.log2(max(1, typical_length(lengths) / most)))
+    doublings = math.ceil(math.log2(max(1, typical_length(lengths) / _MANY_STEPS)))
     return min(2**doublings, _LARGEST_PATCH)
 
 
@@ -159,50 +144,6 @@ def _share_between(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
     within = values - pd.DataFrame(values).groupby(classes).transform("mean").to_numpy()
     total = values.var(axis=0)
     return 1 - np.divide(within.var(axis=0), total, where=total > 0, out=np.ones_like(total))
-
-
-def resolve_n_layers(n_samples: int, n_layers: int | str) -> int:
-    """Return the number of blocks.
-
-    Parameters
-    ----------
-    n_samples : int
-        Number of training sequences.
-    n_layers : int or "auto"
-        As given to the estimator. "auto": 2, 3 for 1,000 sequences or more, 4 for 2,000 or more.
-
-    Returns
-    -------
-    int
-        The number of blocks.
-    """
-    if n_layers != "auto":
-        return int(n_layers)
-    low, high = _LAYERS
-    doublings = math.floor(math.log2(max(1, n_samples / _FOR_TWO_LAYERS)))
-    return min(low + doublings, high)
-
-
-def resolve_stretch(stretch: float | str, missed_single: float, missed_blocks: float) -> float:
-    """Return the limit of the factors by which sequences are stretched in training.
-
-    Parameters
-    ----------
-    stretch : float or "auto"
-        As given to the estimator. "auto": 1.25 where blocks are missed at least three times as
-        often as single samples, otherwise 1, which changes nothing.
-    missed_single, missed_blocks : float
-        Share that the regression on filters misses of samples that are left out one by one, and in
-        blocks of neighbors or groups.
-
-    Returns
-    -------
-    float
-        The limit.
-    """
-    if stretch != "auto":
-        return float(stretch)
-    return _STRETCH if missed_blocks >= _UNLIKE * missed_single else 1.0
 
 
 def resolve_dt_range(

@@ -192,7 +192,7 @@ class S4Estimator(BaseEstimator):
     """
 
     d_model: int = 64
-    n_layers: int | str = 4
+    n_layers: int = 4
     d_state: int = 64
     ssm: str = "s4"
     init: str = "legs"

@@ -133,15 +133,12 @@ class LeftOut(NamedTuple):
         The samples.
     outputs : ndarray of shape (n_rows, n_outputs), float64
         The outputs for them, each left out by itself or with its group.
-    single : ndarray of shape (n_rows, n_outputs), float64
-        The outputs for them, each left out by itself.
     blocked : ndarray of shape (n_rows, n_outputs), float64
         The outputs for them, left out in blocks.
     """
 
     rows: np.ndarray
     outputs: np.ndarray
-    single: np.ndarray
     blocked: np.ndarray
 
 
@@ -235,7 +232,7 @@ def fit_readout(
         reads_blocks=reads_blocks,
         recall=recall,
     )
-    return readout, LeftOut(fit.rows, fit.left_out, fit.single, fit.blocked)
+    return readout, LeftOut(fit.rows, fit.left_out, fit.blocked)
 
 
 def _read_backbone(backbone: S4Backbone, *, reads_blocks: bool) -> S4Backbone:
@@ -347,11 +344,10 @@ def calibrated(
     label_smoothing : float
         Share of the target probability that is divided evenly among all classes.
     """
-    rows, outputs, single, blocked = left_out
+    rows, outputs, blocked = left_out
     hedged = _hedged(targets[rows], outputs.shape[1], label_smoothing)
     factor = _sharpness(outputs, hedged, weights[rows])
-    scaled = LeftOut(rows, factor * outputs, factor * single, factor * blocked)
-    return readout.scaled(factor), scaled
+    return readout.scaled(factor), LeftOut(rows, factor * outputs, factor * blocked)
 
 
 def _hedged(targets: np.ndarray, n_classes: int, label_smoothing: float) -> np.ndarray:

@@ -74,9 +74,8 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
     ----------
     d_model : int, default=64
         Width of the model: number of features, each with a state space of its own.
-    n_layers : int or "auto", default="auto"
-        Number of S4 blocks, one after the other. "auto": 2, with 1,000 sequences or more 3, with
-        2,000 or more 4.
+    n_layers : int, default=2
+        Number of S4 blocks, one after the other.
     d_state : int, default=16
         Number of state variables of each state space, even.
     ssm : {"s4", "s4d"}, default="s4"
@@ -94,9 +93,8 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         Whether every block also reads the sequence backwards.
     patch_size : int or "auto", default="auto"
         Number of time points that make one step of the model. Larger is faster by about that
-        factor, and rules out other sampling rates. "auto": 1 up to 2,048 time points, or
-        1,024 if blocks are trained, and if a sampling rate is given to `fit`; for longer sequences
-        2 to 16.
+        factor, and rules out other sampling rates. "auto": 1 up to 2,048 time points or if a
+        sampling rate is given to `fit`; for longer sequences 2 to 16.
     pooling : {"mean", "last", "max"}, default="mean"
         How the features of all steps become those of the sequence.
     dropout : float, default=0.1
@@ -121,11 +119,11 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
     lr_schedule : {"cosine"} or None, default="cosine"
         Factor of the learning rates: a short rise, then half a cosine down to zero over the whole
         run, or over `max_time` where that is shorter. None: constant.
-    stretch : float or "auto", default="auto"
-        Train on sequences that are resampled in time, each by a factor drawn from
-        ``1 / stretch`` to `stretch`; at least 1, which changes nothing. "auto": 1.25 where
-        held-out sequences decided to train and those of other blocks, or `groups`, are much harder
-        than single ones, such as words of an unknown speaker; otherwise 1.
+    stretch : float, default=1.0
+        Train on sequences that are resampled in time, each by a factor of its own that is drawn
+        from ``1 / stretch`` to `stretch` in every batch; 1 for the sequences themselves. It suits
+        sequences to come that are faster, slower or of another pitch, such as words of other
+        speakers, and harms where frequencies tell. Not for the regression of a ridge readout.
     gradient_clip : float or None, default=1.0
         Largest norm of the gradient of all parameters; None for no limit.
     validation_fraction : float, default=0.1
@@ -212,8 +210,6 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         Epoch of the weights that are kept, from 1; the last one without early stopping.
     n_parameters_ : int
         Number of parameters of the model.
-    n_layers_ : int
-        Number of S4 blocks.
     patch_size_ : int
         Number of time points that make one step of the model.
     standardize_ : {"global", "running", "series", "split"} or None
@@ -222,8 +218,6 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         Range of the initial steps.
     batch_size_ : int
         Sequences in a batch.
-    stretch_ : float
-        Limit of the factors by which sequences are resampled in training.
     max_epochs_ : int
         Epochs planned by the last call of fit.
     encoder_ : SequenceEncoder

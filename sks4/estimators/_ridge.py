@@ -60,8 +60,6 @@ class RidgeFit:
         Samples that were left out in turn: all, or 2,048 that are spread over them.
     left_out : ndarray of shape (n_chosen, n_outputs), float64
         Prediction for each of them by the regression without it, or without its group.
-    single : ndarray of shape (n_chosen, n_outputs), float64
-        Prediction for each of them by the regression without it alone.
     blocked : ndarray of shape (n_chosen, n_outputs), float64
         Prediction for each of them by the regression without its block; `left_out` without blocks.
     penalty : float
@@ -74,7 +72,6 @@ class RidgeFit:
     bias: np.ndarray
     rows: np.ndarray
     left_out: np.ndarray
-    single: np.ndarray
     blocked: np.ndarray
     penalty: float
     shares: tuple[float, ...]
@@ -142,16 +139,15 @@ def fit_ridge(
         slopes, bias = _solve_features(read, scaling, y, weight, choice.penalty)
     W = (slopes * scaling.factor[:, None]).T.contiguous()
     bias = bias - W @ scaling.mean
-    left_out, single, blocked = (
+    left_out, blocked = (
         choice.spectrum.left_out(y[rows], choice.penalty, each).numpy()
-        for each in (together, None, in_blocks)
+        for each in (together, in_blocks)
     )
     return RidgeFit(
         weight=W.numpy(),
         bias=bias.numpy(),
         rows=rows,
         left_out=left_out,
-        single=single,
         blocked=blocked,
         penalty=choice.penalty,
         shares=choice.shares,

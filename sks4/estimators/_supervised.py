@@ -25,10 +25,8 @@ from sks4.estimators._auto import (
     resolve_batch_size,
     resolve_dt_range,
     resolve_max_epochs,
-    resolve_n_layers,
     resolve_patch_size,
     resolve_standardize,
-    resolve_stretch,
 )
 from sks4.estimators._base import (
     Interruption,
@@ -166,7 +164,6 @@ class Task:
 class _Sizes:
     """What "auto" has become, fixed from the first fit on."""
 
-    n_layers: int
     patch_size: int
     standardize: str | None
     dt_range: tuple[float, float]
@@ -301,20 +298,19 @@ class _Result:
 class SupervisedEstimator(SequenceEstimator):
     """Base of the estimators that learn one target for each sequence."""
 
-    n_layers: int | str = "auto"
+    n_layers: int = 2
     d_state: int = 16
     bidirectional: bool = False
     patch_size: int | str = "auto"
     pooling: str = "mean"
     standardize: str | None = "auto"
-    stretch: float | str = "auto"
+    stretch: float = 1.0
 
     _parameter_constraints: ClassVar[dict[str, list]] = SequenceEstimator._parameter_constraints | {
-        "n_layers": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "bidirectional": ["boolean"],
         "patch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "pooling": [StrOptions({"mean", "last", "max"})],
-        "stretch": [Interval(Real, 1, None, closed="left"), StrOptions({"auto"})],
+        "stretch": [Interval(Real, 1, None, closed="left")],
         "standardize": [StrOptions({"auto", "global", "running", "series", "split"}), None],
     }
     _model_parameters: ClassVar[tuple[str, ...]] = (
@@ -368,12 +364,11 @@ class SupervisedEstimator(SequenceEstimator):
             trial = self._winning_trial(task, result, self._time_left(start))
             if trial is not None:
                 left = self._time_left(start)
-                stretch, test, outputs = trial
                 result = self._run(
-                    task, None, form, samples, None, chance, stretch=stretch, max_time=left
+                    task, None, form, samples, None, chance, trains=True, max_time=left
                 )
                 assert result.found is not None  # as without training
-                found = task.judge(result.found, result.setting.targets, test, outputs)
+                found = task.judge(result.found, result.setting.targets, *trial)
                 result = replace(result, found=found)
         except KeyboardInterrupt:  # before an epoch was finished
             self._adopt_run(task, result)
@@ -395,13 +390,13 @@ class SupervisedEstimator(SequenceEstimator):
         valid: LabeledSequences | None,
         chance: "_Chance",
         *,
-        stretch: float | None = None,
+        trains: bool = False,
         max_time: float | None = None,
     ) -> "_Result":
         """Return the result of a run, with nothing adopted.
 
-        `stretch` is given where blocks are to be trained even if the last layer is found by
-        regression; `max_time` replaces the parameter if it is not None.
+        `trains` is whether blocks are trained even if the last layer is found by regression;
+        `max_time` replaces the parameter if it is not None.
         """
         old = None if resumed is None else self._predictor_
         samples, valid, stops_early = self._hold_out(samples, valid, task.targets, chance.rng)
@@ -410,10 +405,8 @@ class SupervisedEstimator(SequenceEstimator):
         distinct = replace(samples, weights=weights).distinct()
         fit_readout = task.plan_readout(distinct)
         has_trained = resumed is not None and len(resumed.net.history) > 0
-        trains = stretch is not None or valid is not None or self.max_epochs != "auto"
-        trains = trains or has_trained or fit_readout is None
-        if stretch is None:
-            stretch = self._stretch_now(resumed)
+        trains = trains or has_trained or fit_readout is None or self.max_epochs != "auto"
+        trains = trains or valid is not None
         setting = self._learn(form, targets, samples, old, trains=trains)
         batches = self._training_batches(setting, samples, chance.rng)
         n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
@@ -422,12 +415,11 @@ class SupervisedEstimator(SequenceEstimator):
             max_epochs=n_epochs if trains else 0,
             early_stopping=stops_early,
             max_time=max_time,
-            options=_net_options(task, stretch),
+            options=self._net_options(task),
         )
         trained = self._start(run, resumed, chance.seeds, chance.rng, setting)
         device = trained.net.device
-        chosen = setting.sizes.attributes()
-        chosen |= {"stretch_": stretch, "max_epochs_": run.max_epochs}
+        chosen = setting.sizes.attributes() | {"max_epochs_": run.max_epochs}
         self._announce(f"{len(samples.panel)} sequences", trained.net, chosen)
         with Interruption(trained.net) as interruption:
             if trains:
@@ -459,12 +451,11 @@ class SupervisedEstimator(SequenceEstimator):
         samples = _labeled(X, panel, y, sample_weight, task.targets)
         seeds, rng = random_numbers(self.random_state, resumed)
         setting = self._learn(form, task.targets, samples, old, trains=True)
-        stretch = self._stretch_now(resumed)
-        run = Run(criterion=task.criterion, options=_net_options(task, stretch))
+        run = Run(criterion=task.criterion, options=self._net_options(task))
         trained = self._start(run, resumed, seeds, rng, setting)
         with Interruption(trained.net) as interruption:
             trained.net.partial_fit(self._training_batches(setting, samples, rng))
-        chosen = setting.sizes.attributes() | {"stretch_": stretch}
+        chosen = setting.sizes.attributes()
         result = _Result(trained, setting, chosen, samples, None, interruption)
         return self._adopt_run(task, result)
 
@@ -472,8 +463,8 @@ class SupervisedEstimator(SequenceEstimator):
 
     def _winning_trial(
         self, task: Task, plain: _Result, max_time: float | None
-    ) -> tuple[float, LabeledSequences, np.ndarray] | None:
-        """Return how a short training stretches, held-out samples, and its outputs, if it wins.
+    ) -> tuple[LabeledSequences, np.ndarray] | None:
+        """Return held-out samples and outputs for them after a short training, if that wins.
 
         None if the regression alone is as good, or misses too little for a trial.
         """
@@ -481,19 +472,18 @@ class SupervisedEstimator(SequenceEstimator):
         if found is None:  # trained already
             return None
         score = partial(task.score, plain.setting.targets)
-        rows, _, single, blocked = found.left_out
+        rows, _, blocked = found.left_out
         n_samples = len(distinct.panel)
-        missed_single, missed = (1 - score(distinct.take(rows), o) for o in (single, blocked))
+        missed = 1 - score(distinct.take(rows), blocked)
         if plain.interruption.is_pending or not deserves_trial(missed, n_samples):
             return None
         blocks = blocks_of(task.targets.strata(distinct.targets), n_samples, distinct.groups)
         block = np.bincount(blocks[rows]).argmax()
         judged = blocks[rows] == block
         rest, test = distinct.take(np.flatnonzero(blocks != block)), distinct.take(rows[judged])
-        stretch = resolve_stretch(self.stretch, missed_single, missed)
-        outputs = self._trial(task, plain.setting, rest, test, stretch, max_time)
+        outputs = self._trial(task, plain.setting, rest, test, max_time)
         wins = score(test, outputs) > score(test, blocked[judged])
-        return (stretch, test, outputs) if wins else None
+        return (test, outputs) if wins else None
 
     def _trial(
         self,
@@ -501,7 +491,6 @@ class SupervisedEstimator(SequenceEstimator):
         known: _Setting,
         samples: LabeledSequences,
         test: LabeledSequences,
-        stretch: float,
         max_time: float | None,
     ) -> np.ndarray:
         """Return outputs for held-out samples after a short training and a regression."""
@@ -514,7 +503,7 @@ class SupervisedEstimator(SequenceEstimator):
             criterion=task.criterion,
             max_epochs=trial_epochs(n_epochs),
             max_time=None if max_time is None else TRIAL * max_time,
-            options=_net_options(task, stretch),
+            options=self._net_options(task),
             is_trial=True,
         )
         net = self._start(run, None, seeds, rng, setting).net
@@ -590,11 +579,10 @@ class SupervisedEstimator(SequenceEstimator):
         """Return what "auto" becomes for these samples."""
         panel = samples.panel
         patch_size = resolve_patch_size(
-            panel.lengths, self.patch_size, may_change_rate=may_change_rate, trains=trains
+            panel.lengths, self.patch_size, may_change_rate=may_change_rate
         )
         n_steps = count_steps(panel, patch_size)
         return _Sizes(
-            n_layers=resolve_n_layers(len(panel), self.n_layers),
             patch_size=patch_size,
             standardize=resolve_standardize(panel, samples.targets, self.standardize),
             dt_range=resolve_dt_range(n_steps, self.dt_min, self.dt_max),
@@ -607,18 +595,18 @@ class SupervisedEstimator(SequenceEstimator):
         """Return what "auto" became in the first fit; a given batch size may change."""
         is_auto = self.batch_size == "auto"
         return _Sizes(
-            n_layers=self.n_layers_,
             patch_size=self.patch_size_,
             standardize=self.standardize_,
             dt_range=self.dt_range_,
             batch_size=self.batch_size_ if is_auto else int(self.batch_size),
         )
 
-    def _stretch_now(self, resumed: Trained | None) -> float:
-        """Return the limit of stretching where nothing that is held out decides."""
-        if self.stretch != "auto":
-            return float(self.stretch)
-        return 1.0 if resumed is None else float(self.stretch_)
+    def _net_options(self, task: Task) -> Mapping[str, Any]:
+        """Return the options of a net, whose batches are stretched if they are to be."""
+        if self.stretch == 1:
+            return task.net_options
+        stretch = Stretch(self.stretch, then=task.net_options.get("batch_transform"))
+        return {**task.net_options, "batch_transform": stretch}
 
     def _n_epochs(self, n_steps: np.ndarray, n_batches: int) -> int:
         if self.max_epochs == "auto":
@@ -651,7 +639,6 @@ class SupervisedEstimator(SequenceEstimator):
             dt_range=setting.sizes.dt_range,
             n_inputs=setting.encoder.n_inputs_,
             n_outputs=setting.targets.n_outputs,
-            n_layers=setting.sizes.n_layers,
             patch_size=setting.sizes.patch_size,
         )
 
@@ -672,14 +659,6 @@ class SupervisedEstimator(SequenceEstimator):
         self._adopt(trained, dict(result.chosen) | form | attributes)
         result.interruption.raise_again()
         return self
-
-
-def _net_options(task: Task, stretch: float) -> dict[str, Any]:
-    """Return options of the net with batches that are stretched, if they are to be."""
-    options = dict(task.net_options)
-    if stretch > 1:
-        options["batch_transform"] = Stretch(stretch, then=options.get("batch_transform"))
-    return options
 
 
 def check_target_given(estimator: Any, y: Any) -> None:

@@ -13,10 +13,8 @@ from sks4.estimators._auto import (
     resolve_dt_range,
     resolve_early_stopping,
     resolve_max_epochs,
-    resolve_n_layers,
     resolve_patch_size,
     resolve_standardize,
-    resolve_stretch,
 )
 from sks4.exceptions import MemoryLengthWarning
 
@@ -31,30 +29,6 @@ def equal_lengths(n_samples, length):
 )
 def test_dt_range_follows_the_length(length, expected):
     assert resolve_dt_range(equal_lengths(3, length), "auto", "auto") == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("given", "n_samples", "expected"),
-    [
-        *[("auto", 1, 2), ("auto", 999, 2), ("auto", 1000, 3), ("auto", 1999, 3)],
-        *[("auto", 2000, 4), ("auto", 10**6, 4), (1, 10**6, 1), (6, 10, 6)],
-    ],
-)
-def test_more_sequences_have_a_deeper_model(given, n_samples, expected):
-    assert resolve_n_layers(n_samples, given) == expected
-
-
-@pytest.mark.parametrize(
-    ("given", "single", "blocks", "expected"),
-    [
-        *[("auto", 0.01, 0.03, 1.25), ("auto", 0.0, 0.2, 1.25), ("auto", 0.1, 0.29, 1.0)],
-        *[("auto", 1.2, 1.1, 1.0), (1, 0.0, 1.0, 1.0), (1.5, 0.5, 0.5, 1.5)],
-    ],
-)
-def test_sequences_are_stretched_where_blocks_are_unlike_each_other(
-    given, single, blocks, expected
-):
-    assert resolve_stretch(given, single, blocks) == expected
 
 
 def test_dt_range_does_not_follow_a_few_long_sequences():
@@ -111,28 +85,21 @@ def test_max_epochs_follow_the_size_of_the_data(n_samples, length, n_batches, ex
 
 
 @pytest.mark.parametrize(
-    ("given", "length", "may_change_rate", "expected", "expected_to_train"),
+    ("given", "length", "may_change_rate", "expected"),
     [
-        ("auto", 1, False, 1, 1),
-        ("auto", 1024, False, 1, 1),
-        ("auto", 2048, False, 1, 2),
-        ("auto", 2049, False, 2, 4),
-        ("auto", 5300, False, 4, 8),
-        ("auto", 10**6, False, 16, 16),  # as much as fits into the features
-        ("auto", 5300, True, 1, 1),
-        (3, 10, False, 3, 3),
-        (3, 5300, True, 3, 3),
+        ("auto", 1, False, 1),
+        ("auto", 2048, False, 1),
+        ("auto", 2049, False, 2),
+        ("auto", 5300, False, 4),
+        ("auto", 10**6, False, 16),  # as much as fits into the features
+        ("auto", 5300, True, 1),
+        (3, 10, False, 3),
+        (3, 5300, True, 3),
     ],
 )
-def test_patch_size_follows_long_sequences(
-    given, length, may_change_rate, expected, expected_to_train
-):
+def test_patch_size_follows_long_sequences(given, length, may_change_rate, expected):
     lengths = equal_lengths(20, length)
-    for trains, patch_size in ((False, expected), (True, expected_to_train)):
-        assert (
-            resolve_patch_size(lengths, given, may_change_rate=may_change_rate, trains=trains)
-            == patch_size
-        )
+    assert resolve_patch_size(lengths, given, may_change_rate=may_change_rate) == expected
 
 
 NOISE = np.random.default_rng(0).standard_normal((200, 2, 120))

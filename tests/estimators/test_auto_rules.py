@@ -25,16 +25,8 @@ RULES = {
         f"at most {_auto._TOTAL_TOKENS:.0e} steps".replace("+0", ""),
         f"at least {_auto._EPOCHS[0]} and at most {_auto._EPOCHS[1]} epochs",
     ],
-    "``n_layers``": [f"{_auto._LAYERS[0]} for fewer than {2 * _auto._FOR_TWO_LAYERS:,} sequences"],
-    "``stretch``": [
-        f"{_auto._STRETCH:g} if blocks",
-        f"at least {_auto._UNLIKE:g} times as often",
-    ],
     "``batch_size``": [f"at most {_auto.MAX_TOKENS:,} steps in a batch"],
-    "``patch_size``": [
-        f"{_auto._MANY_STEPS:,} or less, at most {_auto._LARGEST_PATCH}",
-        f"{_auto._MANY_STEPS_TO_TRAIN:,} or less if blocks are trained",
-    ],
+    "``patch_size``": [f"{_auto._MANY_STEPS:,} or less, at most {_auto._LARGEST_PATCH}"],
     "``standardize``": [
         f"{_auto._VARYING:g} of a standard deviation",
         rf"{_auto._CHANCE:g} / \sqrt{{T}}",

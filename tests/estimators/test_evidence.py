@@ -8,7 +8,6 @@ from sks4 import S4Classifier, S4Regressor
 from sks4.estimators import _auto, _evidence
 from sks4.estimators._evidence import blocks_of, deserves_trial, trial_epochs
 from sks4.estimators._supervised import SupervisedEstimator
-from sks4.training import Stretch
 
 TINY = {"d_model": 4, "n_layers": 1, "d_state": 4, "random_state": 0}
 
@@ -29,7 +28,7 @@ def any_miss_deserves_a_trial(monkeypatch):
 def answer(monkeypatch, outputs_of):
     """Let a trial return given outputs for what it is to tell."""
 
-    def trial(self, task, known, samples, test, stretch, max_time):
+    def trial(self, task, known, samples, test, max_time):
         return outputs_of(test)
 
     monkeypatch.setattr(SupervisedEstimator, "_trial", trial)
@@ -79,63 +78,6 @@ def test_the_trial_decides(noise, monkeypatch, any_miss_deserves_a_trial, wins):
     assert classifier._predictor_.readout.reads_blocks == wins
     assert (classifier.n_epochs_ > 0) == wins
     assert classifier.n_epochs_ == classifier.max_epochs_
-
-
-def copies(n_kinds=20, n_copies=3):
-    """Noise, each several times with a little more of it: a copy tells another one's class."""
-    rng = np.random.default_rng(0)
-    X = np.repeat(rng.normal(size=(n_kinds, 30)), n_copies, axis=0)
-    kinds = np.repeat(np.arange(n_kinds), n_copies)
-    return X + 0.01 * rng.normal(size=X.shape), kinds % 2, kinds
-
-
-@pytest.mark.parametrize("order", ["neighbors", "groups"])
-def test_sequences_are_stretched_where_only_copies_are_told(
-    monkeypatch, any_miss_deserves_a_trial, order
-):
-    answer(monkeypatch, lambda test: np.eye(2)[test.targets])
-    X, y, kinds = copies()
-    rows = np.arange(60) if order == "neighbors" else np.random.default_rng(0).permutation(60)
-    groups = None if order == "neighbors" else kinds[rows]
-    classifier = S4Classifier(**TINY, warm_start=True).fit(X[rows], y[rows], groups=groups)
-    assert classifier.stretch_ == 1.25
-    assert classifier.net_.batch_transform == Stretch(1.25)
-    assert classifier.fit(X, y).stretch_ == 1.25
-    assert classifier.set_params(stretch=1).fit(X, y).net_.batch_transform is None
-
-
-def test_sequences_are_not_stretched_without_evidence(
-    noise, monkeypatch, any_miss_deserves_a_trial
-):
-    answer(monkeypatch, lambda test: np.eye(2)[test.targets])
-    classifier = S4Classifier(**TINY).fit(*noise)
-    assert classifier.n_epochs_ > 0
-    assert classifier.stretch_ == 1
-    assert S4Classifier(**TINY, max_epochs=1).fit(*copies()[:2]).stretch_ == 1
-    assert S4Classifier(**TINY).partial_fit(*noise, classes=[0, 1]).stretch_ == 1
-
-
-@pytest.mark.parametrize("estimator", [S4Classifier, S4Regressor])
-def test_given_stretch_changes_the_training(estimator, noise):
-    X, y = noise
-    options = TINY | {"max_epochs": 2}
-    plain, same, other = (
-        estimator(**options, stretch=stretch).fit(X, y) for stretch in ("auto", 1, 1.5)
-    )
-    assert other.stretch_ == 1.5
-    losses = [model.history_[-1]["train_loss"] for model in (plain, same, other)]
-    assert losses[0] == losses[1] != losses[2]
-    with pytest.raises(ValueError, match="stretch"):
-        estimator(**options, stretch=0.9).fit(X, y)
-
-
-def test_more_sequences_train_a_deeper_model(noise):
-    small = {"d_model": 2, "d_state": 2, "max_epochs": 1, "random_state": 0}
-    X, y = np.random.default_rng(0).normal(size=(1000, 4)), np.arange(1000) % 2
-    assert S4Classifier(**small).fit(*noise).n_layers_ == 2
-    classifier = S4Classifier(**small, warm_start=True).fit(X, y)
-    assert classifier.n_layers_ == len(classifier.net_.module_.backbone.blocks) == 3
-    assert classifier.fit(X[:40], y[:40]).n_layers_ == 3
 
 
 def test_what_the_trial_missed_makes_probabilities_of_trained_blocks_less_sure(
@@ -223,8 +165,8 @@ def test_trials_are_real_quiet_and_repeatable(
     seen = []
     real = SupervisedEstimator._trial
 
-    def watched(self, task, known, samples, test, stretch, max_time):
-        outputs = real(self, task, known, samples, test, stretch, max_time)
+    def watched(self, task, known, samples, test, max_time):
+        outputs = real(self, task, known, samples, test, max_time)
         seen.append((len(samples.panel), len(test.panel), outputs))
         return outputs
 
@@ -265,9 +207,9 @@ def test_max_time_limits_trial_and_training_together(noise, monkeypatch, any_mis
     limits = []
     real = SupervisedEstimator._trial
 
-    def trial(self, task, known, samples, test, stretch, max_time):
+    def trial(self, task, known, samples, test, max_time):
         limits.append(max_time)
-        real(self, task, known, samples, test, stretch, max_time)
+        real(self, task, known, samples, test, max_time)
         return np.eye(2)[test.targets]
 
     monkeypatch.setattr(SupervisedEstimator, "_trial", trial)

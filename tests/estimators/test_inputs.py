@@ -318,7 +318,7 @@ def test_other_sampling_rate_is_refused_with_patches(make_estimator, waves):
 
 def test_long_sequences_are_read_in_patches_unless_a_rate_is_given(make_estimator):
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(6, 1, 1500)), np.arange(6) % 2
+    X, y = rng.normal(size=(6, 1, 3000)), np.arange(6) % 2
     assert make_estimator(max_epochs=1).fit(X, y).patch_size_ == 2
     told = make_estimator(max_epochs=1).fit(X, y, sampling_rate=100)
     assert told.patch_size_ == 1

@@ -14,6 +14,7 @@ from skorch.callbacks import Callback
 
 from sks4 import S4Classifier
 from sks4.exceptions import TrainingDivergedError, ValidationSplitWarning
+from sks4.training import Mixup, Stretch
 
 
 def weights(estimator):
@@ -418,3 +419,56 @@ def test_fit_on_a_gpu_predicts_close_to_the_cpu(waves):
     X, y = waves
     on_gpu = S4Classifier(device="cuda", max_epochs=20, d_model=8, random_state=0).fit(X, y)
     assert on_gpu.score(X, y) > 0.9
+
+
+# --- stretched sequences -------------------------------------------------------------------------
+
+
+def test_stretch_changes_training_and_nothing_else(make_estimator, waves):
+    plain, same, other = (
+        make_estimator(max_epochs=2, **options).fit(*waves)
+        for options in ({}, {"stretch": 1}, {"stretch": 1.5})
+    )
+    assert_array_equal(weights(plain), weights(same))
+    assert not np.allclose(weights(plain), weights(other))
+    assert plain.net_.batch_transform is None
+    assert plain.get_params()["stretch"] == 1
+    assert_array_equal(other.predict(waves[0]), other.predict(waves[0]))
+
+
+def test_stretch_is_repeatable_and_may_change_between_runs(make_estimator, waves):
+    first, second = (
+        make_estimator(max_epochs=2, stretch=1.2, warm_start=True).fit(*waves) for _ in range(2)
+    )
+    assert_array_equal(weights(first), weights(second))
+    first.set_params(stretch=1.0).fit(*waves)
+    second.fit(*waves)
+    assert first.n_epochs_ == second.n_epochs_ == 4
+    assert not np.allclose(weights(first), weights(second))
+
+
+def test_stretched_patches_of_ragged_sequences_with_gaps_train(make_estimator, waves):
+    X = [x[..., : 5 + 2 * i].copy() for i, x in enumerate(waves[0])]
+    X[3][..., 2] = np.nan
+    estimator = make_estimator(max_epochs=1, stretch=2.0, patch_size=3).fit(X, waves[1])
+    assert np.isfinite(weights(estimator)).all()
+
+
+def test_partial_fit_stretches(make_classifier, waves):
+    X, y = waves
+    plain, other = (
+        make_classifier(stretch=stretch).partial_fit(X, y, classes=np.unique(y))
+        for stretch in (1.0, 1.5)
+    )
+    assert not np.allclose(weights(plain), weights(other))
+
+
+def test_stretch_comes_before_mixup(make_classifier, waves):
+    classifier = make_classifier(max_epochs=1, stretch=1.2, mixup=0.4).fit(*waves)
+    assert classifier.net_.batch_transform == Stretch(1.2, then=Mixup(0.4, 2))
+
+
+@pytest.mark.parametrize("stretch", [0.99, 0, "auto", None])
+def test_stretch_must_be_at_least_one(make_estimator, waves, stretch):
+    with pytest.raises(ValueError, match="stretch"):
+        make_estimator(stretch=stretch).fit(*waves)
