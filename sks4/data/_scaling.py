@@ -177,11 +177,12 @@ class SequenceEncoder:
 
     Parameters
     ----------
-    standardize : {"global", "running", "series", "split"} or None, default="global"
+    standardize : {"global", "running", "running_split", "series", "split"} or None
         See `Standardizer`. "running": each time point by mean and standard deviation of the
-        sequence up to it, which are two more inputs for each channel (`RunningScaler`).
-        "split": as "series", and level and scale of the sequence, which are
-        constant over its time points, are two more inputs for each channel (`LevelAndScale`).
+        sequence up to it (`RunningScaler`). "split": as "series", and level and scale of the
+        sequence, which are constant over its time points, are two more inputs for each channel
+        (`LevelAndScale`). "running_split": as "running", and mean and deviation up to each time
+        point are two more inputs. Default: "global".
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to missing values (NaN before the end of a sequence). "ffill": the last
         observed value of the channel stands for them, and `Standardizer.fill_` before the first
@@ -195,7 +196,7 @@ class SequenceEncoder:
     standardizer_ : Standardizer
         The fitted scaling.
     running_scaler_ : RunningScaler or None
-        What scales after it with "running".
+        What scales after it with "running" and "running_split".
     has_mask_ : bool
         Whether mask channels follow the data channels.
     level_and_scale_ : LevelAndScale or None
@@ -206,21 +207,30 @@ class SequenceEncoder:
 
     def __init__(self, standardize: str | None = "global", missing: str = "mask") -> None:
         self.standardize = check_choice(
-            "standardize", standardize, ("global", "running", "series", "split", None)
+            "standardize",
+            standardize,
+            ("global", "running", "running_split", "series", "split", None),
         )
         self.missing = check_choice("missing", missing, ("mask", "ffill", "error"))
 
     def fit(self, panel: Panel) -> "SequenceEncoder":
         """Learn the scaling, and whether masks are needed, from the training data."""
         self.check(panel)
-        is_split, is_running = self.standardize == "split", self.standardize == "running"
+        is_split = self.standardize == "split"
+        is_running = self.standardize in ("running", "running_split")
         mode = "series" if is_split else "global" if is_running else self.standardize
         self.standardizer_ = Standardizer(mode).fit(panel)
         self.running_scaler_ = self._running_scaler(panel) if is_running else None
         self.has_mask_ = self.missing == "mask" and panel.has_missing
         self.level_and_scale_ = LevelAndScale().fit(panel) if is_split else None
-        self.n_inputs_ = panel.n_channels * (1 + self.has_mask_ + 2 * (is_split or is_running))
+        n_traits = 2 * (is_split or self.has_running_traits)
+        self.n_inputs_ = panel.n_channels * (1 + self.has_mask_ + n_traits)
         return self
+
+    @property
+    def has_running_traits(self) -> bool:
+        """Whether level and spread up to each time point are inputs."""
+        return self.standardize == "running_split"
 
     def _running_scaler(self, panel: Panel) -> RunningScaler:
         level, spread = level_and_spread(panel)
@@ -276,8 +286,9 @@ class SequenceEncoder:
             nothing = RunningMoments.of_nothing(n_samples, n_channels)
             scaled, level, log_spread, after = self.running_scaler_.scale(scaled, nothing, rate)
             _check_finite(after.squares)
-            channels[:, -2 * n_channels : -n_channels] = level
-            channels[:, -n_channels:] = log_spread
+            if self.has_running_traits:
+                channels[:, -2 * n_channels : -n_channels] = level
+                channels[:, -n_channels:] = log_spread
         # NaN in the padding is zeroed below; only missing values are worth the cost of filling.
         absent = np.isnan(scaled) & ~is_padding[:, np.newaxis]
         if absent.any():

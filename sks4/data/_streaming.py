@@ -55,17 +55,18 @@ class StreamEncoder:
         self, encoder: SequenceEncoder, n_streams: int, dtype: str, rate: float = 1.0
     ) -> None:
         if encoder.standardize in ("series", "split"):
+            causal = {"series": "running", "split": "running_split"}[encoder.standardize]
             raise ValueError(
                 f"standardize={encoder.standardize!r} cannot be streamed, since it scales by mean "
-                "and deviation of the whole sequence. Fit with standardize='running', which scales "
-                "by those of the values so far, or with 'global' or None."
+                f"and deviation of the whole sequence. Fit with standardize={causal!r}, which "
+                "scales by those of the values so far, or with 'global' or None."
             )
         self.encoder = encoder
         self.dtype = dtype
         self.rate = rate
         self.n_channels = len(encoder.standardizer_.fill_)
         self.n_pushed = 0
-        self._moments = RunningMoments.of_nothing(n_streams, self.n_channels)  # for "running"
+        self._moments = RunningMoments.of_nothing(n_streams, self.n_channels)
         self._lengths: np.ndarray | None = None  # of all streams, if they differ from `n_pushed`
         self._last = np.tile(encoder.standardizer_.fill_, (n_streams, 1))
 
@@ -136,11 +137,13 @@ class StreamEncoder:
             self._absent(values)  # refuses infinity
             raise ValueError(
                 "A sample must be within 1e150 in magnitude, in units of the training data, with "
-                f"standardize='running', got values up to {np.nanmax(np.abs(values)):.3g}. Scale "
-                "the data before, or fit with standardize='global'."
+                f"standardize={self.encoder.standardize!r}, got values up to "
+                f"{np.nanmax(np.abs(values)):.3g}. Scale the data before, or fit with "
+                "standardize='global'."
             )
-        encoded[..., -2 * self.n_channels : -self.n_channels] = level.transpose(0, 2, 1)
-        encoded[..., -self.n_channels :] = log_spread.transpose(0, 2, 1)
+        if self.encoder.has_running_traits:
+            encoded[..., -2 * self.n_channels : -self.n_channels] = level.transpose(0, 2, 1)
+            encoded[..., -self.n_channels :] = log_spread.transpose(0, 2, 1)
         return scaled, after
 
     def _fill(self, encoded: np.ndarray, scaled: np.ndarray, absent: np.ndarray) -> np.ndarray:

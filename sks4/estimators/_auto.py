@@ -101,16 +101,16 @@ def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | No
         The training sequences.
     targets : ndarray of shape (n_samples,), int64, or (n_samples, n_targets), float64
         Class indices, or values.
-    standardize : {"global", "running", "series", "split", "auto"} or None
-        As given to the estimator. "auto" becomes what can be streamed: "running" if the levels or
-        the scales of the sequences differ, and either the share of their variance between the
+    standardize : {"global", "running", "running_split", "series", "split", "auto"} or None
+        As given to the estimator. "auto" becomes what can be streamed. Where the levels or the
+        scales of the sequences differ: "running" if the share of their variance between the
         targets' classes (for values, between tenths of them) is below 0.05 in each channel, so that
-        they are taken for chance, or a tenth of the sequences would vary little in the unit of all;
-        "global" in all other cases.
+        they are taken for chance; "running_split" if it is not, and a tenth of the sequences would
+        vary little in the unit of all. "global" in all other cases.
 
     Returns
     -------
-    {"global", "running", "series", "split"} or None
+    {"global", "running", "running_split", "series", "split"} or None
         The scaling.
     """
     if standardize != "auto":
@@ -128,7 +128,9 @@ def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | No
         return "global"
     tells = any((_share_between(traits, c) > _TELLING).any() for c in _target_classes(targets))
     hides = (np.quantile(spread / unit, _SHARE_HIDDEN, axis=0) < _HIDDEN).any()
-    return "running" if hides or not tells else "global"
+    if not tells:
+        return "running"
+    return "running_split" if hides else "global"
 
 
 def _target_classes(targets: np.ndarray) -> list[np.ndarray]:

@@ -109,14 +109,15 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         Epochs without improvement after which training stops early.
     max_time : float or None, default=None
         Seconds after which training ends, as planned by the schedule; None for no limit.
-    standardize : {"auto", "global", "running", "series", "split"} or None, default="auto"
-        Scale each channel to mean 0 and standard deviation 1: over all training data; or with
-        "running", each time point by its sequence up to it; or each sequence by itself, with
-        "series" or "split". With "running" and "split", level and scale are inputs of their own.
-        Sequences that are scaled as a whole cannot be streamed. "auto": "running" if level and
-        scale differ, and either explain almost nothing of the targets, such as the loudness of a
-        recording (below 5 % of their variance in any channel), or differ so much that one unit
-        hides the shape of some sequences; otherwise "global". None: values are not scaled.
+    standardize : {"auto", "global", "running", "running_split", "series", "split"} or None
+        Scale each channel to mean 0 and standard deviation 1: over all training data; with
+        "running", each time point by its sequence up to it; with "series", each sequence by itself.
+        With "running_split" and "split", level and scale are inputs of their own, too. Sequences
+        that are scaled as a whole, with "series" and "split", cannot be streamed. "auto", the
+        default: where level and scale differ, "running" if they explain almost nothing of the
+        targets, such as the loudness of a recording (below 5 % of their variance in any channel),
+        and "running_split" if they do, but differ so much that one unit hides the shape of some
+        sequences; otherwise "global". None: values are not scaled.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to NaN before the end of a sequence: filled by the last value before it, and
         with "mask" also marked in an additional channel; or an error.
@@ -190,7 +191,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         Their log loss, likewise.
     patch_size_ : int
         Number of time points that make one step of the model.
-    standardize_ : {"global", "running", "series", "split"} or None
+    standardize_ : {"global", "running", "running_split", "series", "split"} or None
         How the sequences are scaled.
     dt_range_ : tuple of float
         Range of the initial steps.

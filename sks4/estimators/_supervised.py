@@ -49,6 +49,8 @@ from sks4.estimators._targets import TargetEncoder
 from sks4.nn import S4Model
 from sks4.training import Batches, S4Net, Stretch
 
+_SCALINGS = {"auto", "global", "running", "running_split", "series", "split"}
+
 
 @dataclass(frozen=True, eq=False)
 class LabeledSequences:
@@ -311,7 +313,7 @@ class SupervisedEstimator(SequenceEstimator):
         "patch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "pooling": [StrOptions({"mean", "last", "max"})],
         "stretch": [Interval(Real, 1, None, closed="left")],
-        "standardize": [StrOptions({"auto", "global", "running", "series", "split"}), None],
+        "standardize": [StrOptions(_SCALINGS), None],
     }
     _model_parameters: ClassVar[tuple[str, ...]] = (
         *SequenceEstimator._model_parameters,

@@ -60,13 +60,14 @@ def test_values_are_scaled_by_those_up_to_them(seed, n_timepoints, share, rate):
     pieces=st.lists(st.integers(1, 6), min_size=1, max_size=6),
     share=st.sampled_from([0.0, 0.3]),
     rate=st.sampled_from([1.0, 2.0]),
+    standardize=st.sampled_from(["running", "running_split"]),
 )
-def test_stream_in_pieces_is_encoded_like_the_whole(pieces, share, rate):
+def test_stream_in_pieces_is_encoded_like_the_whole(pieces, share, rate, standardize):
     rng = np.random.default_rng(sum(pieces))
     X = rng.normal(1e8, 3, size=(3, 2, sum(pieces)))
     X[rng.random(X.shape) < share] = np.nan
     X[:, :, 0] = 1e8
-    encoder = SequenceEncoder("running").fit(as_panel(X))
+    encoder = SequenceEncoder(standardize).fit(as_panel(X))
     whole = encoder.transform(X, as_panel(X).lengths, "float64", rate=rate)
     stream = StreamEncoder(encoder, 3, "float64", rate)
     parts = [stream.encode(x) for x in np.split(X, np.cumsum(pieces)[:-1], axis=-1)]
@@ -79,7 +80,7 @@ def test_level_and_logarithm_of_the_spread_are_inputs_in_units_of_the_training_d
     X = rng.normal(3, 5, size=(30, 2, 1)) + np.exp(rng.normal(size=(30, 2, 1))) * rng.normal(
         size=(30, 2, 2000)
     )
-    encoder = SequenceEncoder("running").fit(as_panel(X))
+    encoder = SequenceEncoder("running_split").fit(as_panel(X))
     assert encoder.n_inputs_ == 3 * 2
     encoded = encoder.transform(X, np.full(30, 2000), "float64")
     _, level, log_spread = np.split(encoded[:, -1], 3, axis=-1)  # (n_samples, n_channels)

@@ -121,9 +121,13 @@ CHANCE = np.random.default_rng(1).standard_normal((200, 2, 1))
             id="level of one channel tells",
         ),
         pytest.param(
-            NOISE * np.exp(2.0 * CLASSES)[:, None, None], "running", id="scale tells and hides"
+            NOISE * np.exp(2.0 * CLASSES)[:, None, None],
+            "running_split",
+            id="scale tells and hides",
         ),
-        pytest.param(NOISE + 9.0 * CLASSES[:, None, None], "running", id="level tells and hides"),
+        pytest.param(
+            NOISE + 9.0 * CLASSES[:, None, None], "running_split", id="level tells and hides"
+        ),
         pytest.param(NOISE[..., :10], "global", id="levels of short sequences differ by chance"),
         pytest.param((NOISE * np.exp(CHANCE))[..., :60], "running", id="short"),
         pytest.param((NOISE * np.exp(CHANCE / 3))[:20], "global", id="too few to tell"),

@@ -430,7 +430,7 @@ def test_interrupted_prediction_of_an_open_patch_changes_nothing(path, monkeypat
     assert_array_equal(stream.push(X[1]).predict(), expected.push(X[1]).predict())
 
 
-@pytest.mark.parametrize("standardize", ["global", "running", None])
+@pytest.mark.parametrize("standardize", ["global", "running", "running_split", None])
 def test_stream_does_not_keep_the_array_that_was_pushed(standardize):
     estimator, (X, _) = classifier(0.3, standardize=standardize), data(seed=2)
     X[0, 0, 3] = np.nan  # filled with the value before

@@ -47,7 +47,7 @@ def test_unit_of_the_targets_does_not_matter(factor, offset, constant, several):
     factors,
     offsets,
     st.booleans(),
-    st.sampled_from(["global", "running", "series", "split", "auto"]),
+    st.sampled_from(["global", "running", "running_split", "series", "split", "auto"]),
 )
 def test_unit_of_the_inputs_does_not_matter(factor, offset, constant, standardize):
     X, labels = waves(constant), np.arange(24) % 2
