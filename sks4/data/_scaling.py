@@ -177,12 +177,12 @@ class SequenceEncoder:
 
     Parameters
     ----------
-    standardize : {"global", "running", "running_split", "series", "split"} or None
-        See `Standardizer`. "running": each time point by mean and standard deviation of the
-        sequence up to it (`RunningScaler`). "split": as "series", and level and scale of the
-        sequence, which are constant over its time points, are two more inputs for each channel
-        (`LevelAndScale`). "running_split": as "running", and mean and deviation up to each time
-        point are two more inputs. Default: "global".
+    standardize : str or None, default="global"
+        "global" and "series": see `Standardizer`. "running": each time point by mean and standard
+        deviation of the sequence up to it (`RunningScaler`). "split": as "series", and level and
+        scale of the sequence, which are constant over its time points, are two more inputs for each
+        channel (`LevelAndScale`). "running_split": as "running", and mean and deviation up to each
+        time point are two more inputs.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to missing values (NaN before the end of a sequence). "ffill": the last
         observed value of the channel stands for them, and `Standardizer.fill_` before the first

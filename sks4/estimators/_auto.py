@@ -106,7 +106,8 @@ def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | No
         scales of the sequences differ: "running" if the share of their variance between the
         targets' classes (for values, between tenths of them) is below 0.05 in each channel, so that
         they are taken for chance; "running_split" if it is not, and a tenth of the sequences would
-        vary little in the unit of all. "global" in all other cases.
+        vary little in the unit of all, for classes; values may follow the level itself. "global" in
+        all other cases.
 
     Returns
     -------
@@ -127,10 +128,11 @@ def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | No
     if not varies:
         return "global"
     tells = any((_share_between(traits, c) > _TELLING).any() for c in _target_classes(targets))
-    hides = (np.quantile(spread / unit, _SHARE_HIDDEN, axis=0) < _HIDDEN).any()
     if not tells:
         return "running"
-    return "running_split" if hides else "global"
+    is_classes = targets.ndim == 1
+    hides = (np.quantile(spread / unit, _SHARE_HIDDEN, axis=0) < _HIDDEN).any()
+    return "running_split" if is_classes and hides else "global"
 
 
 def _target_classes(targets: np.ndarray) -> list[np.ndarray]:

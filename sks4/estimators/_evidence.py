@@ -9,7 +9,7 @@ import numpy as np
 
 N_BLOCKS = 5
 
-_FEWEST_MISSED = 100
+_FEWEST_MISSED = 80
 """A network learns from the samples that the regression on filters misses, and needs about so many
 of them. With fewer, a trial costs more than it tells."""
 

@@ -136,14 +136,14 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         Epochs without improvement after which training stops early.
     max_time : float or None, default=None
         Seconds after which training ends, as planned by the schedule; None for no limit.
-    standardize : {"auto", "global", "running", "running_split", "series", "split"} or None
-        Scale each channel to mean 0 and standard deviation 1: over all training data; with
-        "running", each time point by its sequence up to it; with "series", each sequence by itself.
-        With "running_split" and "split", level and scale are inputs of their own, too. Sequences
-        that are scaled as a whole, with "series" and "split", cannot be streamed. "auto", the
-        default: where level and scale differ, "running" if they explain almost nothing of the
-        targets, such as the loudness of a recording (below 5 % of their variance in any channel),
-        and "running_split" if they do, but differ so much that one unit hides the shape of some
+    standardize : str or None, default="auto"
+        Scale each channel to mean 0 and standard deviation 1. "global": over all training data;
+        "running": each time point by its sequence up to it; "series": each sequence by itself.
+        "running_split" and "split": as these two, and level and scale are inputs of their own.
+        Sequences that are scaled as a whole, with "series" and "split", cannot be streamed. "auto":
+        where level and scale differ, "running" if they explain almost nothing of the targets, such
+        as the loudness of a recording (below 5 % of their variance in any channel), and for classes
+        "running_split" if they do, but differ so much that one unit hides the shape of some
         sequences; otherwise "global". None: values are not scaled.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to NaN before the end of a sequence: filled by the last value before it, and

@@ -250,7 +250,7 @@ def test_what_needs_the_whole_sequence_is_refused(options, message):
 
 @pytest.mark.parametrize("standardize", ["series", "split"])
 def test_refusal_advises_a_scaling_that_streams(standardize):
-    with pytest.raises(ValueError, match="Fit with standardize='running'"):
+    with pytest.raises(ValueError, match="Fit with standardize='running"):
         classifier(standardize=standardize).stream()
 
 
