@@ -59,8 +59,8 @@ def test_groups_are_not_divided(n_groups):
 
 
 def test_a_trial_needs_enough_that_is_missed_and_is_short():
-    assert deserves_trial(0.5, 200)
-    assert not deserves_trial(0.5, 198)
+    assert deserves_trial(0.5, 160)
+    assert not deserves_trial(0.5, 158)
     assert [trial_epochs(n) for n in (1, 8, 300)] == [1, 2, 75]
 
 

@@ -286,8 +286,8 @@ def test_regressor_on_windows_is_a_direct_multi_step_forecaster(filled):
     small = {"d_model": 8, "n_layers": 1, "d_state": 4, "max_epochs": 15, "random_state": 0}
     difference = FunctionTransformer(lambda X: X - X[:, -1:])
     model = make_pipeline(difference, S4Regressor(standardize="global", **small))
-    model.fit(X[:-20], Y[:-20] - X[:-20, -1:])
-    predicted = X[-20:, -1:] + model.predict(X[-20:])
-    assert predicted.shape == (20, 4)
-    naive = mean_absolute_error(Y[-20:], np.repeat(X[-20:, -1:], 4, axis=1))
-    assert mean_absolute_error(Y[-20:], predicted) < naive
+    model.fit(X[:-40], Y[:-40] - X[:-40, -1:])
+    predicted = X[-40:, -1:] + model.predict(X[-40:])
+    assert predicted.shape == (40, 4)
+    naive = mean_absolute_error(Y[-40:], np.repeat(X[-40:, -1:], 4, axis=1))
+    assert mean_absolute_error(Y[-40:], predicted) < naive
