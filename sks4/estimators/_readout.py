@@ -222,7 +222,8 @@ def fit_readout(
             penalties=PENALTIES_OF_VALUES if of_values else PENALTIES,
             groups=groups,
             blocks=blocks,
-            choose_by="blocked" if of_values else "left_out",
+            # nothing is held out of features that were trained on all sequences
+            choose_by="blocked" if of_values and not reads_blocks else "left_out",
             trust=trust,
         )
     readout = Readout(

@@ -540,7 +540,9 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         reads_blocks: bool,
     ) -> FoundReadout:
         """Find the last layer by regression, and judge it where its features are not trained."""
-        n_samples = len(samples.panel)
+        n_samples, groups = len(samples.panel), samples.groups
+        if groups is None and not reads_blocks:
+            groups = _blocks_of_errors(n_samples)
         readout, left_out = fit_readout(
             net,
             select,
@@ -548,7 +550,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             samples.weights,
             reads_blocks=reads_blocks,
             of_values=True,
-            groups=_blocks_of_errors(n_samples) if samples.groups is None else samples.groups,
+            groups=groups,
             blocks=blocks_of(None, n_samples, samples.groups),
         )
         attributes: dict[str, Any] = {"readout_score_": np.nan, "_errors_": None}

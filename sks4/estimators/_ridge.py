@@ -318,7 +318,7 @@ def _solve_samples(
     root, target = weight.sqrt()[:, None], weight @ y / weight.sum()
     system = root * _centered(gram, weight) * root.T
     system.diagonal().add_(penalty)
-    dual = root * _solve(system, root * (y - target))
+    dual = root * _solve(system, root * (y - target), penalty)
     dual -= torch.outer(weight, dual.sum(0) / weight.sum())  # of samples minus their mean
     slopes = y.new_empty(X.shape[1], y.shape[1])
     for column in range(0, X.shape[1], _COLUMNS):
@@ -344,10 +344,15 @@ def _solve_features(
     total, target = weight.sum(), weight @ y / weight.sum()
     products -= torch.outer(sums, sums / total)
     products.diagonal().add_(penalty)
-    slopes = _solve(products, with_targets - torch.outer(sums, target))
+    slopes = _solve(products, with_targets - torch.outer(sums, target), penalty)
     return slopes, target - sums @ slopes / total
 
 
-def _solve(system: Tensor, y: Tensor) -> Tensor:
-    """Solve a symmetric, positive definite system."""
-    return torch.cholesky_solve(y, torch.linalg.cholesky(system))
+def _solve(system: Tensor, y: Tensor, penalty: float) -> Tensor:
+    """Solve a symmetric system, whose eigenvalues are the penalty at least but for rounding."""
+    factor, failure = torch.linalg.cholesky_ex(system)
+    if not failure:
+        return torch.cholesky_solve(y, factor)
+    # the features have single precision, which may round more than a small penalty
+    values, vectors = torch.linalg.eigh(system)
+    return vectors @ (vectors.T @ y / values.clamp(min=penalty)[:, None])

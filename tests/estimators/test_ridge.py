@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import Ridge
 
 from sks4.estimators import _ridge
@@ -171,3 +172,15 @@ def test_single_precision_keeps_to_double():
     single = fit_ridge(lambda rows: X[rows].astype(np.float32), Y, weights)
     np.testing.assert_allclose(single.left_out, double.left_out, atol=1e-3)
     np.testing.assert_allclose(X @ single.weight.T, X @ double.weight.T, atol=1e-3)
+
+
+def test_what_rounds_more_than_a_small_penalty_is_solved_all_the_same():
+    """Products in single precision of features of very different size."""
+    rng = np.random.default_rng(0)
+    axes = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    large, lost = axes[:, :1], axes[:, 1:2]
+    gram = torch.tensor(1e6 * large @ large.T - 0.3 * lost @ lost.T)
+    penalty = 0.1
+    solved = _ridge._solve(gram + penalty * torch.eye(6), torch.tensor(axes[:, :3]), penalty)
+    expected = np.hstack([large / (1e6 + penalty), axes[:, 1:3] / penalty])
+    np.testing.assert_allclose(solved.numpy(), expected, atol=1e-6)
