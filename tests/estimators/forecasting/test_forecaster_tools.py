@@ -283,9 +283,8 @@ def test_regressor_on_windows_is_a_direct_multi_step_forecaster(filled):
     values = filled.to_numpy()
     windows = np.lib.stride_tricks.sliding_window_view(values, 12 + 4)
     X, Y = windows[:, :12], windows[:, 12:]  # (n_windows, context), (n_windows, horizon)
-    small = {"d_model": 8, "n_layers": 1, "d_state": 4, "max_epochs": 15, "random_state": 0}
     difference = FunctionTransformer(lambda X: X - X[:, -1:])
-    model = make_pipeline(difference, S4Regressor(standardize="global", **small))
+    model = make_pipeline(difference, S4Regressor(standardize="global", random_state=0))
     model.fit(X[:-40], Y[:-40] - X[:-40, -1:])
     predicted = X[-40:, -1:] + model.predict(X[-40:])
     assert predicted.shape == (40, 4)
