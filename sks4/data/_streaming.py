@@ -7,6 +7,9 @@ import numpy as np
 from sks4.data._running import RunningMoments
 from sks4.data._scaling import SequenceEncoder, fill_forward
 
+_CAUSAL = {"series": "running", "split": "running_split"}
+"""What scales as these do, by the values so far instead of the whole sequence."""
+
 
 class StreamEncoder:
     """Encode streams piece by piece, with the result of `SequenceEncoder` on all of it.
@@ -54,8 +57,8 @@ class StreamEncoder:
     def __init__(
         self, encoder: SequenceEncoder, n_streams: int, dtype: str, rate: float = 1.0
     ) -> None:
-        if encoder.standardize in ("series", "split"):
-            causal = {"series": "running", "split": "running_split"}[encoder.standardize]
+        causal = _CAUSAL.get(encoder.standardize)
+        if causal is not None:
             raise ValueError(
                 f"standardize={encoder.standardize!r} cannot be streamed, since it scales by mean "
                 f"and deviation of the whole sequence. Fit with standardize={causal!r}, which "
