@@ -84,9 +84,9 @@ class BaseForecast:
         return self.smoother.forecast(windows, n_steps).mean(axis=0)
 
 
-def choose_base(
+def judge_smoothers(
     series: Sequence[np.ndarray], periods: Sequence[int], horizon: int, context_length: int
-) -> BaseForecast:
+) -> tuple[BaseForecast, list[tuple[Smoother, np.ndarray]]]:
     """Return the base forecast with the smallest error from origins within one or several series.
 
     Every origin is forecast from the rows before it alone, at most `context_length` of them.
@@ -104,21 +104,8 @@ def choose_base(
 
     Returns
     -------
-    BaseForecast
-        The same for all series and targets.
-    """
-    return judge_smoothers(series, periods, horizon, context_length)[0]
-
-
-def judge_smoothers(
-    series: Sequence[np.ndarray], periods: Sequence[int], horizon: int, context_length: int
-) -> tuple[BaseForecast, list[tuple[Smoother, np.ndarray]]]:
-    """Return what `choose_base` does, and the errors that it was chosen by.
-
-    Returns
-    -------
     base : BaseForecast
-        The forecast with the smallest error.
+        The forecast with the smallest error, the same for all series and targets.
     errors : list of pairs
         All smoothers of a season, with parameters of shape (n_candidates, 1, 1), and their mean
         absolute errors, shape (n_candidates,); empty if there is nothing to judge them by.

@@ -77,7 +77,7 @@ def choose_combined(
     of both choices has smaller errors than either. A naive forecast is left as it is: it is chosen
     where smoothing gains nothing.
 
-    See `choose_base` for the parameters.
+    See `judge_smoothers` for the parameters.
 
     References
     ----------
