@@ -228,6 +228,13 @@ class SequenceEncoder:
         return self
 
     @property
+    def is_mask(self) -> np.ndarray:
+        """Which inputs of the network are masks, (n_inputs_,), bool."""
+        n_channels = len(self.standardizer_.fill_)
+        index = np.arange(self.n_inputs_) // n_channels
+        return (index == 1) & self.has_mask_
+
+    @property
     def has_running_traits(self) -> bool:
         """Whether level and spread up to each time point are inputs."""
         return self.standardize == "running_split"

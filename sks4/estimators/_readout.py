@@ -43,6 +43,10 @@ _SLOW = 0.01
 _FAST = 0.5
 """Filters with this step or a larger one are recalled even if sequences are very short."""
 
+_GROUPS, _FIRST_OF_MASKS = 16, 7
+"""Where there are masks, one in 16 groups of filters reads them. It is the last of eight groups,
+which there are at least."""
+
 _GOLDEN = (5**0.5 - 1) / 2
 
 Select = Callable[[np.ndarray], Batches]
@@ -194,9 +198,11 @@ def fit_readout(
     sequences = cast(SequenceDataset, select(np.arange(len(targets))).dataset)
     lengths = -(-sequences.panel.lengths // trained.patch_size)
     forgetting = 2 / typical_length(lengths)  # modes of a filter decay to 1/e in 2/dt steps
+    n_filters = resolve_n_filters(len(targets), int(lengths.sum()))
     bank = FilterBank(
         trained.n_inputs * trained.patch_size,
-        resolve_n_filters(len(targets), int(lengths.sum())),
+        n_filters,
+        reads=_inputs_of_filters(sequences.encoder.is_mask, trained.patch_size, n_filters),
         dt_min=min(forgetting, _SLOW) if of_values else _SLOW,
         generator=torch.Generator().manual_seed(net.seed),
         dtype=like.dtype,
@@ -253,6 +259,18 @@ def _read_backbone(backbone: S4Backbone, *, reads_blocks: bool) -> S4Backbone:
         dtype=like.dtype,
     )
     return empty.to(like.device)
+
+
+def _inputs_of_filters(is_mask: np.ndarray, patch_size: int, n_filters: int) -> Tensor | None:
+    """Return which inputs each filter reads, (n_inputs * patch_size, n_filters); None for all.
+
+    The jumps of masks would hide the changes of the values, so some groups of filters read masks
+    alone, and the others values alone.
+    """
+    if not is_mask.any():
+        return None
+    of_masks = torch.arange(n_filters) // Summary.GROUP % _GROUPS == _FIRST_OF_MASKS
+    return torch.from_numpy(is_mask).repeat(patch_size)[:, None] == of_masks
 
 
 def _recall_of(bank: FilterBank, dt_min: float) -> Recall:
