@@ -1,8 +1,7 @@
 """Values in place of missing ones, from the values before them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -13,8 +12,7 @@ _RIDGE = 1e-4
 """Penalty on the correction of the last value, as a share of the variance of what it follows."""
 
 
-@dataclass(frozen=True, eq=False)
-class GapState:
+class GapState(NamedTuple):
     """What has been observed up to a time point.
 
     Attributes
