@@ -183,10 +183,35 @@ class GapFiller:
         return np.clip(forecasts, np.minimum(low, value), np.maximum(high, value))
 
 
+def fill_forward(values: np.ndarray, absent: np.ndarray, initial: np.ndarray) -> np.ndarray:
+    """Replace absent values by the last one that is present.
+
+    Parameters
+    ----------
+    values : ndarray of shape (..., n_channels, n_timepoints)
+        Sequences.
+    absent : ndarray of the same shape, bool
+        Which values to replace.
+    initial : ndarray of shape (n_channels,) or (..., n_channels)
+        What precedes the first time point.
+
+    Returns
+    -------
+    ndarray of the shape of `values`
+        A filled copy.
+    """
+    steps = np.arange(values.shape[-1])
+    last = np.maximum.accumulate(np.where(absent, -1, steps), axis=-1)
+    filled = np.take_along_axis(values, np.maximum(last, 0), axis=-1)
+    return np.where(last < 0, initial[..., np.newaxis], filled)
+
+
 def _solve(moments: np.ndarray) -> np.ndarray:
     """Return coefficients of level and slope, (..., 2), from products (..., 3, 3)."""
-    products, with_changes = moments[..., :2, :2], moments[..., :2, 2:]
-    penalty = _RIDGE * np.diagonal(products, axis1=-2, axis2=-1)
+    size = np.sqrt(np.diagonal(moments, axis1=-2, axis2=-1)[..., :2])
     # of a constant, or with no pair so far apart, the last value stays as it is
-    penalty = np.where(penalty > 0, penalty, 1.0)
-    return np.linalg.solve(products + penalty[..., np.newaxis] * np.eye(2), with_changes)[..., 0]
+    inverse = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
+    products = inverse[..., np.newaxis] * moments[..., :2, :2] * inverse[..., np.newaxis, :]
+    with_changes = inverse[..., np.newaxis] * moments[..., :2, 2:]
+    penalty = np.where(size > 0, _RIDGE, 1.0)[..., np.newaxis] * np.eye(2)
+    return inverse * np.linalg.solve(products + penalty, with_changes)[..., 0]

@@ -10,9 +10,9 @@ from sks4.data._running import RunningMoments, RunningScaler
 _AT_ONCE = 2**18
 """Values of sequences that are described at once, so that the copies stay small."""
 
-_MOST_PIECES, _VALUES_OF_PIECES, _SHORTEST_PIECE = 128, 2**17, 64
-"""Numbers of sequences, and of their values, that fillings are learned from; and time points that
-are taken of each at least."""
+_MOST_PIECES, _VALUES_OF_PIECES, _SHORTEST = 128, 2**17, 64
+"""Numbers of sequences, and of their values, at most, that fillings are learned from; and number of
+time points that are read of each at least."""
 
 _PIECES_AT_ONCE = 2**12
 """Values of them that are read at once."""
@@ -255,8 +255,9 @@ class SequenceEncoder:
 
     def _filler(self, panel: Panel) -> GapFiller:
         """Return what has learned from the beginnings of some sequences how they continue."""
-        rows = np.unique(np.linspace(0, len(panel) - 1, _MOST_PIECES).astype(np.int64))
-        length = max(_SHORTEST_PIECE, _VALUES_OF_PIECES // (len(rows) * panel.n_channels))
+        n_pieces = min(_MOST_PIECES, max(1, _VALUES_OF_PIECES // (_SHORTEST * panel.n_channels)))
+        rows = np.unique(np.linspace(0, len(panel) - 1, n_pieces).astype(np.int64))
+        length = max(_SHORTEST, _VALUES_OF_PIECES // (len(rows) * panel.n_channels))
         lengths = np.minimum(panel.lengths[rows], length)
         at_once = max(1, _PIECES_AT_ONCE // (panel.n_channels * int(lengths.max())))
         pieces = (
@@ -355,29 +356,6 @@ class SequenceEncoder:
                 "Scale X, or pass standardize='global' or dtype='float64'."
             )
         return encoded
-
-
-def fill_forward(values: np.ndarray, absent: np.ndarray, initial: np.ndarray) -> np.ndarray:
-    """Replace absent values by the last one that is present.
-
-    Parameters
-    ----------
-    values : ndarray of shape (..., n_channels, n_timepoints)
-        Sequences.
-    absent : ndarray of the same shape, bool
-        Which values to replace.
-    initial : ndarray of shape (n_channels,) or (..., n_channels)
-        What precedes the first time point.
-
-    Returns
-    -------
-    ndarray of the shape of `values`
-        A filled copy.
-    """
-    steps = np.arange(values.shape[-1])
-    last = np.maximum.accumulate(np.where(absent, -1, steps), axis=-1)
-    filled = np.take_along_axis(values, np.maximum(last, 0), axis=-1)
-    return np.where(last < 0, initial[..., np.newaxis], filled)
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
