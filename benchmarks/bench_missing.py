@@ -2,7 +2,7 @@
 
 Run from the repository's root, with the folder of the UCR sets in ``--data-dir``::
 
-    python -m benchmarks.bench_missing                     # three minutes on one core
+    python -m benchmarks.bench_missing                     # five minutes on one core
 
 Classifiers are trained on complete sequences, with each way of filling gaps. Then 10, 20 and 30 %
 of the values of the test sequences are removed: at random points, or in one gap of this length at
