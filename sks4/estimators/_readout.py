@@ -195,7 +195,7 @@ def fit_readout(
     lengths = -(-sequences.panel.lengths // trained.patch_size)
     forgetting = 2 / typical_length(lengths)  # modes of a filter decay to 1/e in 2/dt steps
     bank = FilterBank(
-        trained.n_inputs * trained.patch_size,
+        trained.patch_width,
         resolve_n_filters(len(targets), int(lengths.sum())),
         dt_min=min(forgetting, _SLOW) if of_values else _SLOW,
         generator=torch.Generator().manual_seed(net.seed),
@@ -248,10 +248,12 @@ def _read_backbone(backbone: S4Backbone, *, reads_blocks: bool) -> S4Backbone:
         1,
         0,
         patch_size=backbone.patch_size,
+        embedding=backbone.embedding,
         norm=None,
         generator=generator,
         dtype=like.dtype,
     )
+    empty.spectrum = backbone.spectrum
     return empty.to(like.device)
 
 
