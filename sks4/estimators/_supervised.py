@@ -682,7 +682,7 @@ class SupervisedEstimator(SequenceEstimator):
         )
         spectrum = trained.net.module_.backbone.spectrum
         if spectrum is not None:
-            spectrum.fit(_some_patches(setting, samples, spectrum.patch_size))
+            spectrum.fit(_some_patches(setting, samples.distinct(), spectrum.patch_size))
         return trained
 
     def _adopt_run(self, task: Task, result: _Result) -> Self:
