@@ -16,13 +16,8 @@ from sks4._validation import check_weights
 from sks4.data import as_targets, as_weights
 from sks4.estimators._auto import resolve_readout
 from sks4.estimators._evidence import blocks_of
-from sks4.estimators._readout import (
-    LeftOut,
-    Select,
-    calibrated,
-    class_targets,
-    fit_readout,
-)
+from sks4.estimators._filters import FilterSummaries, Select
+from sks4.estimators._readout import LeftOut, calibrated, class_targets, fit_readout
 from sks4.estimators._streaming import ClassifierStream
 from sks4.estimators._supervised import (
     FitReadout,
@@ -543,6 +538,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         n_classes: int,
         net: S4Net,
         select: Select,
+        filters: FilterSummaries,
         *,
         reads_blocks: bool,
     ) -> FoundReadout:
@@ -551,6 +547,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         readout, left_out = fit_readout(
             net,
             select,
+            filters,
             class_targets(targets, n_classes),
             weights,
             reads_blocks=reads_blocks,

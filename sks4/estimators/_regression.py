@@ -14,7 +14,8 @@ from sks4._validation import check_positive, check_weights
 from sks4.data import as_weights, check_same_names, column_names
 from sks4.estimators._auto import resolve_readout
 from sks4.estimators._evidence import blocks_of
-from sks4.estimators._readout import Select, fit_readout
+from sks4.estimators._filters import FilterSummaries, Select
+from sks4.estimators._readout import fit_readout
 from sks4.estimators._streaming import RegressorStream
 from sks4.estimators._supervised import (
     FitReadout,
@@ -528,6 +529,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             decides=fits_readout and is_usual and self.readout == "auto",
             score=_r_squared,
             judge=_judged,
+            recalls=True,
         )
 
     def _fit_readout(
@@ -536,6 +538,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         encoder: ValueEncoder,
         net: S4Net,
         select: Select,
+        filters: FilterSummaries,
         *,
         reads_blocks: bool,
     ) -> FoundReadout:
@@ -546,6 +549,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         readout, left_out = fit_readout(
             net,
             select,
+            filters,
             encoder.encode(samples.targets),
             samples.weights,
             reads_blocks=reads_blocks,

@@ -36,8 +36,9 @@ from sks4.estimators._base import (
     random_numbers,
 )
 from sks4.estimators._evidence import TRIAL, blocks_of, deserves_trial, trial_epochs
+from sks4.estimators._filters import FilterSummaries, Select, summarize_filters
 from sks4.estimators._predictor import SequencePredictor
-from sks4.estimators._readout import LeftOut, Readout, Select
+from sks4.estimators._readout import LeftOut, Readout, readout_outputs
 from sks4.estimators._sequences import (
     SequenceEstimator,
     SequenceReader,
@@ -47,7 +48,7 @@ from sks4.estimators._sequences import (
 from sks4.estimators._split import split_rows
 from sks4.estimators._targets import TargetEncoder
 from sks4.nn import S4Model
-from sks4.training import Batches, S4Net, Stretch
+from sks4.training import Batches, S4Net, Stretch, reading
 
 _SCALINGS = {"auto", "global", "running", "running_split", "series", "split"}
 
@@ -122,7 +123,9 @@ class FoundReadout:
 class FitReadout(Protocol):
     """Finds the last layer for a net."""
 
-    def __call__(self, net: S4Net, select: Select, *, reads_blocks: bool) -> FoundReadout:
+    def __call__(
+        self, net: S4Net, select: Select, filters: FilterSummaries, *, reads_blocks: bool
+    ) -> FoundReadout:
         """Find it with batches of selected samples, with the features of the blocks or without."""
 
 
@@ -143,6 +146,8 @@ class Task:
         returns a function that does, or None to keep the trained layer.
     decides : bool
         Whether held-out samples decide if blocks are trained.
+    recalls : bool
+        Whether the last layer reads what filters recall of the level and the end of a sequence.
     score : callable
         Returns accuracy or R² of outputs for samples, given the encoder of their targets.
     judge : callable
@@ -157,6 +162,7 @@ class Task:
     net_options: Mapping[str, Any] = field(default_factory=dict)
     plan_readout: Callable[[LabeledSequences], FitReadout | None] = lambda samples: None
     decides: bool = False
+    recalls: bool = False
     score: Callable[[Any, LabeledSequences, np.ndarray], float]
     judge: Callable[[FoundReadout, Any, LabeledSequences, np.ndarray], FoundReadout]
     no_readout: Mapping[str, Any] = field(default_factory=lambda: {"readout_score_": np.nan})
@@ -242,6 +248,10 @@ class _Setting:
         """Return batches to evaluate."""
         return Batches(self.dataset(samples), evaluation_sampler(self.n_steps(samples), device))
 
+    def select(self, samples: LabeledSequences, device: Any) -> Select:
+        """Return a function that returns batches of some of the samples."""
+        return lambda rows: self.batches(samples.take(rows), device)
+
     def outputs(self, samples: LabeledSequences, net: S4Net, readout: Readout) -> np.ndarray:
         """Return the outputs of a readout for samples, (n_samples, n_outputs)."""
         batches, model = self.batches(samples, net.device), readout.model(net.module_.backbone)
@@ -284,6 +294,8 @@ class _Result:
         The samples that count, each once, with their weights in the loss.
     found : FoundReadout or None
         The last layer found by regression.
+    filters : FilterSummaries or None
+        What filters tell of `distinct`, if there was a regression.
     interruption : Interruption
         An interrupt of the user to raise again.
     """
@@ -293,6 +305,7 @@ class _Result:
     chosen: Mapping[str, Any]
     distinct: LabeledSequences
     found: FoundReadout | None
+    filters: FilterSummaries | None
     interruption: Interruption
 
 
@@ -367,7 +380,7 @@ class SupervisedEstimator(SequenceEstimator):
             if trial is not None:
                 left = self._time_left(start)
                 result = self._run(
-                    task, None, form, samples, None, chance, trains=True, max_time=left
+                    task, None, form, samples, None, chance, plain=result, max_time=left
                 )
                 assert result.found is not None  # as without training
                 found = task.judge(result.found, result.setting.targets, *trial)
@@ -392,13 +405,13 @@ class SupervisedEstimator(SequenceEstimator):
         valid: LabeledSequences | None,
         chance: "_Chance",
         *,
-        trains: bool = False,
+        plain: "_Result | None" = None,
         max_time: float | None = None,
     ) -> "_Result":
         """Return the result of a run, with nothing adopted.
 
-        `trains` is whether blocks are trained even if the last layer is found by regression;
-        `max_time` replaces the parameter if it is not None.
+        `plain` is the result of a run with the same samples whose blocks were not trained; now they
+        are. `max_time` replaces the parameter if it is not None.
         """
         old = None if resumed is None else self._predictor_
         samples, valid, stops_early = self._hold_out(samples, valid, task.targets, chance.rng)
@@ -407,7 +420,9 @@ class SupervisedEstimator(SequenceEstimator):
         distinct = replace(samples, weights=weights).distinct()
         fit_readout = task.plan_readout(distinct)
         has_trained = resumed is not None and len(resumed.net.history) > 0
-        trains = trains or has_trained or fit_readout is None or self.max_epochs != "auto"
+        trains = (
+            plain is not None or has_trained or fit_readout is None or self.max_epochs != "auto"
+        )
         trains = trains or valid is not None
         setting = self._learn(form, targets, samples, old, trains=trains)
         batches = self._training_batches(setting, samples, chance.rng)
@@ -428,21 +443,22 @@ class SupervisedEstimator(SequenceEstimator):
                 trained.net.fit(
                     batches, valid=None if valid is None else setting.batches(valid, device)
                 )
-        found = None
+        found, filters = None, None if plain is None else plain.filters
         if fit_readout is not None:
-            found = interruption.repeat(
-                partial(
-                    fit_readout,
-                    trained.net,
-                    lambda rows: setting.batches(distinct.take(rows), device),
-                    reads_blocks=len(trained.net.history) > 0,
+            select = setting.select(distinct, device)
+            if filters is None:
+                filters = interruption.repeat(
+                    partial(_summarize_filters, task, trained.net, select, len(distinct.panel))
                 )
+            reads_blocks = len(trained.net.history) > 0
+            found = interruption.repeat(
+                partial(fit_readout, trained.net, select, filters, reads_blocks=reads_blocks)
             )
             if valid is not None:
                 held_out = setting.weighted(valid)
                 outputs = partial(setting.outputs, held_out, trained.net, found.readout)
                 found = task.judge(found, targets, held_out, interruption.repeat(outputs))
-        return _Result(trained, setting, chosen, distinct, found, interruption)
+        return _Result(trained, setting, chosen, distinct, found, filters, interruption)
 
     def _partial_fit(
         self, task: Task, resumed: Trained | None, X: Any, y: Any, sample_weight: Any
@@ -458,7 +474,7 @@ class SupervisedEstimator(SequenceEstimator):
         with Interruption(trained.net) as interruption:
             trained.net.partial_fit(self._training_batches(setting, samples, rng))
         chosen = setting.sizes.attributes()
-        result = _Result(trained, setting, chosen, samples, None, interruption)
+        result = _Result(trained, setting, chosen, samples, None, None, interruption)
         return self._adopt_run(task, result)
 
     # ------------------------------------------------------------------ steps of a fit
@@ -482,23 +498,29 @@ class SupervisedEstimator(SequenceEstimator):
         blocks = blocks_of(task.targets.strata(distinct.targets), n_samples, distinct.groups)
         block = np.bincount(blocks[rows]).argmax()
         judged = blocks[rows] == block
-        rest, test = distinct.take(np.flatnonzero(blocks != block)), distinct.take(rows[judged])
-        outputs = self._trial(task, plain.setting, rest, test, max_time)
+        rest, held_out = np.flatnonzero(blocks != block), rows[judged]
+        outputs, test = self._trial(task, plain, rest, held_out, max_time), distinct.take(held_out)
         wins = score(test, outputs) > score(test, blocked[judged])
         return (test, outputs) if wins else None
 
     def _trial(
         self,
         task: Task,
-        known: _Setting,
-        samples: LabeledSequences,
-        test: LabeledSequences,
+        plain: _Result,
+        rest: np.ndarray,
+        held_out: np.ndarray,
         max_time: float | None,
     ) -> np.ndarray:
-        """Return outputs for held-out samples after a short training and a regression."""
+        """Return outputs for held-out samples after a short training on the rest.
+
+        Scaling, filters and their limits are those of all samples, as for what it is compared with.
+        """
+        assert plain.filters is not None
         seeds, rng = random_numbers(0, None)
+        samples, test = plain.distinct.take(rest), plain.distinct.take(held_out)
         # the weights of the samples have those of the classes already
-        setting = self._learn(known.form, known.targets.unweighted(), samples, None, trains=True)
+        targets = plain.setting.targets.unweighted().learn(samples.targets, samples.weights)
+        setting = replace(plain.setting, targets=targets)
         batches = self._training_batches(setting, samples, rng)
         n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
         run = Run(
@@ -512,10 +534,12 @@ class SupervisedEstimator(SequenceEstimator):
         net.fit(batches)
         fit_readout = task.plan_readout(samples)
         assert fit_readout is not None  # as for all samples
+        filters = plain.filters
         found = fit_readout(
-            net, lambda rows: setting.batches(samples.take(rows), net.device), reads_blocks=True
+            net, setting.select(samples, net.device), filters.take(rest), reads_blocks=True
         )
-        return setting.outputs(test, net, found.readout)
+        select = setting.select(test, net.device)
+        return readout_outputs(net, select, filters.take(held_out), found.readout)
 
     def _read(
         self, old: SequencePredictor | None, X: Any, sampling_rate: float | None
@@ -661,6 +685,12 @@ class SupervisedEstimator(SequenceEstimator):
         self._adopt(trained, dict(result.chosen) | form | attributes)
         result.interruption.raise_again()
         return self
+
+
+def _summarize_filters(task: Task, net: S4Net, select: Select, n_samples: int) -> FilterSummaries:
+    """Return what filters tell of samples, and show how many are read."""
+    with reading(net, n_samples) as on_batch:
+        return summarize_filters(net, select, n_samples, recalls=task.recalls, on_batch=on_batch)
 
 
 def check_target_given(estimator: Any, y: Any) -> None:

@@ -100,6 +100,14 @@ class Summary(Reduction):
         n_limits = len(self.start)
         return features.repeat(3 * n_limits + 2 + n_limits)
 
+    def beside(self, other: "Summary") -> "Summary":
+        """Return the summary of the features of both, those of `other` last."""
+        return _with(torch.cat([self.start, other.start], 1), torch.cat([self.unit, other.unit]))
+
+    def of(self, features: slice) -> "Summary":
+        """Return the summary of some of the features."""
+        return _with(self.start[:, features], self.unit[features])
+
     def forward(self, x: Tensor, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
         """Map ``x (batch, length, n_features)`` to ``(batch, n_outputs)``."""
         if lengths is None:
@@ -205,6 +213,13 @@ class Summary(Reduction):
             ],
             1,
         )
+
+
+def _with(start: Tensor, unit: Tensor) -> Summary:
+    """Return a summary with these buffers, to the last digit."""
+    summary = Summary(start, unit)
+    summary.load_state_dict({"start": start, "unit": unit})
+    return summary
 
 
 def _root(share: Tensor) -> Tensor:

@@ -28,8 +28,8 @@ def any_miss_deserves_a_trial(monkeypatch):
 def answer(monkeypatch, outputs_of):
     """Let a trial return given outputs for what it is to tell."""
 
-    def trial(self, task, known, samples, test, max_time):
-        return outputs_of(test)
+    def trial(self, task, plain, rest, held_out, max_time):
+        return outputs_of(plain.distinct.take(held_out))
 
     monkeypatch.setattr(SupervisedEstimator, "_trial", trial)
 
@@ -165,9 +165,9 @@ def test_trials_are_real_quiet_and_repeatable(
     seen = []
     real = SupervisedEstimator._trial
 
-    def watched(self, task, known, samples, test, max_time):
-        outputs = real(self, task, known, samples, test, max_time)
-        seen.append((len(samples.panel), len(test.panel), outputs))
+    def watched(self, task, plain, rest, held_out, max_time):
+        outputs = real(self, task, plain, rest, held_out, max_time)
+        seen.append((len(rest), len(held_out), outputs))
         return outputs
 
     groups = None if n_groups is None else np.arange(40) % n_groups
@@ -207,10 +207,10 @@ def test_max_time_limits_trial_and_training_together(noise, monkeypatch, any_mis
     limits = []
     real = SupervisedEstimator._trial
 
-    def trial(self, task, known, samples, test, max_time):
+    def trial(self, task, plain, rest, held_out, max_time):
         limits.append(max_time)
-        real(self, task, known, samples, test, max_time)
-        return np.eye(2)[test.targets]
+        real(self, task, plain, rest, held_out, max_time)
+        return np.eye(2)[plain.distinct.targets[held_out]]
 
     monkeypatch.setattr(SupervisedEstimator, "_trial", trial)
     classifier = S4Classifier(**TINY, max_time=100.0).fit(*noise)
