@@ -420,11 +420,12 @@ class SupervisedEstimator(SequenceEstimator):
         distinct = replace(samples, weights=weights).distinct()
         fit_readout = task.plan_readout(distinct)
         has_trained = resumed is not None and len(resumed.net.history) > 0
-        trains = (
-            plain is not None or has_trained or fit_readout is None or self.max_epochs != "auto"
-        )
-        trains = trains or valid is not None
-        setting = self._learn(form, targets, samples, old, trains=trains)
+        trains = plain is not None or valid is not None or has_trained
+        trains = trains or fit_readout is None or self.max_epochs != "auto"
+        if plain is None:
+            setting = self._learn(form, targets, samples, old, trains=trains)
+        else:
+            setting = plain.setting
         batches = self._training_batches(setting, samples, chance.rng)
         n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
         run = Run(

@@ -118,3 +118,18 @@ def test_steps_in_single_precision_keep_to_the_truth():
     expected = pool(y)
     single = pool.float()(bank.float()(u.float())[0])
     torch.testing.assert_close(single.double(), expected, rtol=0, atol=2e-3)
+
+
+def test_features_side_by_side_are_summarized_as_each_by_itself():
+    """Where whole groups of competing features stay together."""
+    left, right = noise(3, 20, 16), noise(3, 20, 5)
+    one = Summary(noise(2, 16), noise(16).abs())
+    other = Summary(noise(2, 5) / 3, noise(5).abs())
+    both = one.beside(other)
+    found, is_left = both(torch.cat([left, right], 2)), both.output_features() < 16
+    torch.testing.assert_close(found[:, is_left], one(left), rtol=0, atol=0)
+    torch.testing.assert_close(found[:, ~is_left], other(right), rtol=0, atol=0)
+    for part, expected in ((both.of(slice(16)), one), (both.of(slice(16, None)), other)):
+        assert part.n_features == expected.n_features
+        torch.testing.assert_close(part.start, expected.start, rtol=0, atol=0)
+        torch.testing.assert_close(part.unit, expected.unit, rtol=0, atol=0)
