@@ -529,6 +529,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             plan_readout=plan_readout if fits_readout else lambda samples: None,
             decides=fits_readout and is_usual and self.readout == "auto",
             score=lambda encoder, samples, outputs: _accuracy(samples, outputs),
+            losses=lambda encoder, samples, outputs: _losses(samples, outputs),
             judge=self._judge,
         )
 
@@ -609,5 +610,9 @@ def _accuracy(samples: LabeledSequences, outputs: np.ndarray) -> float:
 
 def _log_loss(samples: LabeledSequences, outputs: np.ndarray) -> float:
     """Return the weighted log loss of outputs that are log-odds."""
-    own = log_softmax(outputs, axis=1)[np.arange(len(outputs)), samples.targets]
-    return -float(np.average(own, weights=samples.weights))
+    return float(np.average(_losses(samples, outputs), weights=samples.weights))
+
+
+def _losses(samples: LabeledSequences, outputs: np.ndarray) -> np.ndarray:
+    """Return the log loss of each sample, (n_samples,)."""
+    return -log_softmax(outputs, axis=1)[np.arange(len(outputs)), samples.targets]

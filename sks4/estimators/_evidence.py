@@ -17,6 +17,9 @@ TRIAL = 0.25
 """Share of the epochs of a training that a trial takes: on four of five blocks, a fifth of the cost
 of the training."""
 
+FIRST_LOOK = 0.2
+"""Share of the epochs of a trial after which it ends if it is hopeless."""
+
 
 def blocks_of(classes: np.ndarray | None, n_samples: int, groups: np.ndarray | None) -> np.ndarray:
     """Return the block of each sample, (n_samples,) int64, at most five.
@@ -63,3 +66,30 @@ def deserves_trial(missed: float, n_samples: int) -> bool:
 def trial_epochs(max_epochs: int) -> int:
     """Return the number of epochs of a trial."""
     return max(1, round(TRIAL * max_epochs))
+
+
+def first_look(n_epochs: int) -> int:
+    """Return the epoch of a trial after which it ends if it is hopeless."""
+    return max(1, round(FIRST_LOOK * n_epochs))
+
+
+def is_hopeless(losses: np.ndarray, known: np.ndarray, weights: np.ndarray) -> bool:
+    """Tell whether losses are larger than those without training, and not by chance.
+
+    Losses tell it sooner than scores, which count what is right and so change in steps.
+
+    Parameters
+    ----------
+    losses, known : ndarray of shape (n_samples,), float64
+        Losses of held-out samples after a few epochs, and without training.
+    weights : ndarray of shape (n_samples,), float64
+        Weights of the samples.
+
+    Returns
+    -------
+    bool
+        Whether their mean difference is above its standard error.
+    """
+    difference, share = losses - known, weights / weights.sum()
+    mean = share @ difference
+    return bool(mean > np.sqrt(np.sum((share * (difference - mean)) ** 2)))

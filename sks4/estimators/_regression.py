@@ -528,6 +528,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             plan_readout=plan_readout if fits_readout else lambda samples: None,
             decides=fits_readout and is_usual and self.readout == "auto",
             score=_r_squared,
+            losses=_squared_errors,
             judge=_judged,
             recalls=True,
         )
@@ -587,6 +588,13 @@ def _judged(
 def _r_squared(encoder: ValueEncoder, samples: LabeledSequences, outputs: np.ndarray) -> float:
     """Return R² of outputs of a model."""
     return r_squared(samples.targets, _values(encoder, samples, outputs), samples.weights)
+
+
+def _squared_errors(
+    encoder: ValueEncoder, samples: LabeledSequences, outputs: np.ndarray
+) -> np.ndarray:
+    """Return the squared error of each sample, a mean over the standardized targets."""
+    return np.mean((encoder.encode(samples.targets) - outputs) ** 2, axis=1)
 
 
 def _errors(encoder: ValueEncoder, samples: LabeledSequences, outputs: np.ndarray) -> _Errors:

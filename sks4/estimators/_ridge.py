@@ -131,10 +131,12 @@ def fit_ridge(
     members = in_blocks if choose_by == "blocked" else together
     choice = _choose(X, scaling, sizes, X.shape[1] * penalties, y[rows], weight[rows], members)
     scaling = scaling.with_shares(choice.shares, sizes)
+    gram = choice.gram
     if len(rows) < len(y) <= X.shape[1]:
         X = _all_rows(read, X, rows, len(y))
+        gram = _gram(X, scaling, 0, X.shape[1])
     if len(X) == len(y):
-        slopes, bias = _solve_samples(X, scaling, y, weight, choice.penalty)
+        slopes, bias = _solve_samples(X, gram, scaling, y, weight, choice.penalty)
     else:
         slopes, bias = _solve_features(read, scaling, y, weight, choice.penalty)
     W = (slopes * scaling.factor[:, None]).T.contiguous()
@@ -189,6 +191,7 @@ class _Choice(NamedTuple):
     error: float
     penalty: float
     shares: tuple[float, ...]
+    gram: Tensor
     spectrum: "_Spectrum"
 
 
@@ -237,7 +240,7 @@ def _best_of(
         left_out = spectrum.left_out(y, penalty, members)
         error = float(weight @ (left_out - y).square().mean(1))
         if best is None or error < (1 - _LEAST_GAIN) * best.error:
-            best = _Choice(error, penalty, shares, spectrum)
+            best = _Choice(error, penalty, shares, gram, spectrum)
     assert best is not None
     return best
 
@@ -311,10 +314,9 @@ def _all_rows(read: Read, X: Tensor, rows: np.ndarray, n_samples: int) -> Tensor
 
 
 def _solve_samples(
-    X: Tensor, scaling: _Scaling, y: Tensor, weight: Tensor, penalty: float
+    X: Tensor, gram: Tensor, scaling: _Scaling, y: Tensor, weight: Tensor, penalty: float
 ) -> tuple[Tensor, Tensor]:
     """Return slopes of scaled features and intercepts, from products of samples."""
-    gram = _gram(X, scaling, 0, X.shape[1])
     root, target = weight.sqrt()[:, None], weight @ y / weight.sum()
     system = root * _centered(gram, weight) * root.T
     system.diagonal().add_(penalty)

@@ -35,7 +35,14 @@ from sks4.estimators._base import (
     Trained,
     random_numbers,
 )
-from sks4.estimators._evidence import TRIAL, blocks_of, deserves_trial, trial_epochs
+from sks4.estimators._evidence import (
+    TRIAL,
+    blocks_of,
+    deserves_trial,
+    first_look,
+    is_hopeless,
+    trial_epochs,
+)
 from sks4.estimators._filters import FilterSummaries, Select, summarize_filters
 from sks4.estimators._predictor import SequencePredictor
 from sks4.estimators._readout import LeftOut, Readout, readout_outputs
@@ -48,7 +55,7 @@ from sks4.estimators._sequences import (
 from sks4.estimators._split import split_rows
 from sks4.estimators._targets import TargetEncoder
 from sks4.nn import S4Model
-from sks4.training import Batches, S4Net, Stretch, reading
+from sks4.training import Batches, FirstLook, S4Net, Stretch, reading
 
 _SCALINGS = {"auto", "global", "running", "running_split", "series", "split"}
 
@@ -150,6 +157,8 @@ class Task:
         Whether the last layer reads what filters recall of the level and the end of a sequence.
     score : callable
         Returns accuracy or R² of outputs for samples, given the encoder of their targets.
+    losses : callable
+        Returns the loss of each sample, with the same arguments.
     judge : callable
         Returns a last layer with what a trial tells about it: its outputs for held-out samples,
         given the encoder of their targets.
@@ -164,6 +173,7 @@ class Task:
     decides: bool = False
     recalls: bool = False
     score: Callable[[Any, LabeledSequences, np.ndarray], float]
+    losses: Callable[[Any, LabeledSequences, np.ndarray], np.ndarray]
     judge: Callable[[FoundReadout, Any, LabeledSequences, np.ndarray], FoundReadout]
     no_readout: Mapping[str, Any] = field(default_factory=lambda: {"readout_score_": np.nan})
 
@@ -500,7 +510,10 @@ class SupervisedEstimator(SequenceEstimator):
         block = np.bincount(blocks[rows]).argmax()
         judged = blocks[rows] == block
         rest, held_out = np.flatnonzero(blocks != block), rows[judged]
-        outputs, test = self._trial(task, plain, rest, held_out, max_time), distinct.take(held_out)
+        outputs = self._trial(task, plain, rest, held_out, blocked[judged], max_time)
+        if outputs is None:
+            return None
+        test = distinct.take(held_out)
         wins = score(test, outputs) > score(test, blocked[judged])
         return (test, outputs) if wins else None
 
@@ -510,37 +523,45 @@ class SupervisedEstimator(SequenceEstimator):
         plain: _Result,
         rest: np.ndarray,
         held_out: np.ndarray,
+        known: np.ndarray,
         max_time: float | None,
-    ) -> np.ndarray:
+    ) -> np.ndarray | None:
         """Return outputs for held-out samples after a short training on the rest.
 
-        Scaling, filters and their limits are those of all samples, as for what it is compared with.
+        Scaling, filters and their limits are those of all samples, as for what it is compared with,
+        whose outputs are `known`. None if the training is given up since it is hopeless.
         """
-        assert plain.filters is not None
         seeds, rng = random_numbers(0, None)
         samples, test = plain.distinct.take(rest), plain.distinct.take(held_out)
         # the weights of the samples have those of the classes already
         targets = plain.setting.targets.unweighted().learn(samples.targets, samples.weights)
         setting = replace(plain.setting, targets=targets)
+        losses = partial(task.losses, plain.setting.targets, test)
+
+        def outputs_of(net: S4Net) -> np.ndarray:
+            assert plain.filters is not None
+            fit_readout = task.plan_readout(samples)
+            assert fit_readout is not None  # as for all samples
+            select, others = (setting.select(part, net.device) for part in (samples, test))
+            found = fit_readout(net, select, plain.filters.take(rest), reads_blocks=True)
+            return readout_outputs(net, others, plain.filters.take(held_out), found.readout)
+
+        def gives_up(net: S4Net) -> bool:
+            return is_hopeless(losses(outputs_of(net)), losses(known), test.weights)
+
         batches = self._training_batches(setting, samples, rng)
         n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
+        n_epochs = trial_epochs(n_epochs)
         run = Run(
             criterion=task.criterion,
-            max_epochs=trial_epochs(n_epochs),
+            max_epochs=n_epochs,
+            callbacks=[("first_look", FirstLook(first_look(n_epochs), gives_up))],
             max_time=None if max_time is None else TRIAL * max_time,
             options=self._net_options(task),
             is_trial=True,
         )
-        net = self._start(run, None, seeds, rng, setting).net
-        net.fit(batches)
-        fit_readout = task.plan_readout(samples)
-        assert fit_readout is not None  # as for all samples
-        filters = plain.filters
-        found = fit_readout(
-            net, setting.select(samples, net.device), filters.take(rest), reads_blocks=True
-        )
-        select = setting.select(test, net.device)
-        return readout_outputs(net, select, filters.take(held_out), found.readout)
+        net = self._start(run, None, seeds, rng, setting).net.fit(batches)
+        return None if net.stop_reason_ == "hopeless" else outputs_of(net)
 
     def _read(
         self, old: SequencePredictor | None, X: Any, sampling_rate: float | None

@@ -9,8 +9,9 @@ from torch.nn import functional
 from ._heads import PoolState, Reduction
 from ._lengths import real_steps
 
-_ROWS, _STEPS = 8, 64
-"""Sequences and steps that are summarized at once, few enough to stay in the cache."""
+_FEATURES, _STEPS = 2**13, 64
+"""Features of all sequences, and steps, that are summarized at once, few enough to stay in the
+cache."""
 
 _SHORTEST_RUN = 0.01
 """Share of a sequence that is added to runs before the logarithm, so short ones are alike."""
@@ -149,9 +150,9 @@ class Summary(Reduction):
             limited = x.new_zeros(len(x), *self.start.shape)
             group = x.new_zeros(len(x), self.n_features)
             before = _Counts._make([*[limited] * 6, group, group])
-        parts = []
-        for first in range(0, len(x), _ROWS):
-            rows = slice(first, first + _ROWS)
+        parts, n_rows = [], max(1, round(_FEATURES / self.n_features))
+        for first in range(0, len(x), n_rows):
+            rows = slice(first, first + n_rows)
             counts = _Counts(*(part[rows] for part in before))
             for k in range(0, x.shape[1], _STEPS):
                 steps = slice(k, k + _STEPS)

@@ -6,8 +6,15 @@ from sklearn.base import clone
 
 from sks4 import S4Classifier, S4Regressor
 from sks4.estimators import _auto, _evidence
-from sks4.estimators._evidence import blocks_of, deserves_trial, trial_epochs
+from sks4.estimators._evidence import (
+    blocks_of,
+    deserves_trial,
+    first_look,
+    is_hopeless,
+    trial_epochs,
+)
 from sks4.estimators._supervised import SupervisedEstimator
+from sks4.training import S4Net
 
 TINY = {"d_model": 4, "n_layers": 1, "d_state": 4, "random_state": 0}
 
@@ -28,7 +35,7 @@ def any_miss_deserves_a_trial(monkeypatch):
 def answer(monkeypatch, outputs_of):
     """Let a trial return given outputs for what it is to tell."""
 
-    def trial(self, task, plain, rest, held_out, max_time):
+    def trial(self, task, plain, rest, held_out, known, max_time):
         return outputs_of(plain.distinct.take(held_out))
 
     monkeypatch.setattr(SupervisedEstimator, "_trial", trial)
@@ -62,6 +69,51 @@ def test_a_trial_needs_enough_that_is_missed_and_is_short():
     assert deserves_trial(0.5, 160)
     assert not deserves_trial(0.5, 158)
     assert [trial_epochs(n) for n in (1, 8, 300)] == [1, 2, 75]
+
+
+def test_the_first_look_is_early():
+    assert [first_look(n) for n in (1, 2, 7, 10, 75)] == [1, 1, 1, 2, 15]
+
+
+def test_hopeless_is_worse_by_more_than_chance():
+    rng = np.random.default_rng(0)
+    known, weights = rng.exponential(size=100), rng.uniform(0.5, 2, 100)
+    noise = rng.normal(size=100)
+    noise -= np.average(noise, weights=weights)
+    error = np.sqrt(
+        np.average(noise**2, weights=weights) / (weights.sum() ** 2 / (weights**2).sum())
+    )
+    for excess, expected in ((-1, False), (0, False), (0.7, False), (1.5, True)):
+        losses = known + noise + excess * error
+        assert is_hopeless(losses, known, weights) == expected
+        assert is_hopeless(losses, known, 10 * weights) == expected
+    assert is_hopeless(np.array([2.0]), np.array([1.0]), np.ones(1))
+
+
+@pytest.mark.parametrize("estimator", [S4Classifier(**TINY), S4Regressor(**TINY)])
+@pytest.mark.parametrize("hopeless", [True, False])
+def test_a_hopeless_trial_ends_early_and_loses(
+    noise, monkeypatch, any_miss_deserves_a_trial, estimator, hopeless
+):
+    """However well it would tell the held-out block."""
+    epochs, scores = [], iter(range(0, -9, -1))
+    real = S4Net.fit
+
+    def fit(self, *arguments, **options):
+        fitted = real(self, *arguments, **options)
+        epochs.append(len(fitted.history))
+        return fitted
+
+    monkeypatch.setattr(S4Net, "fit", fit)
+    monkeypatch.setattr("sks4.estimators._supervised.is_hopeless", lambda *losses: hopeless)
+    monkeypatch.setattr("sks4.estimators._supervised.first_look", lambda n_epochs: 1)
+    for name, module in (("_accuracy", "_classification"), ("r_squared", "_regression")):
+        # the trial is judged before the filters are judged on its block
+        monkeypatch.setattr(f"sks4.estimators.{module}.{name}", lambda *given: next(scores))
+    fitted = clone(estimator).fit(*noise)
+    whole = fitted.max_epochs_ if fitted.n_epochs_ else None
+    assert fitted._predictor_.readout.reads_blocks != hopeless
+    assert epochs[0] == 1 if hopeless else epochs == [trial_epochs(whole), whole]
 
 
 def test_few_misses_train_nothing(noise, monkeypatch):
@@ -165,8 +217,8 @@ def test_trials_are_real_quiet_and_repeatable(
     seen = []
     real = SupervisedEstimator._trial
 
-    def watched(self, task, plain, rest, held_out, max_time):
-        outputs = real(self, task, plain, rest, held_out, max_time)
+    def watched(self, task, plain, rest, held_out, known, max_time):
+        outputs = real(self, task, plain, rest, held_out, known, max_time)
         seen.append((len(rest), len(held_out), outputs))
         return outputs
 
@@ -207,9 +259,9 @@ def test_max_time_limits_trial_and_training_together(noise, monkeypatch, any_mis
     limits = []
     real = SupervisedEstimator._trial
 
-    def trial(self, task, plain, rest, held_out, max_time):
+    def trial(self, task, plain, rest, held_out, known, max_time):
         limits.append(max_time)
-        real(self, task, plain, rest, held_out, max_time)
+        real(self, task, plain, rest, held_out, known, max_time)
         return np.eye(2)[plain.distinct.targets[held_out]]
 
     monkeypatch.setattr(SupervisedEstimator, "_trial", trial)

@@ -90,8 +90,8 @@ def test_descriptions_are_those_of_the_model(noise, monkeypatch, d_model, recall
 def trials_win(any_miss_deserves_a_trial, monkeypatch):
     real = SupervisedEstimator._trial
 
-    def winning(self, task, plain, rest, held_out, max_time):
-        real(self, task, plain, rest, held_out, max_time)
+    def winning(self, task, plain, rest, held_out, known, max_time):
+        real(self, task, plain, rest, held_out, known, max_time)
         targets = plain.distinct.targets[held_out]
         return np.eye(2)[targets] if targets.ndim == 1 else plain.setting.targets.encode(targets)
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sks4.nn import FilterBank, Summary
+from sks4.nn import FilterBank, Summary, _summary
 
 LIMITS = torch.tensor([[-0.2, 0.0, 0.3, 0, 0], [0.5, -0.1, 0.31, 1, -1]]).double()
 SCALE = torch.tensor([50.0, 1.0, 2.0, 0.1, 1.0]).double()
@@ -56,8 +56,9 @@ def test_summary_describes_the_real_steps_alone(pool, garbage):
     torch.testing.assert_close(pool(x, lengths), torch.stack(expected))
 
 
-def test_summary_of_more_than_is_summarized_at_once():
+def test_summary_of_more_than_is_summarized_at_once(monkeypatch):
     n_features = 17  # two groups, and one feature
+    monkeypatch.setattr(_summary, "_FEATURES", 8 * n_features)
     limits, scale = noise(3, n_features), noise(n_features).abs() + 0.5
     x, lengths = noise(11, 150, n_features), torch.tensor([150, 64, 65, 7, 1, 128] + [150] * 5)
     expected = [summarized(row[:n], limits, scale) for row, n in zip(x, lengths, strict=True)]
