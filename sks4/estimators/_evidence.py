@@ -17,6 +17,10 @@ TRIAL = 0.25
 """Share of the epochs of a training that a trial takes: on four of five blocks, a fifth of the cost
 of the training."""
 
+_BEYOND_CHANCE = 3.0
+"""Successive samples resemble each other if their targets differ less than random ones do by so
+many standard errors."""
+
 FIRST_LOOK = 0.2
 """Share of the epochs of a trial after which it ends if it is hopeless."""
 
@@ -48,6 +52,37 @@ def blocks_of(classes: np.ndarray | None, n_samples: int, groups: np.ndarray | N
         rows = np.flatnonzero(classes == label)
         blocks[rows] = np.arange(len(rows)) * N_BLOCKS // max(N_BLOCKS, len(rows))
     return blocks
+
+
+def reach_of(targets: np.ndarray) -> int:
+    """Return how many samples farther on the targets still resemble each other.
+
+    Windows of a series share values with the next ones, and their targets hardly differ. What is
+    known of one tells the other, which is not what a prediction of new sequences is about. So
+    samples this close to a block are left out with it (Burman, Chow and Nolan 1994, A
+    cross-validatory method for dependent data, section 2).
+
+    Parameters
+    ----------
+    targets : ndarray of shape (n_samples, n_targets), float64
+        Values, in the order of the samples.
+
+    Returns
+    -------
+    int
+        The first lag at which the correlation may be chance, at most the size of a block. Zero if
+        successive targets differ as random ones do (von Neumann's ratio).
+    """
+    n_samples = len(targets)
+    centered = targets - targets.mean(axis=0)
+    power = np.sum(centered**2, axis=0)
+    steps = np.sum(np.diff(centered, axis=0) ** 2, axis=0)
+    resembles = steps < (2 - 2 * _BEYOND_CHANCE / np.sqrt(n_samples)) * power
+    spectrum = np.abs(np.fft.rfft(centered[:, resembles], 2 * n_samples, axis=0)) ** 2
+    products = np.fft.irfft(spectrum, axis=0)[: max(1, n_samples // N_BLOCKS)]
+    is_chance = products < 2 / np.sqrt(n_samples) * power[resembles]
+    reaches = np.where(is_chance.any(axis=0), is_chance.argmax(axis=0), len(products))
+    return int(reaches.max(initial=0))
 
 
 def deserves_trial(missed: float, n_samples: int) -> bool:

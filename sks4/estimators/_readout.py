@@ -139,6 +139,7 @@ def fit_readout(
     of_values: bool = False,
     groups: np.ndarray | None = None,
     blocks: np.ndarray | None = None,
+    gap: int = 0,
 ) -> tuple[Readout, LeftOut]:
     """Find the last layer by ridge regression on the features of a net, which is not changed.
 
@@ -165,6 +166,8 @@ def fit_readout(
         Samples of a group are left out together.
     blocks : ndarray of shape (n_samples,), int, or None, default=None
         Samples of a block are left out together to judge the result.
+    gap : int, default=0
+        Samples this close to a group or a block are left out with it.
     """
     pool = filters.pool
     with reading(net, len(targets)) as on_batch:
@@ -184,8 +187,11 @@ def fit_readout(
             penalties=PENALTIES_OF_VALUES if of_values else PENALTIES,
             groups=groups,
             blocks=blocks,
-            # nothing is held out of features that were trained on all sequences
-            choose_by="blocked" if of_values and not reads_blocks else "left_out",
+            gap=gap,
+            # nothing is held out of features that were trained on all sequences, so that blocks
+            # tell no more than single ones, unless these resemble each other
+            choose_by="blocked" if of_values and (gap or not reads_blocks) else "left_out",
+            each_output=of_values,
             trust=trust,
         )
     like = pool.unit

@@ -13,7 +13,7 @@ from sks4._compat import Interval, StrOptions
 from sks4._validation import check_positive, check_weights
 from sks4.data import as_weights, check_same_names, column_names
 from sks4.estimators._auto import resolve_readout
-from sks4.estimators._evidence import blocks_of
+from sks4.estimators._evidence import blocks_of, reach_of
 from sks4.estimators._filters import FilterSummaries, Select
 from sks4.estimators._readout import fit_readout
 from sks4.estimators._streaming import RegressorStream
@@ -545,18 +545,20 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
     ) -> FoundReadout:
         """Find the last layer by regression, and judge it where its features are not trained."""
         n_samples, groups = len(samples.panel), samples.groups
+        targets = encoder.encode(samples.targets)
         if groups is None and not reads_blocks:
             groups = _blocks_of_errors(n_samples)
         readout, left_out = fit_readout(
             net,
             select,
             filters,
-            encoder.encode(samples.targets),
+            targets,
             samples.weights,
             reads_blocks=reads_blocks,
             of_values=True,
             groups=groups,
             blocks=blocks_of(None, n_samples, samples.groups),
+            gap=reach_of(targets) if samples.groups is None else 0,
         )
         attributes: dict[str, Any] = {"readout_score_": np.nan, "_errors_": None}
         if not reads_blocks:

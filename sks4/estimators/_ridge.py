@@ -6,9 +6,8 @@ the samples if there are fewer of them than features, otherwise of the features.
 torch, with as many threads as torch uses, and changes no limit of the process.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +18,9 @@ PENALTIES = np.geomspace(2**-18, 2**-4, 15)
 """Penalties, as shares of the number of features. Of a class with one or two members, none or half
 is left when one is left out, which would always ask for a larger penalty."""
 
-PENALTIES_OF_VALUES = np.append(PENALTIES, np.geomspace(2**-3, 2**2, 6))
-"""Of values every sample tells something, and little where the noise is large."""
+PENALTIES_OF_VALUES = np.concatenate([PENALTIES, np.geomspace(2**-3, 2**10, 14), [np.inf]])
+"""Of values every sample tells something, and little where the noise is large; with an infinite
+penalty, nothing but the mean is left."""
 
 SHARES = (0.0, 0.25, 1.0, 4.0)
 """What each feature of the second kind may count, in units of one of the first kind."""
@@ -62,8 +62,8 @@ class RidgeFit:
         Prediction for each of them by the regression without it, or without its group.
     blocked : ndarray of shape (n_chosen, n_outputs), float64
         Prediction for each of them by the regression without its block; `left_out` without blocks.
-    penalty : float
-        The penalty.
+    penalty : ndarray of shape (n_outputs,), float64
+        The penalty of each output.
     shares : tuple of float
         What the features of each kind count.
     """
@@ -73,7 +73,7 @@ class RidgeFit:
     rows: np.ndarray
     left_out: np.ndarray
     blocked: np.ndarray
-    penalty: float
+    penalty: np.ndarray
     shares: tuple[float, ...]
 
 
@@ -86,7 +86,9 @@ def fit_ridge(
     penalties: np.ndarray = PENALTIES,
     groups: np.ndarray | None = None,
     blocks: np.ndarray | None = None,
+    gap: int = 0,
     choose_by: str = "left_out",
+    each_output: bool = False,
     trust: np.ndarray | float = 1.0,
 ) -> RidgeFit:
     """Fit a ridge regression whose penalty is the best for samples that are left out.
@@ -109,9 +111,14 @@ def fit_ridge(
         Samples of a group are left out together. None: each by itself.
     blocks : ndarray of shape (n_samples,), int, or None, default=None
         Samples of a block are left out together to judge the result.
+    gap : int, default=0
+        With groups, or blocks, the samples are left out that have so many others or fewer between
+        them and one of these, in the order of the samples.
     choose_by : {"left_out", "blocked"}, default="left_out"
         What penalty and shares are chosen by: predictions of samples left out by themselves or with
         their groups, or with their blocks.
+    each_output : bool, default=False
+        Whether each output has a penalty of its own.
     trust : ndarray of shape (n_features,) or float, default=1.0
         Factor of each standardized feature: its weight is penalized less, by the square of it.
 
@@ -126,32 +133,41 @@ def fit_ridge(
     X = torch.from_numpy(np.asarray(read(rows)))
     scaling = _Scaling.of(X, trust)
     sizes = (X.shape[1],) if n_each is None else n_each
-    together = None if groups is None else _members(groups[rows])
-    in_blocks = together if blocks is None else _members(blocks[rows])
-    members = in_blocks if choose_by == "blocked" else together
-    choice = _choose(X, scaling, sizes, X.shape[1] * penalties, y[rows], weight[rows], members)
+    together = None if groups is None else _parts(groups[rows], rows, gap)
+    in_blocks = together if blocks is None else _parts(blocks[rows], rows, gap)
+    judge = _Judge(
+        y[rows],
+        weight[rows],
+        penalties=X.shape[1] * penalties,
+        parts=in_blocks if choose_by == "blocked" else together,
+        each_output=each_output,
+    )
+    choice = _choose(X, scaling, sizes, judge)
     scaling = scaling.with_shares(choice.shares, sizes)
     gram = choice.gram
     if len(rows) < len(y) <= X.shape[1]:
         X = _all_rows(read, X, rows, len(y))
         gram = _gram(X, scaling, 0, X.shape[1])
-    if len(X) == len(y):
-        slopes, bias = _solve_samples(X, gram, scaling, y, weight, choice.penalty)
-    else:
-        slopes, bias = _solve_features(read, scaling, y, weight, choice.penalty)
+    slopes, bias = y.new_empty(X.shape[1], y.shape[1]), y.new_empty(y.shape[1])
+    for penalty, of_it in _each_penalty(choice.penalty):
+        if np.isinf(penalty):
+            slopes[:, of_it], bias[of_it] = 0, weight @ y[:, of_it] / weight.sum()
+        elif len(X) == len(y):
+            solved = _solve_samples(X, gram, scaling, y[:, of_it], weight, penalty)
+            slopes[:, of_it], bias[of_it] = solved
+        else:
+            solved = _solve_features(read, scaling, y[:, of_it], weight, penalty)
+            slopes[:, of_it], bias[of_it] = solved
     W = (slopes * scaling.factor[:, None]).T.contiguous()
     bias = bias - W @ scaling.mean
-    left_out, blocked = (
-        choice.spectrum.left_out(y[rows], choice.penalty, each).numpy()
-        for each in (together, in_blocks)
-    )
+    left_out, blocked = (choice.left_out(y[rows], each).numpy() for each in (together, in_blocks))
     return RidgeFit(
         weight=W.numpy(),
         bias=bias.numpy(),
         rows=rows,
         left_out=left_out,
         blocked=blocked,
-        penalty=choice.penalty,
+        penalty=choice.penalty.numpy(),
         shares=choice.shares,
     )
 
@@ -185,63 +201,91 @@ class _Scaling(NamedTuple):
         return self._replace(factor=self.factor * each.sqrt())
 
 
+class _Part(NamedTuple):
+    """Samples that are left out together, the first of which are judged."""
+
+    rows: np.ndarray
+    n_judged: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """What penalties and shares are judged by; see :func:`fit_ridge`."""
+
+    y: Tensor
+    weight: Tensor
+    penalties: np.ndarray
+    parts: list[_Part] | None
+    each_output: bool
+
+    def best_penalty(self, spectrum: "_Spectrum") -> tuple[Tensor, Tensor]:
+        """Return the least error of each output, and its penalty."""
+        least = torch.full_like(self.y[0], torch.inf)
+        chosen = torch.full_like(least, torch.inf)
+        for penalty in self.penalties[::-1].tolist():
+            left_out = spectrum.left_out(self.y, penalty, self.parts)
+            error = self.weight @ (left_out - self.y).square()
+            if not self.each_output:
+                error = error.mean().expand_as(error)
+            is_better = error < (1 - _LEAST_GAIN) * least
+            least = torch.where(is_better, error, least)
+            chosen = torch.where(is_better, penalty, chosen)
+        return least, chosen
+
+
 class _Choice(NamedTuple):
     """What is best for samples that are left out, and what is predicted for these."""
 
     error: float
-    penalty: float
+    penalty: Tensor  # (n_outputs,)
     shares: tuple[float, ...]
     gram: Tensor
     spectrum: "_Spectrum"
 
+    def left_out(self, y: Tensor, parts: list[_Part] | None) -> Tensor:
+        """Return predictions for samples by a regression without them."""
+        found = torch.empty_like(y)
+        for penalty, of_it in _each_penalty(self.penalty):
+            found[:, of_it] = self.spectrum.left_out(y[:, of_it], penalty, parts)
+        return found
 
-def _choose(
-    X: Tensor,
-    scaling: _Scaling,
-    sizes: tuple[int, ...],
-    penalties: np.ndarray,
-    y: Tensor,
-    weight: Tensor,
-    members: list[np.ndarray] | None,
-) -> _Choice:
+
+def _each_penalty(penalties: Tensor) -> Iterator[tuple[float, Tensor]]:
+    """Yield each penalty, and which outputs have it."""
+    for penalty in penalties.unique().tolist():
+        yield penalty, penalties == penalty
+
+
+def _choose(X: Tensor, scaling: _Scaling, sizes: tuple[int, ...], judge: _Judge) -> _Choice:
     """Return the penalty and the shares with the least squared error of samples left out.
 
     What features of the second kind count is chosen last, beside the best of the others.
     """
     ends = np.cumsum(sizes).tolist()
     grams = [_gram(X, scaling, end - size, end) for end, size in zip(ends, sizes, strict=True)]
-    best_of = partial(_best_of, grams, penalties, y, weight, members)
     best = None
     for first, *third in SHARES_WITH_THIRD if len(sizes) > 2 else ((1.0,),):
-        best = best_of((first, 0.0, *third)[: len(sizes)], best)
+        best = _better(grams, judge, (first, 0.0, *third)[: len(sizes)], best)
     assert best is not None
     first, _, *third = (*best.shares, 0.0)[: max(2, len(sizes))]
     if len(sizes) > 1 and first:
         for share in SHARES[1:]:
-            best = best_of((first, share, *third), best)
+            best = _better(grams, judge, (first, share, *third), best)
     return best
 
 
-def _best_of(
-    grams: list[Tensor],
-    penalties: np.ndarray,
-    y: Tensor,
-    weight: Tensor,
-    members: list[np.ndarray] | None,
-    shares: tuple[float, ...],
-    best: _Choice | None,
+def _better(
+    grams: list[Tensor], judge: _Judge, shares: tuple[float, ...], best: _Choice | None
 ) -> _Choice:
     """Return what is better than the best so far with these shares, or that."""
     gram = torch.zeros_like(grams[0])
     for share, each in zip(shares, grams, strict=True):
         gram += share * each
-    spectrum = _Spectrum.of(gram, weight)
-    for penalty in penalties[::-1].tolist():
-        left_out = spectrum.left_out(y, penalty, members)
-        error = float(weight @ (left_out - y).square().mean(1))
-        if best is None or error < (1 - _LEAST_GAIN) * best.error:
-            best = _Choice(error, penalty, shares, gram, spectrum)
-    assert best is not None
+    spectrum = _Spectrum.of(gram, judge.weight)
+    errors, penalty = judge.best_penalty(spectrum)
+    error = float(errors.mean())
+    if best is None or error < (1 - _LEAST_GAIN) * best.error:
+        return _Choice(error, penalty, shares, gram, spectrum)
     return best
 
 
@@ -259,26 +303,27 @@ class _Spectrum(NamedTuple):
         values, vectors = torch.linalg.eigh(root[:, None] * _centered(gram, weight) * root)
         return cls(values.clamp(min=0), vectors, root)
 
-    def left_out(self, y: Tensor, penalty: float, members: list[np.ndarray] | None) -> Tensor:
+    def left_out(self, y: Tensor, penalty: float, parts: list[_Part] | None) -> Tensor:
         """Return predictions for samples by a regression with intercept without them.
 
         With the hat matrix ``H``, the error of a group that is left out is ``(I - H_gg)^-1 r_g``,
         where ``r`` are the errors with it (Cook and Weisberg 1982, Residuals and Influence).
         """
-        rest = penalty / (self.values + penalty)
+        rest = 1 / (1 + self.values / penalty)
         constant = self.root / self.root.norm()
         target = self.root[:, None] * y
         error = self.vectors @ (rest[:, None] * (self.vectors.T @ target))
         error -= torch.outer(constant, constant @ target)
-        if members is None:
+        if parts is None:
             freedom = self.vectors.square() @ rest - constant.square()
-            error /= freedom.clamp(min=_EPSILON)[:, None]
-        for rows in members or ():
+            return y - error / freedom.clamp(min=_EPSILON)[:, None] / self.root[:, None]
+        found = torch.empty_like(error)
+        for rows, n_judged in parts:
             freedom = (self.vectors[rows] * rest) @ self.vectors[rows].T
             freedom -= torch.outer(constant[rows], constant[rows])
             freedom.diagonal().add_(_EPSILON)
-            error[rows] = torch.linalg.solve(freedom, error[rows])
-        return y - error / self.root[:, None]
+            found[rows[:n_judged]] = torch.linalg.solve(freedom, error[rows])[:n_judged]
+        return y - found / self.root[:, None]
 
 
 def _centered(gram: Tensor, weight: Tensor) -> Tensor:
@@ -296,10 +341,23 @@ def _gram(X: Tensor, scaling: _Scaling, start: int, stop: int) -> Tensor:
     return gram
 
 
-def _members(groups: np.ndarray) -> list[np.ndarray]:
-    """Return the rows of each group."""
+def _parts(groups: np.ndarray, positions: np.ndarray, gap: int) -> list[_Part]:
+    """Return the samples of each group, and then those close to them.
+
+    `positions` are those of the samples among all, rising.
+    """
     order = np.argsort(groups, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    if gap == 0:
+        return [_Part(rows, len(rows)) for rows in members]
+    parts = []
+    for rows in members:
+        own = np.concatenate([[-np.inf], positions[rows], [np.inf]])
+        after = np.searchsorted(own, positions)
+        distance = np.minimum(own[after] - positions, positions - own[after - 1])
+        close = np.setdiff1d(np.flatnonzero(distance <= gap), rows)
+        parts.append(_Part(np.append(rows, close), len(rows)))
+    return parts
 
 
 def _all_rows(read: Read, X: Tensor, rows: np.ndarray, n_samples: int) -> Tensor:

@@ -11,6 +11,7 @@ from sks4.estimators._evidence import (
     deserves_trial,
     first_look,
     is_hopeless,
+    reach_of,
     trial_epochs,
 )
 from sks4.estimators._supervised import SupervisedEstimator
@@ -69,6 +70,29 @@ def test_a_trial_needs_enough_that_is_missed_and_is_short():
     assert deserves_trial(0.5, 160)
     assert not deserves_trial(0.5, 158)
     assert [trial_epochs(n) for n in (1, 8, 300)] == [1, 2, 75]
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_targets_in_random_order_reach_no_neighbor(n_targets):
+    rng = np.random.default_rng(0)
+    for n_samples in (1, 2, 4, 5, 20, 200):
+        assert reach_of(rng.normal(size=(n_samples, n_targets))) == 0
+    assert reach_of(np.ones((50, n_targets))) == 0
+
+
+@pytest.mark.parametrize("width", [4, 10])
+def test_targets_that_share_values_reach_as_far_as_these(width):
+    """Moving sums, beside a target that tells nothing."""
+    rng = np.random.default_rng(0)
+    moving = np.convolve(rng.normal(size=600), np.ones(width), "valid")
+    targets = np.stack([rng.normal(size=len(moving)), moving], axis=1)
+    for values in (targets, 1e6 + 1e3 * targets, targets[::-1]):
+        assert width - 2 <= reach_of(values) <= width
+    assert reach_of(np.random.default_rng(1).permutation(targets)) == 0
+
+
+def test_targets_with_a_trend_reach_no_farther_than_a_block():
+    assert reach_of(np.arange(100.0)[:, np.newaxis]) == 20
 
 
 def test_the_first_look_is_early():
