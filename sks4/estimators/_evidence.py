@@ -85,6 +85,20 @@ def reach_of(targets: np.ndarray) -> int:
     return int(reaches.max(initial=0))
 
 
+def apart_from(is_held_out: np.ndarray, gap: int) -> np.ndarray:
+    """Return the rows that are more than `gap` samples away from all that are held out.
+
+    Parameters
+    ----------
+    is_held_out : ndarray of shape (n_samples,), bool
+        Which samples are held out.
+    gap : int
+        Number of samples on both sides that are left out as well.
+    """
+    n_held_out = np.cumsum(np.pad(is_held_out, (gap + 1, gap)), dtype=np.int64)
+    return np.flatnonzero(n_held_out[2 * gap + 1 :] == n_held_out[: len(is_held_out)])
+
+
 def deserves_trial(missed: float, n_samples: int) -> bool:
     """Tell whether the regression misses so much that a network may do better.
 

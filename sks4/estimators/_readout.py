@@ -121,11 +121,14 @@ class LeftOut(NamedTuple):
         The outputs for them, each left out by itself or with its group.
     blocked : ndarray of shape (n_rows, n_outputs), float64
         The outputs for them, left out in blocks.
+    gap : int
+        Samples this close to a group or a block were left out with it.
     """
 
     rows: np.ndarray
     outputs: np.ndarray
     blocked: np.ndarray
+    gap: int = 0
 
 
 def fit_readout(
@@ -202,7 +205,7 @@ def fit_readout(
         reads_blocks=reads_blocks,
         recall=filters.recall,
     )
-    return readout, LeftOut(fit.rows, fit.left_out, fit.blocked)
+    return readout, LeftOut(fit.rows, fit.left_out, fit.blocked, gap)
 
 
 def readout_outputs(
@@ -258,7 +261,7 @@ def calibrated(
     label_smoothing : float
         Share of the target probability that is divided evenly among all classes.
     """
-    rows, outputs, blocked = left_out
+    rows, outputs, blocked, _ = left_out
     hedged = _hedged(targets[rows], outputs.shape[1], label_smoothing)
     factor = _sharpness(outputs, hedged, weights[rows])
     return readout.scaled(factor), LeftOut(rows, factor * outputs, factor * blocked)

@@ -37,6 +37,7 @@ from sks4.estimators._base import (
 )
 from sks4.estimators._evidence import (
     TRIAL,
+    apart_from,
     blocks_of,
     deserves_trial,
     first_look,
@@ -501,7 +502,7 @@ class SupervisedEstimator(SequenceEstimator):
         if found is None:  # trained already
             return None
         score = partial(task.score, plain.setting.targets)
-        rows, _, blocked = found.left_out
+        rows, _, blocked, gap = found.left_out
         n_samples = len(distinct.panel)
         missed = 1 - score(distinct.take(rows), blocked)
         if plain.interruption.is_pending or not deserves_trial(missed, n_samples):
@@ -509,7 +510,7 @@ class SupervisedEstimator(SequenceEstimator):
         blocks = blocks_of(task.targets.strata(distinct.targets), n_samples, distinct.groups)
         block = np.bincount(blocks[rows]).argmax()
         judged = blocks[rows] == block
-        rest, held_out = np.flatnonzero(blocks != block), rows[judged]
+        rest, held_out = apart_from(blocks == block, gap), rows[judged]
         outputs = self._trial(task, plain, rest, held_out, blocked[judged], max_time)
         if outputs is None:
             return None

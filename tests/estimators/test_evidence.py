@@ -7,6 +7,7 @@ from sklearn.base import clone
 from sks4 import S4Classifier, S4Regressor
 from sks4.estimators import _auto, _evidence
 from sks4.estimators._evidence import (
+    apart_from,
     blocks_of,
     deserves_trial,
     first_look,
@@ -93,6 +94,32 @@ def test_targets_that_share_values_reach_as_far_as_these(width):
 
 def test_targets_with_a_trend_reach_no_farther_than_a_block():
     assert reach_of(np.arange(100.0)[:, np.newaxis]) == 20
+
+
+@pytest.mark.parametrize("gap", [0, 1, 3, 30])
+def test_rows_apart_are_farther_away_than_the_gap(gap):
+    held_out = np.array([0, 9, 10, 11])
+    expected = [i for i in range(20) if np.abs(held_out - i).min() > gap]
+    assert apart_from(np.isin(np.arange(20), held_out), gap).tolist() == expected
+
+
+def test_a_trial_knows_no_sample_close_to_those_that_it_is_judged_by(
+    monkeypatch, any_miss_deserves_a_trial
+):
+    """As the regression that it is compared with."""
+    rng, rests = np.random.default_rng(0), []
+    y = np.convolve(rng.normal(size=67), np.ones(8), "valid")
+
+    def trial(self, task, plain, rest, held_out, known, max_time):
+        rests.append((rest, held_out, plain.found.left_out.gap))
+
+    monkeypatch.setattr(SupervisedEstimator, "_trial", trial)
+    S4Regressor(**TINY).fit(rng.normal(size=(60, 12)), y)
+    ((rest, held_out, gap),) = rests
+    assert gap > 3
+    assert np.abs(rest[:, None] - held_out).min() == gap + 1
+    S4Regressor(**TINY).fit(rng.normal(size=(60, 12)), y, groups=np.arange(60) // 10)
+    assert rests[1][2] == 0  # what the groups say
 
 
 def test_the_first_look_is_early():
