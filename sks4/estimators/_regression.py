@@ -306,7 +306,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             Groups of samples that resemble each other, such as recordings of a speaker, which are
             held out as a whole: to choose the penalty of the ridge readout, for
             `readout_score_` and `predict_interval`, and to decide whether blocks are trained. None:
-            blocks of neighbors.
+            blocks of neighbors, with the samples around whose targets resemble theirs.
 
         Returns
         -------
@@ -466,8 +466,8 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         """Return intervals that hold each target with a given probability.
 
         They are symmetric about the prediction. Their width is the quantile of the errors for
-        training sequences that were left out, each target by itself: in ten blocks of neighbors,
-        or group by group (Barber et al. 2021, Predictive inference with the jackknife+,
+        training sequences that were left out, each target by itself: in ten blocks of neighbors
+        with what resembles these, or group by group (Barber et al. 2021, Predictive inference with the jackknife+,
         arXiv:1905.02928, sections 1.1 and 3). Where the weights of the samples differ, so do those
         of their errors. The probability holds for sequences that resemble those of the training.
 

@@ -15,6 +15,10 @@ RULES = {
         f"{_evidence.TRIAL:g} of the epochs",
         f"After {_evidence.FIRST_LOOK:g} of its epochs",
     ],
+    "choice of the ridge regression": [
+        f"chosen by the {_evidence.N_BLOCKS} blocks",
+        f"by {_evidence._BEYOND_CHANCE:g} standard errors",
+    ],
     "number of filters": [
         f"{_auto._FILTERS:,}, or",
         rf"{_auto._FILTERS} \sqrt{{{_auto._SAMPLES_FOR_ALL_FILTERS} / n}}",
