@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sks4.data import SequenceDataset
 from sks4.estimators._auto import resolve_n_filters, typical_length
 from sks4.nn import AllFeatures, FilterBank, Recall, S4Backbone, S4Model, Summary, SummaryModel
-from sks4.training import Batches, S4Net
+from sks4.training import Batches, S4Net, reading
 
 _QUANTILES = (np.arange(8) + 0.5) / 8
 """Quantiles of a feature that its steps are compared with, and with zero besides: to be above zero
@@ -168,7 +168,6 @@ def summarize_filters(
     n_samples: int,
     *,
     recalls: bool,
-    on_batch: Callable[[int], None] = lambda n_rows: None,
 ) -> FilterSummaries:
     """Return random filters, and summaries of sequences by them.
 
@@ -182,8 +181,6 @@ def summarize_filters(
         Number of sequences.
     recalls : bool
         Whether to read what the filters recall of the level of a sequence and of its end.
-    on_batch : callable, optional
-        Called with each number of sequences that has been read.
     """
     backbone, rows = _backbone(net), np.arange(n_samples)
     like = backbone.projection.weight.detach()
@@ -198,14 +195,19 @@ def summarize_filters(
         dtype=like.dtype,
     ).to(like.device)
     features = AllFeatures(read_backbone(backbone, reads_blocks=False), bank)
-    pool = learn_summary(net, select, features, n_samples, on_batch)
     recall = _recall_of(bank, forgetting) if recalls else None
-    kept, n_outputs = None, pool.n_outputs + (0 if recall is None else recall.n_outputs)
-    if n_samples * n_outputs * like.element_size() <= _MOST_KEPT:
-        kept = read(
-            net, select, SummaryModel(features, pool, nn.Identity(), recall), rows, on_batch
-        )
+    with reading(net, n_to_learn(n_samples) + n_samples) as on_batch:
+        pool = learn_summary(net, select, features, n_samples, on_batch)
+        kept, n_outputs = None, pool.n_outputs + (0 if recall is None else recall.n_outputs)
+        if n_samples * n_outputs * like.element_size() <= _MOST_KEPT:
+            describe = SummaryModel(features, pool, nn.Identity(), recall)
+            kept = read(net, select, describe, rows, on_batch)
     return FilterSummaries(bank, pool, recall, kept, rows)
+
+
+def n_to_learn(n_samples: int) -> int:
+    """Return the number of sequences that a summary is learned from."""
+    return min(n_samples, _SEQUENCES)
 
 
 def learn_summary(
@@ -216,7 +218,7 @@ def learn_summary(
     on_batch: Callable[[int], None],
 ) -> Summary:
     """Return the summary of features, with limits from sequences that are spread over all."""
-    some = np.unique(np.linspace(0, n_samples - 1, _SEQUENCES).astype(np.int64))
+    some = np.linspace(0, n_samples - 1, n_to_learn(n_samples)).astype(np.int64)
     steps = read(net, select, Reading(features, _some_steps), some, on_batch)
     like = _backbone(net).projection.weight.detach()
     return _summary_of(steps.reshape(-1, steps.shape[-1]).astype(np.float64), like)

@@ -20,6 +20,7 @@ from sks4.estimators._filters import (
     Select,
     SequenceDescriber,
     learn_block_summary,
+    n_to_learn,
     read_backbone,
 )
 from sks4.estimators._ridge import PENALTIES, PENALTIES_OF_VALUES, fit_ridge
@@ -172,8 +173,10 @@ def fit_readout(
     gap : int, default=0
         Samples this close to a group or a block are left out with it.
     """
-    pool = filters.pool
-    with reading(net, len(targets)) as on_batch:
+    pool, n_read = filters.pool, 0 if filters.kept is not None else len(targets)
+    if reads_blocks:
+        n_read = n_to_learn(len(targets)) + len(targets)
+    with reading(net, n_read) as on_batch:
         if reads_blocks:
             pool = learn_block_summary(net, select, len(targets), on_batch).beside(pool)
         trust = _trust(pool.n_features, filters.bank.n_filters)[pool.output_features().numpy()]

@@ -467,9 +467,10 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
 
         They are symmetric about the prediction. Their width is the quantile of the errors for
         training sequences that were left out, each target by itself: in ten blocks of neighbors
-        with what resembles these, or group by group (Barber et al. 2021, Predictive inference with the jackknife+,
-        arXiv:1905.02928, sections 1.1 and 3). Where the weights of the samples differ, so do those
-        of their errors. The probability holds for sequences that resemble those of the training.
+        with what resembles these, or group by group (Barber et al. 2021, Predictive inference with
+        the jackknife+, arXiv:1905.02928, sections 1.1 and 3). Where the weights of the samples
+        differ, so do those of their errors. The probability holds for sequences that resemble those
+        of the training.
 
         Parameters
         ----------

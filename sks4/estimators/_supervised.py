@@ -56,7 +56,7 @@ from sks4.estimators._sequences import (
 from sks4.estimators._split import split_rows
 from sks4.estimators._targets import TargetEncoder
 from sks4.nn import S4Model
-from sks4.training import Batches, FirstLook, S4Net, Stretch, reading
+from sks4.training import Batches, FirstLook, S4Net, Stretch
 
 _SCALINGS = {"auto", "global", "running", "running_split", "series", "split"}
 
@@ -460,7 +460,13 @@ class SupervisedEstimator(SequenceEstimator):
             select = setting.select(distinct, device)
             if filters is None:
                 filters = interruption.repeat(
-                    partial(_summarize_filters, task, trained.net, select, len(distinct.panel))
+                    partial(
+                        summarize_filters,
+                        trained.net,
+                        select,
+                        len(distinct.panel),
+                        recalls=task.recalls,
+                    )
                 )
             reads_blocks = len(trained.net.history) > 0
             found = interruption.repeat(
@@ -708,12 +714,6 @@ class SupervisedEstimator(SequenceEstimator):
         self._adopt(trained, dict(result.chosen) | form | attributes)
         result.interruption.raise_again()
         return self
-
-
-def _summarize_filters(task: Task, net: S4Net, select: Select, n_samples: int) -> FilterSummaries:
-    """Return what filters tell of samples, and show how many are read."""
-    with reading(net, n_samples) as on_batch:
-        return summarize_filters(net, select, n_samples, recalls=task.recalls, on_batch=on_batch)
 
 
 def check_target_given(estimator: Any, y: Any) -> None:
