@@ -8,6 +8,7 @@ torch, with as many threads as torch uses, and changes no limit of the process.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -38,10 +39,14 @@ flat, rounding would choose otherwise."""
 _MOST_TO_CHOOSE = 2048
 """Samples that the penalty is chosen with; the time for it grows with their third power."""
 
+_MOST_WITH_GAP = 1024
+"""The same where neighbors are left out as well, so that each block takes a regression."""
+
 _COLUMNS, _ROWS = 2**12, 2**10
 """Columns, or rows, that are scaled at once."""
 
 Read = Callable[[np.ndarray], np.ndarray]
+Predict = Callable[[Tensor, float], Tensor]
 
 _EPSILON = torch.finfo(torch.float64).eps
 
@@ -57,7 +62,8 @@ class RidgeFit:
     bias : ndarray of shape (n_outputs,), float64
         Intercepts.
     rows : ndarray of shape (n_chosen,), int64
-        Samples that were left out in turn: all, or 2,048 that are spread over them.
+        Samples that were left out in turn: all, or 2,048 that are spread over them; with a gap,
+        1,024.
     left_out : ndarray of shape (n_chosen, n_outputs), float64
         Prediction for each of them by the regression without it, or without its group.
     blocked : ndarray of shape (n_chosen, n_outputs), float64
@@ -127,7 +133,8 @@ def fit_ridge(
     RidgeFit
         The regression.
     """
-    rows = np.unique(np.linspace(0, len(Y) - 1, _MOST_TO_CHOOSE).astype(np.int64))
+    n_chosen = min(_MOST_WITH_GAP, _MOST_TO_CHOOSE) if gap else _MOST_TO_CHOOSE
+    rows = np.unique(np.linspace(0, len(Y) - 1, n_chosen).astype(np.int64))
     y, weight = (torch.from_numpy(np.array(a, np.float64)) for a in (Y, weights))
     weight /= weight.mean()  # the penalty must not depend on their unit
     X = torch.from_numpy(np.asarray(read(rows)))
@@ -144,7 +151,7 @@ def fit_ridge(
     )
     choice = _choose(X, scaling, sizes, judge)
     scaling = scaling.with_shares(choice.shares, sizes)
-    gram = choice.gram
+    gram = choice.products.gram
     if len(rows) < len(y) <= X.shape[1]:
         X = _all_rows(read, X, rows, len(y))
         gram = _gram(X, scaling, 0, X.shape[1])
@@ -202,10 +209,10 @@ class _Scaling(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Samples that are left out together, the first of which are judged."""
+    """Samples that are left out together, and what is known then; None: all others."""
 
     rows: np.ndarray
-    n_judged: int
+    known: np.ndarray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,13 +225,13 @@ class _Judge:
     parts: list[_Part] | None
     each_output: bool
 
-    def best_penalty(self, spectrum: "_Spectrum") -> tuple[Tensor, Tensor]:
+    def best_penalty(self, products: "_Products") -> tuple[Tensor, Tensor]:
         """Return the least error of each output, and its penalty."""
+        predict = products.leaving_out(self.parts)
         least = torch.full_like(self.y[0], torch.inf)
         chosen = torch.full_like(least, torch.inf)
         for penalty in self.penalties[::-1].tolist():
-            left_out = spectrum.left_out(self.y, penalty, self.parts)
-            error = self.weight @ (left_out - self.y).square()
+            error = self.weight @ (predict(self.y, penalty) - self.y).square()
             if not self.each_output:
                 error = error.mean().expand_as(error)
             is_better = error < (1 - _LEAST_GAIN) * least
@@ -239,14 +246,13 @@ class _Choice(NamedTuple):
     error: float
     penalty: Tensor  # (n_outputs,)
     shares: tuple[float, ...]
-    gram: Tensor
-    spectrum: "_Spectrum"
+    products: "_Products"
 
     def left_out(self, y: Tensor, parts: list[_Part] | None) -> Tensor:
         """Return predictions for samples by a regression without them."""
-        found = torch.empty_like(y)
+        found, predict = torch.empty_like(y), self.products.leaving_out(parts)
         for penalty, of_it in _each_penalty(self.penalty):
-            found[:, of_it] = self.spectrum.left_out(y[:, of_it], penalty, parts)
+            found[:, of_it] = predict(y[:, of_it], penalty)
         return found
 
 
@@ -281,12 +287,54 @@ def _better(
     gram = torch.zeros_like(grams[0])
     for share, each in zip(shares, grams, strict=True):
         gram += share * each
-    spectrum = _Spectrum.of(gram, judge.weight)
-    errors, penalty = judge.best_penalty(spectrum)
+    products = _Products(gram, judge.weight)
+    errors, penalty = judge.best_penalty(products)
     error = float(errors.mean())
     if best is None or error < (1 - _LEAST_GAIN) * best.error:
-        return _Choice(error, penalty, shares, gram, spectrum)
+        return _Choice(error, penalty, shares, products)
     return best
+
+
+class _Products:
+    """Products of samples, and regressions on some of them that predict the others."""
+
+    def __init__(self, gram: Tensor, weight: Tensor) -> None:
+        self.gram, self.weight = gram, weight
+
+    @cached_property
+    def spectrum(self) -> "_Spectrum":
+        """That of all samples."""
+        return _Spectrum.of(self.gram, self.weight)
+
+    def leaving_out(self, parts: list[_Part] | None) -> Predict:
+        """Return what predicts samples that are left out, each by itself or in parts."""
+        if parts is None or parts[0].known is None:
+            return partial(self.spectrum.left_out, parts=parts)
+        each = [(rows, self._from_known(rows, known)) for rows, known in parts if known is not None]
+
+        def predict(y: Tensor, penalty: float) -> Tensor:
+            found = torch.empty_like(y)
+            for rows, predict_part in each:
+                found[rows] = predict_part(y, penalty)
+            return found
+
+        return predict
+
+    def _from_known(self, rows: np.ndarray, known: np.ndarray) -> Predict:
+        """Return what predicts some samples by a regression on others."""
+        weight = self.weight[known]
+        share = weight / weight.sum()
+        inner, cross = self.gram[known][:, known], self.gram[rows][:, known]
+        spectrum, mean = _Spectrum.of(inner, weight), inner @ share
+        cross = cross - (cross @ share)[:, None] - mean + mean @ share
+        basis = (cross * spectrum.root) @ spectrum.vectors
+
+        def predict(y: Tensor, penalty: float) -> Tensor:
+            center = share @ y[known]
+            target = spectrum.vectors.T @ (spectrum.root[:, None] * (y[known] - center))
+            return center + basis @ (target / (spectrum.values + penalty)[:, None])
+
+        return predict
 
 
 class _Spectrum(NamedTuple):
@@ -316,14 +364,13 @@ class _Spectrum(NamedTuple):
         error -= torch.outer(constant, constant @ target)
         if parts is None:
             freedom = self.vectors.square() @ rest - constant.square()
-            return y - error / freedom.clamp(min=_EPSILON)[:, None] / self.root[:, None]
-        found = torch.empty_like(error)
-        for rows, n_judged in parts:
+            error /= freedom.clamp(min=_EPSILON)[:, None]
+        for rows, _ in parts or ():
             freedom = (self.vectors[rows] * rest) @ self.vectors[rows].T
             freedom -= torch.outer(constant[rows], constant[rows])
             freedom.diagonal().add_(_EPSILON)
-            found[rows[:n_judged]] = torch.linalg.solve(freedom, error[rows])[:n_judged]
-        return y - found / self.root[:, None]
+            error[rows] = torch.linalg.solve(freedom, error[rows])
+        return y - error / self.root[:, None]
 
 
 def _centered(gram: Tensor, weight: Tensor) -> Tensor:
@@ -342,21 +389,20 @@ def _gram(X: Tensor, scaling: _Scaling, start: int, stop: int) -> Tensor:
 
 
 def _parts(groups: np.ndarray, positions: np.ndarray, gap: int) -> list[_Part]:
-    """Return the samples of each group, and then those close to them.
+    """Return the samples of each group, and those that are not close to them.
 
     `positions` are those of the samples among all, rising.
     """
     order = np.argsort(groups, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
     if gap == 0:
-        return [_Part(rows, len(rows)) for rows in members]
+        return [_Part(rows, None) for rows in members]
     parts = []
     for rows in members:
         own = np.concatenate([[-np.inf], positions[rows], [np.inf]])
         after = np.searchsorted(own, positions)
         distance = np.minimum(own[after] - positions, positions - own[after - 1])
-        close = np.setdiff1d(np.flatnonzero(distance <= gap), rows)
-        parts.append(_Part(np.append(rows, close), len(rows)))
+        parts.append(_Part(rows, np.flatnonzero(distance > gap)))
     return parts
 
 

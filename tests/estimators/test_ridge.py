@@ -163,10 +163,10 @@ def test_each_output_may_have_a_penalty_of_its_own(n_features):
         np.testing.assert_allclose(fit.left_out[:, [t]], found, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("most_to_choose", [2048, 20])
+@pytest.mark.parametrize("most_to_choose", [1024, 20])
 def test_close_samples_are_left_out_with_a_block(monkeypatch, most_to_choose):
     """Against regressions without a block and four samples on both sides of it."""
-    monkeypatch.setattr(_ridge, "_MOST_TO_CHOOSE", most_to_choose)
+    monkeypatch.setattr(_ridge, "_MOST_WITH_GAP", most_to_choose)
     X, Y, weights = problem(40, 6)
     blocks = np.arange(40) // 10
     fit = fit_ridge(lambda rows: X[rows], Y, weights, blocks=blocks, gap=4)
