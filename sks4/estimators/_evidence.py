@@ -122,23 +122,34 @@ def first_look(n_epochs: int) -> int:
     return max(1, round(FIRST_LOOK * n_epochs))
 
 
-def is_hopeless(losses: np.ndarray, known: np.ndarray, weights: np.ndarray) -> bool:
-    """Tell whether losses are larger than those without training, and not by chance.
-
-    Losses tell it sooner than scores, which count what is right and so change in steps.
+def excess_of(losses: np.ndarray, known: np.ndarray, weights: np.ndarray, gap: int = 0) -> float:
+    """Return how far losses are above those without training, in standard errors.
 
     Parameters
     ----------
     losses, known : ndarray of shape (n_samples,), float64
-        Losses of held-out samples after a few epochs, and without training.
+        Losses of held-out samples with training, and without.
     weights : ndarray of shape (n_samples,), float64
         Weights of the samples.
+    gap : int, default=0
+        So many samples farther on they still resemble each other; together they tell as much as
+        one.
 
     Returns
     -------
-    bool
-        Whether their mean difference is above its standard error.
+    float
+        Mean difference over its standard error.
     """
     difference, share = losses - known, weights / weights.sum()
     mean = share @ difference
-    return bool(mean > np.sqrt(np.sum((share * (difference - mean)) ** 2)))
+    error = np.sqrt((gap + 1) * np.sum((share * (difference - mean)) ** 2))
+    return float(mean / max(error, np.finfo(np.float64).tiny))
+
+
+def is_hopeless(losses: np.ndarray, known: np.ndarray, weights: np.ndarray) -> bool:
+    """Tell whether losses are larger than those without training, and not by chance.
+
+    Losses tell it sooner than scores, which count what is right and so change in steps. See
+    :func:`excess_of`.
+    """
+    return excess_of(losses, known, weights) > 1

@@ -40,6 +40,7 @@ from sks4.estimators._evidence import (
     apart_from,
     blocks_of,
     deserves_trial,
+    excess_of,
     first_look,
     is_hopeless,
     trial_epochs,
@@ -522,6 +523,10 @@ class SupervisedEstimator(SequenceEstimator):
             return None
         test = distinct.take(held_out)
         wins = score(test, outputs) > score(test, blocked[judged])
+        if gap:  # a few samples as good as those of a block must not decide
+            losses = partial(task.losses, plain.setting.targets, test)
+            excess = excess_of(losses(outputs), losses(blocked[judged]), test.weights, gap)
+            wins = wins and excess < -1
         return (test, outputs) if wins else None
 
     def _trial(

@@ -10,6 +10,7 @@ from sks4.estimators._evidence import (
     apart_from,
     blocks_of,
     deserves_trial,
+    excess_of,
     first_look,
     is_hopeless,
     reach_of,
@@ -139,6 +140,33 @@ def test_hopeless_is_worse_by_more_than_chance():
         assert is_hopeless(losses, known, weights) == expected
         assert is_hopeless(losses, known, 10 * weights) == expected
     assert is_hopeless(np.array([2.0]), np.array([1.0]), np.ones(1))
+
+
+def test_samples_that_resemble_each_other_tell_as_much_as_one():
+    rng = np.random.default_rng(0)
+    losses, known = rng.exponential(size=(2, 200))
+    once = excess_of(losses, known, np.ones(200))
+    again = excess_of(losses.repeat(4), known.repeat(4), np.ones(800), gap=3)
+    assert again == pytest.approx(once)
+
+
+@pytest.mark.parametrize(("share", "wins"), [(0.1, True), (0.97, False)])
+def test_where_neighbors_resemble_each_other_a_trial_wins_beyond_chance(
+    monkeypatch, any_miss_deserves_a_trial, share, wins
+):
+    """With this share of the squared errors of the filters, all in one half of the block."""
+    rng = np.random.default_rng(0)
+    y = np.convolve(rng.normal(size=87), np.ones(8), "valid")
+
+    def trial(self, task, plain, rest, held_out, known, max_time):
+        truth = plain.setting.targets.encode(plain.distinct.targets[held_out])
+        error = known - truth
+        later = np.arange(len(error)) >= len(error) // 2
+        size = np.sqrt(share * np.sum(error**2) / np.sum(error[later] ** 2))
+        return truth + np.where(later[:, np.newaxis], size * error, 0)
+
+    monkeypatch.setattr(SupervisedEstimator, "_trial", trial)
+    assert (S4Regressor(**TINY).fit(rng.normal(size=(80, 12)), y).n_epochs_ > 0) == wins
 
 
 @pytest.mark.parametrize("estimator", [S4Classifier(**TINY), S4Regressor(**TINY)])
