@@ -76,10 +76,7 @@ def _season_of_calendar(step: BaseOffset) -> int | None:
     if type(step) is pd.DateOffset:
         months = step.kwds.get("months", 0) if step.kwds.keys() == {"months"} else 0
         return 12 // months if months and 12 % months == 0 else None
-    try:
-        name = step.rule_code.partition("-")[0]
-    except NotImplementedError:  # such as Easter
-        return None
+    name = step.base.freqstr.partition("-")[0]  # Easter has one, too, but no rule_code
     return _SEASONS.get(name) or _SEASONS.get(name.rstrip("SE"))
 
 

@@ -16,13 +16,8 @@ from sks4._validation import check_weights
 from sks4.data import as_targets, as_weights
 from sks4.estimators._auto import resolve_readout
 from sks4.estimators._evidence import blocks_of
-from sks4.estimators._readout import (
-    LeftOut,
-    Select,
-    calibrated,
-    class_targets,
-    fit_readout,
-)
+from sks4.estimators._filters import FilterSummaries, Select
+from sks4.estimators._readout import LeftOut, calibrated, class_targets, fit_readout
 from sks4.estimators._streaming import ClassifierStream
 from sks4.estimators._supervised import (
     FitReadout,
@@ -544,6 +539,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             plan_readout=plan_readout if fits_readout else lambda samples: None,
             decides=fits_readout and is_usual and self.readout == "auto",
             score=lambda encoder, samples, outputs: _accuracy(samples, outputs),
+            losses=lambda encoder, samples, outputs: _losses(samples, outputs),
             judge=self._judge,
         )
 
@@ -553,6 +549,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         n_classes: int,
         net: S4Net,
         select: Select,
+        filters: FilterSummaries,
         *,
         reads_blocks: bool,
     ) -> FoundReadout:
@@ -561,6 +558,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         readout, left_out = fit_readout(
             net,
             select,
+            filters,
             class_targets(targets, n_classes),
             weights,
             reads_blocks=reads_blocks,
@@ -622,5 +620,9 @@ def _accuracy(samples: LabeledSequences, outputs: np.ndarray) -> float:
 
 def _log_loss(samples: LabeledSequences, outputs: np.ndarray) -> float:
     """Return the weighted log loss of outputs that are log-odds."""
-    own = log_softmax(outputs, axis=1)[np.arange(len(outputs)), samples.targets]
-    return -float(np.average(own, weights=samples.weights))
+    return float(np.average(_losses(samples, outputs), weights=samples.weights))
+
+
+def _losses(samples: LabeledSequences, outputs: np.ndarray) -> np.ndarray:
+    """Return the log loss of each sample, (n_samples,)."""
+    return -log_softmax(outputs, axis=1)[np.arange(len(outputs)), samples.targets]

@@ -36,9 +36,19 @@ from sks4.estimators._base import (
     Trained,
     random_numbers,
 )
-from sks4.estimators._evidence import TRIAL, blocks_of, deserves_trial, trial_epochs
+from sks4.estimators._evidence import (
+    TRIAL,
+    apart_from,
+    blocks_of,
+    deserves_trial,
+    excess_of,
+    first_look,
+    is_hopeless,
+    trial_epochs,
+)
+from sks4.estimators._filters import FilterSummaries, Select, summarize_filters
 from sks4.estimators._predictor import SequencePredictor
-from sks4.estimators._readout import LeftOut, Readout, Select
+from sks4.estimators._readout import LeftOut, Readout, readout_outputs
 from sks4.estimators._sequences import (
     SequenceEstimator,
     SequenceReader,
@@ -48,7 +58,7 @@ from sks4.estimators._sequences import (
 from sks4.estimators._split import split_rows
 from sks4.estimators._targets import TargetEncoder
 from sks4.nn import S4Model
-from sks4.training import Batches, S4Net, Stretch
+from sks4.training import Batches, FirstLook, S4Net, Stretch
 
 # Spectra are scaled by those of so many sequences.
 _SEQUENCES_OF_SPECTRA = 256
@@ -126,7 +136,9 @@ class FoundReadout:
 class FitReadout(Protocol):
     """Finds the last layer for a net."""
 
-    def __call__(self, net: S4Net, select: Select, *, reads_blocks: bool) -> FoundReadout:
+    def __call__(
+        self, net: S4Net, select: Select, filters: FilterSummaries, *, reads_blocks: bool
+    ) -> FoundReadout:
         """Find it with batches of selected samples, with the features of the blocks or without."""
 
 
@@ -147,8 +159,12 @@ class Task:
         returns a function that does, or None to keep the trained layer.
     decides : bool
         Whether held-out samples decide if blocks are trained.
+    recalls : bool
+        Whether the last layer reads what filters recall of the level and the end of a sequence.
     score : callable
         Returns accuracy or R² of outputs for samples, given the encoder of their targets.
+    losses : callable
+        Returns the loss of each sample, with the same arguments.
     judge : callable
         Returns a last layer with what a trial tells about it: its outputs for held-out samples,
         given the encoder of their targets.
@@ -161,7 +177,9 @@ class Task:
     net_options: Mapping[str, Any] = field(default_factory=dict)
     plan_readout: Callable[[LabeledSequences], FitReadout | None] = lambda samples: None
     decides: bool = False
+    recalls: bool = False
     score: Callable[[Any, LabeledSequences, np.ndarray], float]
+    losses: Callable[[Any, LabeledSequences, np.ndarray], np.ndarray]
     judge: Callable[[FoundReadout, Any, LabeledSequences, np.ndarray], FoundReadout]
     no_readout: Mapping[str, Any] = field(default_factory=lambda: {"readout_score_": np.nan})
 
@@ -247,6 +265,10 @@ class _Setting:
         """Return batches to evaluate."""
         return Batches(self.dataset(samples), evaluation_sampler(self.n_steps(samples), device))
 
+    def select(self, samples: LabeledSequences, device: Any) -> Select:
+        """Return a function that returns batches of some of the samples."""
+        return lambda rows: self.batches(samples.take(rows), device)
+
     def outputs(self, samples: LabeledSequences, net: S4Net, readout: Readout) -> np.ndarray:
         """Return the outputs of a readout for samples, (n_samples, n_outputs)."""
         batches, model = self.batches(samples, net.device), readout.model(net.module_.backbone)
@@ -289,6 +311,8 @@ class _Result:
         The samples that count, each once, with their weights in the loss.
     found : FoundReadout or None
         The last layer found by regression.
+    filters : FilterSummaries or None
+        What filters tell of `distinct`, if there was a regression.
     interruption : Interruption
         An interrupt of the user to raise again.
     """
@@ -298,6 +322,7 @@ class _Result:
     chosen: Mapping[str, Any]
     distinct: LabeledSequences
     found: FoundReadout | None
+    filters: FilterSummaries | None
     interruption: Interruption
 
 
@@ -368,10 +393,9 @@ class SupervisedEstimator(SequenceEstimator):
     ) -> Self:
         """Fit the regression on filters, and train if held-out samples are then told better."""
         start = time.monotonic()
-        first, *others = self._embeddings(form, samples)
-        result = self._run(task, None, form, samples, None, chance, embedding=first)
+        result = self._run(task, None, form, samples, None, chance)
         try:
-            for embedding in others:
+            for embedding in self._embeddings(form, samples)[1:]:
                 if result.found is None or result.interruption.is_pending:
                     break
                 other = self._run(task, None, form, samples, None, chance, embedding=embedding)
@@ -381,10 +405,7 @@ class SupervisedEstimator(SequenceEstimator):
             if trial is not None:
                 left = self._time_left(start)
                 result = self._run(
-                    *(task, None, form, samples, None, chance),
-                    embedding=result.setting.sizes.embedding,
-                    trains=True,
-                    max_time=left,
+                    task, None, form, samples, None, chance, plain=result, max_time=left
                 )
                 assert result.found is not None  # as without training
                 found = task.judge(result.found, result.setting.targets, *trial)
@@ -410,14 +431,14 @@ class SupervisedEstimator(SequenceEstimator):
         chance: "_Chance",
         *,
         embedding: str | None = None,
-        trains: bool = False,
+        plain: "_Result | None" = None,
         max_time: float | None = None,
     ) -> "_Result":
         """Return the result of a run, with nothing adopted.
 
-        `embedding` is what the first fit reads of patches, None for what it reads if nothing is
-        held out to choose by; `trains` is whether blocks are trained even if the last layer is
-        found by regression; `max_time` replaces the parameter if it is not None.
+        `embedding` is what a first fit reads of patches, None for what it reads if nothing is held
+        out to choose by. `plain` is the result of a run with the same samples whose blocks were not
+        trained; now they are. `max_time` replaces the parameter if it is not None.
         """
         old = None if resumed is None else self._predictor_
         samples, valid, stops_early = self._hold_out(samples, valid, task.targets, chance.rng)
@@ -426,9 +447,12 @@ class SupervisedEstimator(SequenceEstimator):
         distinct = replace(samples, weights=weights).distinct()
         fit_readout = task.plan_readout(distinct)
         has_trained = resumed is not None and len(resumed.net.history) > 0
-        trains = trains or has_trained or fit_readout is None or self.max_epochs != "auto"
-        trains = trains or valid is not None
-        setting = self._learn(form, targets, samples, old, embedding=embedding)
+        trains = plain is not None or valid is not None or has_trained
+        trains = trains or fit_readout is None or self.max_epochs != "auto"
+        if plain is None:
+            setting = self._learn(form, targets, samples, old, embedding=embedding)
+        else:
+            setting = plain.setting
         batches = self._training_batches(setting, samples, chance.rng)
         n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
         run = Run(
@@ -447,21 +471,28 @@ class SupervisedEstimator(SequenceEstimator):
                 trained.net.fit(
                     batches, valid=None if valid is None else setting.batches(valid, device)
                 )
-        found = None
+        found, filters = None, None if plain is None else plain.filters
         if fit_readout is not None:
-            found = interruption.repeat(
-                partial(
-                    fit_readout,
-                    trained.net,
-                    lambda rows: setting.batches(distinct.take(rows), device),
-                    reads_blocks=len(trained.net.history) > 0,
+            select = setting.select(distinct, device)
+            if filters is None:
+                filters = interruption.repeat(
+                    partial(
+                        summarize_filters,
+                        trained.net,
+                        select,
+                        len(distinct.panel),
+                        recalls=task.recalls,
+                    )
                 )
+            reads_blocks = len(trained.net.history) > 0
+            found = interruption.repeat(
+                partial(fit_readout, trained.net, select, filters, reads_blocks=reads_blocks)
             )
             if valid is not None:
                 held_out = setting.weighted(valid)
                 outputs = partial(setting.outputs, held_out, trained.net, found.readout)
                 found = task.judge(found, targets, held_out, interruption.repeat(outputs))
-        return _Result(trained, setting, chosen, distinct, found, interruption)
+        return _Result(trained, setting, chosen, distinct, found, filters, interruption)
 
     def _partial_fit(
         self, task: Task, resumed: Trained | None, X: Any, y: Any, sample_weight: Any
@@ -477,7 +508,7 @@ class SupervisedEstimator(SequenceEstimator):
         with Interruption(trained.net) as interruption:
             trained.net.partial_fit(self._training_batches(setting, samples, rng))
         chosen = setting.sizes.attributes()
-        result = _Result(trained, setting, chosen, samples, None, interruption)
+        result = _Result(trained, setting, chosen, samples, None, None, interruption)
         return self._adopt_run(task, result)
 
     # ------------------------------------------------------------------ steps of a fit
@@ -493,7 +524,7 @@ class SupervisedEstimator(SequenceEstimator):
         if found is None:  # trained already
             return None
         score = partial(task.score, plain.setting.targets)
-        rows, _, blocked = found.left_out
+        rows, _, blocked, gap = found.left_out
         n_samples = len(distinct.panel)
         missed = 1 - score(distinct.take(rows), blocked)
         if plain.interruption.is_pending or not deserves_trial(missed, n_samples):
@@ -501,43 +532,63 @@ class SupervisedEstimator(SequenceEstimator):
         blocks = blocks_of(task.targets.strata(distinct.targets), n_samples, distinct.groups)
         block = np.bincount(blocks[rows]).argmax()
         judged = blocks[rows] == block
-        rest, test = distinct.take(np.flatnonzero(blocks != block)), distinct.take(rows[judged])
-        outputs = self._trial(task, plain.setting, rest, test, max_time)
+        rest, held_out = apart_from(blocks == block, gap), rows[judged]
+        outputs = self._trial(task, plain, rest, held_out, blocked[judged], max_time)
+        if outputs is None:
+            return None
+        test = distinct.take(held_out)
         wins = score(test, outputs) > score(test, blocked[judged])
+        if gap:  # a few samples as good as those of a block must not decide
+            losses = partial(task.losses, plain.setting.targets, test)
+            excess = excess_of(losses(outputs), losses(blocked[judged]), test.weights, gap)
+            wins = wins and excess < -1
         return (test, outputs) if wins else None
 
     def _trial(
         self,
         task: Task,
-        known: _Setting,
-        samples: LabeledSequences,
-        test: LabeledSequences,
+        plain: _Result,
+        rest: np.ndarray,
+        held_out: np.ndarray,
+        known: np.ndarray,
         max_time: float | None,
-    ) -> np.ndarray:
-        """Return outputs for held-out samples after a short training and a regression."""
+    ) -> np.ndarray | None:
+        """Return outputs for held-out samples after a short training on the rest.
+
+        Scaling, filters and their limits are those of all samples, as for what it is compared with,
+        whose outputs are `known`. None if the training is given up since it is hopeless.
+        """
         seeds, rng = random_numbers(0, None)
+        samples, test = plain.distinct.take(rest), plain.distinct.take(held_out)
         # the weights of the samples have those of the classes already
-        setting = self._learn(
-            *(known.form, known.targets.unweighted(), samples, None),
-            embedding=known.sizes.embedding,
-        )
+        targets = plain.setting.targets.unweighted().learn(samples.targets, samples.weights)
+        setting = replace(plain.setting, targets=targets)
+        losses = partial(task.losses, plain.setting.targets, test)
+
+        def outputs_of(net: S4Net) -> np.ndarray:
+            assert plain.filters is not None
+            fit_readout = task.plan_readout(samples)
+            assert fit_readout is not None  # as for all samples
+            select, others = (setting.select(part, net.device) for part in (samples, test))
+            found = fit_readout(net, select, plain.filters.take(rest), reads_blocks=True)
+            return readout_outputs(net, others, plain.filters.take(held_out), found.readout)
+
+        def gives_up(net: S4Net) -> bool:
+            return is_hopeless(losses(outputs_of(net)), losses(known), test.weights)
+
         batches = self._training_batches(setting, samples, rng)
         n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
+        n_epochs = trial_epochs(n_epochs)
         run = Run(
             criterion=task.criterion,
-            max_epochs=trial_epochs(n_epochs),
+            max_epochs=n_epochs,
+            callbacks=[("first_look", FirstLook(first_look(n_epochs), gives_up))],
             max_time=None if max_time is None else TRIAL * max_time,
             options=self._net_options(task),
             is_trial=True,
         )
-        net = self._start(run, None, seeds, rng, setting, samples).net
-        net.fit(batches)
-        fit_readout = task.plan_readout(samples)
-        assert fit_readout is not None  # as for all samples
-        found = fit_readout(
-            net, lambda rows: setting.batches(samples.take(rows), net.device), reads_blocks=True
-        )
-        return setting.outputs(test, net, found.readout)
+        net = self._start(run, None, seeds, rng, setting, plain.distinct).net.fit(batches)
+        return None if net.stop_reason_ == "hopeless" else outputs_of(net)
 
     def _read(
         self, old: SequencePredictor | None, X: Any, sampling_rate: float | None
@@ -707,7 +758,7 @@ class SupervisedEstimator(SequenceEstimator):
 def _score_of_blocks(task: Task, result: _Result) -> float:
     """Return the score of the regression on filters for samples left out in blocks."""
     assert result.found is not None
-    rows, _, blocked = result.found.left_out
+    rows, _, blocked, _ = result.found.left_out
     return task.score(result.setting.targets, result.distinct.take(rows), blocked)
 
 

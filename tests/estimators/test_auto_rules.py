@@ -13,6 +13,11 @@ RULES = {
         f"{_evidence.N_BLOCKS} blocks that are held out in turn",
         f"misses at least {_evidence._FEWEST_MISSED} sequences",
         f"{_evidence.TRIAL:g} of the epochs",
+        f"After {_evidence.FIRST_LOOK:g} of its epochs",
+    ],
+    "choice of the ridge regression": [
+        f"chosen by the {_evidence.N_BLOCKS} blocks",
+        f"by {_evidence._BEYOND_CHANCE:g} standard errors",
     ],
     "number of filters": [
         f"{_auto._FILTERS:,}, or",

@@ -14,15 +14,8 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 
 from sks4 import S4Classifier, S4Regressor
 from sks4.estimators._auto import resolve_n_filters, resolve_readout
-from sks4.estimators._readout import (
-    LeftOut,
-    Readout,
-    _recall_of,
-    _some_steps,
-    _summary_of,
-    calibrated,
-    class_targets,
-)
+from sks4.estimators._filters import _recall_of, _some_steps, _summary_of
+from sks4.estimators._readout import LeftOut, Readout, calibrated, class_targets
 from sks4.estimators._regression import _Errors
 from sks4.estimators._ridge import fit_ridge
 from sks4.nn import FilterBank, Summary
