@@ -428,7 +428,7 @@ def _continued(u: Tensor, observed: Tensor, level: Tensor, period: int) -> Tenso
     season = torch.where(same >= 0, u.gather(1, same.clamp_min(0)), level)
     if period == 1:
         return torch.where(n_after > 0, season, u)
-    change = u[:, period:] - u[:, :-period]
+    change = (u[:, period:] - u[:, :-period]).detach()
     known = observed[:, period:] & observed[:, :-period]
     known = known[:, 1:] & known[:, :-1]
     products = torch.where(known, change[:, 1:] * change[:, :-1], 0).sum(1, keepdim=True)

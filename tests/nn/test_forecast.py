@@ -362,6 +362,15 @@ def test_gap_at_the_end_follows_the_last_value_as_far_as_values_before_did():
     torch.testing.assert_close(after[1], noise_[12:16])
 
 
+def test_gap_at_the_end_has_finite_gradients_also_where_seasons_are_alike():
+    u = torch.ones(1, 12, 1, dtype=torch.float64, requires_grad=True)
+    observed = torch.ones(1, 12, 1, dtype=torch.bool)
+    observed[:, 9:] = False
+    _filled(u, observed, u[:, 8:9], 4).sum().backward()
+    assert u.grad is not None
+    assert u.grad.isfinite().all()
+
+
 def test_gap_at_the_end_without_a_whole_season_is_the_last_value():
     u = torch.tensor([7.0, 7.0, 2.0, 3.0, 0.0, 0.0, 0.0])[None, :, None]
     observed = torch.tensor([False, False, True, True, False, False, False])[None, :, None]

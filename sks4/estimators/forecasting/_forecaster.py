@@ -553,7 +553,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
     ) -> tuple[training.Setup, list[np.ndarray]]:
         """Return what is chosen from the training rows, and the origins in each series."""
         n_train = [len(rows) for rows in train]
-        periods = panels.likely_periods(series, train)
+        periods, shown = panels.likely_periods(series, train)
         longest = max(n_train) - int(self.horizon)
         if self._may_be_short:
             longest = min(2 * longest, max(n_train))
@@ -576,11 +576,11 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         )
         if len(series) > 1 and self.standardize == "window":
             base = panels.base_of(series, train, n_train, periods, setup.windows)
-            season = min(base.base.season_length, context_length)
-            setup = replace(setup, period=season, gap_period=season)
+            setup = replace(setup, period=min(base.base.season_length, context_length))
         one = series[0]
         setup = replace(
             setup,
+            gap_period=min(shown or 1, context_length),
             n_static=0 if one.static is None else len(one.static),
             n_known=0 if one.identity is None else len(series),
         )
@@ -821,7 +821,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         encoder = self._make_encoder().fit(train.values, train.covariates, counts=train.weights > 0)
         n_windows = len(train) - context_length - int(self.horizon) + 1
         setup = self._setup_of(encoder, context_length, patch_size, n_windows, levels, periods)
-        return setup if shown is None else replace(setup, gap_period=min(shown, context_length))
+        return replace(setup, gap_period=min(shown or 1, context_length))
 
     def _make_encoder(self) -> SeriesEncoder:
         """Return an encoder that is not fitted."""

@@ -46,15 +46,22 @@ def sampled(n_series: int) -> np.ndarray:
     return np.unique(np.linspace(0, n_series - 1, min(n_series, _MAX_SAMPLED)).round().astype(int))
 
 
-def likely_periods(series: Sequence[OneSeries], blocks: Sequence[Columns]) -> tuple[int, ...]:
-    """Return seasons that the series may have: those of their steps, and what half of them show."""
-    few = sampled(len(series))
+def likely_periods(
+    series: Sequence[OneSeries], blocks: Sequence[Columns]
+) -> tuple[tuple[int, ...], int | None]:
+    """Return seasons that the series may have: those of their steps, and what half of them show.
+
+    Also the one that most of these series show, None if they show none.
+    """
+    few = sampled(len(series)).tolist()
+    shown = [training.shown_period(blocks[i]) for i in few]
     likely = [
-        training.likely_periods(training.shown_period(blocks[i]), series[i].rows.timeline)
-        for i in few.tolist()
+        training.likely_periods(period, series[i].rows.timeline)
+        for i, period in zip(few, shown, strict=True)
     ]
     counts = Counter(period for periods in likely for period in periods)
-    return tuple(period for period, n in counts.items() if n >= len(few) / 2)
+    (most_shown, _), *_ = Counter(shown).most_common()
+    return tuple(period for period, n in counts.items() if n >= len(few) / 2), most_shown
 
 
 def resolve_context_length(

@@ -375,6 +375,12 @@ def may_count(
     return bool(n_blocks.sum() >= MIN_BLOCKS)
 
 
+def scaled_targets(windows: Windows, columns: Columns) -> np.ndarray:
+    """Return the targets that a base forecast reads, (n_timepoints, n_targets), NaN if missing."""
+    series = windows.encode(columns)
+    return torch.where(series.observed, series.values, torch.nan).double().numpy()
+
+
 def correct_base(
     predictor: WindowPredictor,
     periods: tuple[int, ...],
@@ -405,8 +411,7 @@ def correct_base(
         The network, the base chosen from the rows seen, and the share of the correction.
     """
     windows = predictor.windows
-    series = windows.encode(columns)
-    known = torch.where(series.observed, series.values, torch.nan).double().numpy()
+    known = scaled_targets(windows, columns)
     sizes = windows.horizon, windows.context_length
     base = choose_combined([known[:n_seen]], periods, *sizes)
     if n_train == len(columns):
