@@ -164,7 +164,10 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         as they are.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to NaN in the targets: filled by the last value before it, and with "mask"
-        left out of level and scale of a window; or an error. A missing value is never a target.
+        left out of level and scale of a window, and a gap that ends a window is continued by the
+        season that the series shows; or an error. A missing value is never a target. A covariate
+        that is missing, or scaled and far beyond those in the training rows, is the last one before
+        it.
     device : str, default="auto"
         Device to compute on, as named by torch, such as "cpu" or "cuda:1". "auto": the GPU if
         there is one.
