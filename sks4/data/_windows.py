@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from sks4._validation import check_choice, check_integer
 from sks4.data._batching import Batch
-from sks4.data._scaling import fill_forward
+from sks4.data._gaps import fill_forward
 
 # Squares of larger values are beyond float64.
 _LARGEST = 1e150
