@@ -59,10 +59,18 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         no output; with 1, those that would alias. For predictions at lower sampling rates.
     bidirectional : bool, default=False
         Whether every block also reads the sequence backwards.
+    embedding : {"auto", "values", "spectrum"}, default="auto"
+        What a step of the model reads of a patch: its values, or its mean and the logarithmic
+        powers of its frequency bands, for each channel. Spectra suit long sequences of
+        oscillations, such as sound, where strength tells and phase does not; they rule out other
+        sampling rates. "auto": "values" up to 2,048 time points, or if a sampling rate is given to
+        `fit`; for longer sequences, what tells held-out sequences better by the regression on
+        filters, where that decides on the training.
     patch_size : int or "auto", default="auto"
         Number of time points that make one step of the model. Larger is faster by about that
         factor, and rules out other sampling rates. "auto": 1 up to 2,048 time points or if a
-        sampling rate is given to `fit`; for longer sequences 2 to 16.
+        sampling rate is given to `fit`; for longer sequences 2 to 16. With spectra 16 to 256, a
+        thirty-second of the length or less.
     pooling : {"mean", "last", "max"}, default="mean"
         How the features of all steps become those of the sequence.
     dropout : float, default=0.1
@@ -184,6 +192,8 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         was held out.
     readout_log_loss_ : float
         Their log loss, likewise.
+    embedding_ : {"values", "spectrum"}
+        What a step reads of a patch.
     patch_size_ : int
         Number of time points that make one step of the model.
     standardize_ : {"global", "running", "running_split", "series", "split"} or None

@@ -188,7 +188,7 @@ def summarize_filters(
     lengths = -(-sequences.panel.lengths // backbone.patch_size)
     forgetting = 2 / typical_length(lengths)  # modes of a filter decay to 1/e in 2/dt steps
     bank = FilterBank(
-        backbone.n_inputs * backbone.patch_size,
+        backbone.patch_width,
         resolve_n_filters(n_samples, int(lengths.sum())),
         dt_min=min(forgetting, _SLOW) if recalls else _SLOW,
         generator=torch.Generator().manual_seed(net.seed),
@@ -243,10 +243,12 @@ def read_backbone(backbone: S4Backbone, *, reads_blocks: bool) -> S4Backbone:
         1,
         0,
         patch_size=backbone.patch_size,
+        embedding=backbone.embedding,
         norm=None,
         generator=generator,
         dtype=like.dtype,
     )
+    empty.spectrum = backbone.spectrum
     return empty.to(like.device)
 
 

@@ -22,6 +22,7 @@ from sks4.data import (
     check_one_target_each,
 )
 from sks4.estimators._auto import (
+    candidate_embeddings,
     resolve_batch_size,
     resolve_dt_range,
     resolve_max_epochs,
@@ -58,6 +59,9 @@ from sks4.estimators._split import split_rows
 from sks4.estimators._targets import TargetEncoder
 from sks4.nn import S4Model
 from sks4.training import Batches, FirstLook, S4Net, Stretch
+
+# Spectra are scaled by those of so many sequences.
+_SEQUENCES_OF_SPECTRA = 256
 
 _SCALINGS = {"auto", "global", "running", "running_split", "series", "split"}
 
@@ -184,6 +188,7 @@ class Task:
 class _Sizes:
     """What "auto" has become, fixed from the first fit on."""
 
+    embedding: str
     patch_size: int
     standardize: str | None
     dt_range: tuple[float, float]
@@ -328,6 +333,7 @@ class SupervisedEstimator(SequenceEstimator):
     n_layers: int = 2
     d_state: int = 16
     bidirectional: bool = False
+    embedding: str = "auto"
     patch_size: int | str = "auto"
     pooling: str = "mean"
     standardize: str | None = "auto"
@@ -335,6 +341,7 @@ class SupervisedEstimator(SequenceEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list]] = SequenceEstimator._parameter_constraints | {
         "bidirectional": ["boolean"],
+        "embedding": [StrOptions({"auto", "values", "spectrum"})],
         "patch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "pooling": [StrOptions({"mean", "last", "max"})],
         "stretch": [Interval(Real, 1, None, closed="left")],
@@ -386,8 +393,15 @@ class SupervisedEstimator(SequenceEstimator):
     ) -> Self:
         """Fit the regression on filters, and train if held-out samples are then told better."""
         start = time.monotonic()
-        result = self._run(task, None, form, samples, None, chance)
+        first, *others = self._embeddings(form, samples)
+        result = self._run(task, None, form, samples, None, chance, embedding=first)
         try:
+            for embedding in others:
+                if result.found is None or result.interruption.is_pending:
+                    break
+                other = self._run(task, None, form, samples, None, chance, embedding=embedding)
+                better = max(result, other, key=partial(_score_of_blocks, task))
+                result = replace(better, interruption=other.interruption)
             trial = self._winning_trial(task, result, self._time_left(start))
             if trial is not None:
                 left = self._time_left(start)
@@ -417,13 +431,15 @@ class SupervisedEstimator(SequenceEstimator):
         valid: LabeledSequences | None,
         chance: "_Chance",
         *,
+        embedding: str | None = None,
         plain: "_Result | None" = None,
         max_time: float | None = None,
     ) -> "_Result":
         """Return the result of a run, with nothing adopted.
 
-        `plain` is the result of a run with the same samples whose blocks were not trained; now they
-        are. `max_time` replaces the parameter if it is not None.
+        `embedding` is what the first fit reads of patches, None for what it reads if nothing is
+        held out to choose by; `plain` is the result of a run with the same samples whose blocks
+        were not trained; now they are. `max_time` replaces the parameter if it is not None.
         """
         old = None if resumed is None else self._predictor_
         samples, valid, stops_early = self._hold_out(samples, valid, task.targets, chance.rng)
@@ -435,7 +451,7 @@ class SupervisedEstimator(SequenceEstimator):
         trains = plain is not None or valid is not None or has_trained
         trains = trains or fit_readout is None or self.max_epochs != "auto"
         if plain is None:
-            setting = self._learn(form, targets, samples, old, trains=trains)
+            setting = self._learn(form, targets, samples, old, embedding=embedding)
         else:
             setting = plain.setting
         batches = self._training_batches(setting, samples, chance.rng)
@@ -447,7 +463,7 @@ class SupervisedEstimator(SequenceEstimator):
             max_time=max_time,
             options=self._net_options(task),
         )
-        trained = self._start(run, resumed, chance.seeds, chance.rng, setting)
+        trained = self._start(run, resumed, chance.seeds, chance.rng, setting, samples)
         device = trained.net.device
         chosen = setting.sizes.attributes() | {"max_epochs_": run.max_epochs}
         self._announce(f"{len(samples.panel)} sequences", trained.net, chosen)
@@ -487,9 +503,9 @@ class SupervisedEstimator(SequenceEstimator):
         form, panel = self._read(old, X, None)
         samples = _labeled(X, panel, y, sample_weight, task.targets)
         seeds, rng = random_numbers(self.random_state, resumed)
-        setting = self._learn(form, task.targets, samples, old, trains=True)
+        setting = self._learn(form, task.targets, samples, old)
         run = Run(criterion=task.criterion, options=self._net_options(task))
-        trained = self._start(run, resumed, seeds, rng, setting)
+        trained = self._start(run, resumed, seeds, rng, setting, samples)
         with Interruption(trained.net) as interruption:
             trained.net.partial_fit(self._training_batches(setting, samples, rng))
         chosen = setting.sizes.attributes()
@@ -572,7 +588,7 @@ class SupervisedEstimator(SequenceEstimator):
             options=self._net_options(task),
             is_trial=True,
         )
-        net = self._start(run, None, seeds, rng, setting).net.fit(batches)
+        net = self._start(run, None, seeds, rng, setting, plain.distinct).net.fit(batches)
         return None if net.stop_reason_ == "hopeless" else outputs_of(net)
 
     def _read(
@@ -618,12 +634,11 @@ class SupervisedEstimator(SequenceEstimator):
         samples: LabeledSequences,
         old: SequencePredictor | None,
         *,
-        trains: bool,
+        embedding: str | None = None,
     ) -> _Setting:
         """Learn from the samples to train on; the scaling and the sizes in the first fit only."""
         if old is None:
-            may_change_rate = form.sampling_rate is not None
-            sizes = self._sizes(samples, may_change_rate=may_change_rate, trains=trains)
+            sizes = self._sizes(form, samples, embedding or self._embeddings(form, samples)[0])
             encoder = SequenceEncoder(sizes.standardize, self.missing).fit(samples.panel)
         else:
             sizes, encoder = self._sizes_now(), old.encoder
@@ -635,14 +650,27 @@ class SupervisedEstimator(SequenceEstimator):
             dtype=self.dtype,
         )
 
-    def _sizes(self, samples: LabeledSequences, *, may_change_rate: bool, trains: bool) -> _Sizes:
+    def _embeddings(self, form: _Form, samples: LabeledSequences) -> tuple[str, ...]:
+        """Return the embeddings of patches to choose from."""
+        return candidate_embeddings(
+            samples.panel.lengths,
+            self.embedding,
+            self.patch_size,
+            may_change_rate=form.sampling_rate is not None,
+        )
+
+    def _sizes(self, form: _Form, samples: LabeledSequences, embedding: str) -> _Sizes:
         """Return what "auto" becomes for these samples."""
         panel = samples.panel
         patch_size = resolve_patch_size(
-            panel.lengths, self.patch_size, may_change_rate=may_change_rate
+            panel.lengths,
+            self.patch_size,
+            embedding=embedding,
+            may_change_rate=form.sampling_rate is not None,
         )
         n_steps = count_steps(panel, patch_size)
         return _Sizes(
+            embedding=embedding,
             patch_size=patch_size,
             standardize=resolve_standardize(panel, samples.targets, self.standardize),
             dt_range=resolve_dt_range(n_steps, self.dt_min, self.dt_max),
@@ -655,6 +683,7 @@ class SupervisedEstimator(SequenceEstimator):
         """Return what "auto" became in the first fit; a given batch size may change."""
         is_auto = self.batch_size == "auto"
         return _Sizes(
+            embedding=self.embedding_,
             patch_size=self.patch_size_,
             standardize=self.standardize_,
             dt_range=self.dt_range_,
@@ -687,11 +716,12 @@ class SupervisedEstimator(SequenceEstimator):
         seeds: Seeds,
         rng: np.random.Generator,
         setting: _Setting,
+        samples: LabeledSequences,
     ) -> Trained:
-        """Return a net to train: one that resumes, or a new one."""
+        """Return a net to train on samples: one that resumes, or a new one."""
         if resumed is not None:
             return self._resumed_net(run, resumed)
-        return self._new_net(
+        trained = self._new_net(
             run,
             seeds,
             S4Model,
@@ -699,8 +729,13 @@ class SupervisedEstimator(SequenceEstimator):
             dt_range=setting.sizes.dt_range,
             n_inputs=setting.encoder.n_inputs_,
             n_outputs=setting.targets.n_outputs,
+            embedding=setting.sizes.embedding,
             patch_size=setting.sizes.patch_size,
         )
+        spectrum = trained.net.module_.backbone.spectrum
+        if spectrum is not None:
+            spectrum.fit(_some_patches(setting, samples, spectrum.patch_size))
+        return trained
 
     def _adopt_run(self, task: Task, result: _Result) -> Self:
         """Adopt the result of a run, and raise the interrupt of the user, if there was one."""
@@ -719,6 +754,32 @@ class SupervisedEstimator(SequenceEstimator):
         self._adopt(trained, dict(result.chosen) | form | attributes)
         result.interruption.raise_again()
         return self
+
+
+def _score_of_blocks(task: Task, result: _Result) -> float:
+    """Return the score of the regression on filters for samples left out in blocks."""
+    assert result.found is not None
+    left_out = result.found.left_out
+    samples = result.distinct.take(left_out.rows)
+    return task.score(result.setting.targets, samples, left_out.blocked)
+
+
+def _some_patches(setting: _Setting, samples: LabeledSequences, patch_size: int) -> torch.Tensor:
+    """Return whole patches of some training sequences, (n_patches, patch_size * n_inputs).
+
+    Of shorter sequences, the only one is filled with zeros.
+    """
+    n_samples = len(samples.panel)
+    rows = np.unique(np.linspace(0, n_samples - 1, _SEQUENCES_OF_SPECTRA).astype(np.int64))
+    dataset = setting.dataset(samples.take(rows))
+    patches = []
+    for row in range(len(rows)):
+        u = dataset[row][0]["u"][0]
+        missing = max(0, patch_size - len(u))
+        filled = torch.nn.functional.pad(u, (0, 0, 0, missing))
+        n_whole = len(filled) // patch_size
+        patches.append(filled[: n_whole * patch_size].reshape(n_whole, -1))
+    return torch.cat(patches)
 
 
 def check_target_given(estimator: Any, y: Any) -> None:

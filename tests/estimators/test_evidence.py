@@ -5,7 +5,7 @@ import pytest
 from sklearn.base import clone
 
 from sks4 import S4Classifier, S4Regressor
-from sks4.estimators import _auto, _evidence
+from sks4.estimators import _auto, _evidence, _supervised
 from sks4.estimators._evidence import (
     apart_from,
     blocks_of,
@@ -348,3 +348,79 @@ def test_max_time_limits_trial_and_training_together(noise, monkeypatch, any_mis
     assert 0 < limits[0] < 100
     assert 0 < classifier.net_.max_time < limits[0]
     assert S4Classifier(**TINY, max_time=1e-9).fit(*noise).net_.stop_reason_ == "max_time"
+
+
+@pytest.fixture
+def short_is_long(monkeypatch):
+    """Sequences of 100 time points are so long that they are read in patches."""
+    monkeypatch.setattr(_auto, "_MANY_STEPS", 64)
+    monkeypatch.setattr(_auto, "_SAMPLES_OF_SPECTRUM", (8, 256))
+
+
+@pytest.mark.parametrize("values_win", [True, False])
+@pytest.mark.parametrize("make_estimator", [S4Classifier, S4Regressor])
+def test_held_out_blocks_choose_the_embedding(
+    monkeypatch, short_is_long, make_estimator, values_win
+):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, 2, 100)), np.arange(20) % 2
+    score, scores = _supervised._score_of_blocks, {}
+
+    def recorded(task, result):
+        embedding = result.setting.sizes.embedding
+        scores[embedding] = score(task, result)
+        return scores[embedding] + (embedding == "values") * (10 if values_win else -10)
+
+    monkeypatch.setattr(_supervised, "_score_of_blocks", recorded)
+    found = make_estimator(**TINY).fit(X, y)
+    assert set(scores) == {"values", "spectrum"}
+    assert found.embedding_ == ("values" if values_win else "spectrum")
+    assert found.patch_size_ == (2 if values_win else 8)
+    same = make_estimator(**TINY, embedding=found.embedding_).fit(X, y)
+    np.testing.assert_array_equal(found.predict(X), same.predict(X))
+    monkeypatch.undo()
+
+
+def test_what_decides_is_the_score_of_blocks(monkeypatch, short_is_long):
+    rng = np.random.default_rng(0)
+    chosen = set()
+    score, scores = _supervised._score_of_blocks, {}
+
+    def recorded(task, result):
+        return scores.setdefault(result.setting.sizes.embedding, score(task, result))
+
+    monkeypatch.setattr(_supervised, "_score_of_blocks", recorded)
+    for seed in range(6):
+        scores.clear()
+        X, y = rng.normal(size=(20, 1, 100)), np.arange(20) % 2
+        found = S4Classifier(**TINY | {"random_state": seed}).fit(X, y)
+        assert found.embedding_ == max(scores, key=scores.get)  # the first of equal ones: values
+        chosen.add(found.embedding_)
+    assert chosen == {"values", "spectrum"}
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_epochs": 1}, {"patch_size": 2}, {"readout": "trained", "max_epochs": 1}]
+)
+def test_without_held_out_blocks_values_are_read(short_is_long, options):
+    X, y = np.random.default_rng(0).normal(size=(20, 1, 100)), np.arange(20) % 2
+    assert S4Classifier(**TINY, **options).fit(X, y).embedding_ == "values"
+    assert S4Classifier(**TINY).fit(X, y, sampling_rate=10).embedding_ == "values"
+
+
+def test_a_trained_network_keeps_the_chosen_embedding(
+    monkeypatch, short_is_long, any_miss_deserves_a_trial
+):
+    answer(monkeypatch, lambda test: np.eye(2)[test.targets])
+    monkeypatch.setattr(
+        _supervised, "_score_of_blocks", lambda task, r: r.setting.sizes.embedding == "spectrum"
+    )
+    X, y = np.random.default_rng(0).normal(size=(20, 1, 100)), np.arange(20) % 2
+    classifier = S4Classifier(**TINY).fit(X, y)
+    assert classifier.n_epochs_ > 0
+    assert classifier.embedding_ == classifier.net_.module_.backbone.embedding == "spectrum"
+    stream = classifier.stream().push(X[0])
+    np.testing.assert_allclose(
+        stream.predict_proba(), classifier.predict_proba(X[:1]), rtol=1e-4, atol=1e-5
+    )
+    assert classifier.partial_fit(X, y).embedding_ == "spectrum"
