@@ -155,16 +155,10 @@ def fit_ridge(
     if len(rows) < len(y) <= X.shape[1]:
         X = _all_rows(read, X, rows, len(y))
         gram = _gram(X, scaling, 0, X.shape[1])
-    slopes, bias = y.new_empty(X.shape[1], y.shape[1]), y.new_empty(y.shape[1])
-    for penalty, of_it in _each_penalty(choice.penalty):
-        if np.isinf(penalty):
-            slopes[:, of_it], bias[of_it] = 0, weight @ y[:, of_it] / weight.sum()
-        elif len(X) == len(y):
-            solved = _solve_samples(X, gram, scaling, y[:, of_it], weight, penalty)
-            slopes[:, of_it], bias[of_it] = solved
-        else:
-            solved = _solve_features(read, scaling, y[:, of_it], weight, penalty)
-            slopes[:, of_it], bias[of_it] = solved
+    if len(X) == len(y):
+        slopes, bias = _solve_samples(X, gram, scaling, y, weight, choice.penalty)
+    else:
+        slopes, bias = _solve_features(read, scaling, y, weight, choice.penalty)
     W = (slopes * scaling.factor[:, None]).T.contiguous()
     bias = bias - W @ scaling.mean
     left_out, blocked = (choice.left_out(y[rows], each).numpy() for each in (together, in_blocks))
@@ -418,13 +412,12 @@ def _all_rows(read: Read, X: Tensor, rows: np.ndarray, n_samples: int) -> Tensor
 
 
 def _solve_samples(
-    X: Tensor, gram: Tensor, scaling: _Scaling, y: Tensor, weight: Tensor, penalty: float
+    X: Tensor, gram: Tensor, scaling: _Scaling, y: Tensor, weight: Tensor, penalties: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return slopes of scaled features and intercepts, from products of samples."""
     root, target = weight.sqrt()[:, None], weight @ y / weight.sum()
     system = root * _centered(gram, weight) * root.T
-    system.diagonal().add_(penalty)
-    dual = root * _solve(system, root * (y - target), penalty)
+    dual = root * _solve_each(system, root * (y - target), penalties)
     dual -= torch.outer(weight, dual.sum(0) / weight.sum())  # of samples minus their mean
     slopes = y.new_empty(X.shape[1], y.shape[1])
     for column in range(0, X.shape[1], _COLUMNS):
@@ -434,7 +427,7 @@ def _solve_samples(
 
 
 def _solve_features(
-    read: Read, scaling: _Scaling, y: Tensor, weight: Tensor, penalty: float
+    read: Read, scaling: _Scaling, y: Tensor, weight: Tensor, penalties: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return slopes of scaled features and intercepts, from products of features."""
     n_features = len(scaling.mean)
@@ -449,9 +442,21 @@ def _solve_features(
         sums += weighted.sum(0, dtype=torch.float64)
     total, target = weight.sum(), weight @ y / weight.sum()
     products -= torch.outer(sums, sums / total)
-    products.diagonal().add_(penalty)
-    slopes = _solve(products, with_targets - torch.outer(sums, target), penalty)
+    slopes = _solve_each(products, with_targets - torch.outer(sums, target), penalties)
     return slopes, target - sums @ slopes / total
+
+
+def _solve_each(system: Tensor, y: Tensor, penalties: Tensor) -> Tensor:
+    """Solve a system with the penalty of each column of y on its diagonal, which is changed.
+
+    The solution for an infinite one is zero.
+    """
+    solution, diagonal = torch.zeros_like(y), system.diagonal().clone()
+    for penalty, of_it in _each_penalty(penalties):
+        if np.isfinite(penalty):
+            system.diagonal().copy_(diagonal + penalty)
+            solution[:, of_it] = _solve(system, y[:, of_it], penalty)
+    return solution
 
 
 def _solve(system: Tensor, y: Tensor, penalty: float) -> Tensor:

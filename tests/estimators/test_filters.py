@@ -108,7 +108,12 @@ def test_filters_read_each_sequence_once_in_a_fit_with_trial_and_training(
     assert sum(rows_of_filters) == 5 + N
 
 
-@pytest.mark.parametrize("estimator", [S4Classifier(**TINY), S4Regressor(**TINY)])
+SPECTRA = {"embedding": "spectrum", "patch_size": 4}
+
+
+@pytest.mark.parametrize(
+    "estimator", [S4Classifier(**TINY), S4Classifier(**TINY, **SPECTRA), S4Regressor(**TINY)]
+)
 def test_what_is_not_kept_is_made_again(noise, trials_win, monkeypatch, estimator):
     X = noise[0]
     kept = clone(estimator).fit(*noise)

@@ -246,3 +246,22 @@ def test_what_rounds_more_than_a_small_penalty_is_solved_all_the_same():
     solved = _ridge._solve(gram + penalty * torch.eye(6), torch.tensor(axes[:, :3]), penalty)
     expected = np.hstack([large / (1e6 + penalty), axes[:, 1:3] / penalty])
     np.testing.assert_allclose(solved.numpy(), expected, atol=1e-6)
+
+
+def test_features_of_many_samples_are_read_once_for_all_penalties(monkeypatch):
+    monkeypatch.setattr(_ridge, "_MOST_TO_CHOOSE", 40)
+    X, Y, weights = problem(75, 8)
+    Y[:, 1] = np.random.default_rng(1).normal(size=75)
+    n_read = []
+
+    def read(rows):
+        n_read.append(len(rows))
+        return X[rows]
+
+    fit = fit_ridge(read, Y, weights, penalties=PENALTIES_OF_VALUES, each_output=True)
+    assert n_read == [40, 75]
+    assert len(set(fit.penalty)) == 2
+    Z = (X - X[fit.rows].mean(0)) / X[fit.rows].std(0)
+    alphas = np.minimum(fit.penalty, 1e12)
+    expected = Ridge(alphas).fit(Z, Y, sample_weight=weights / weights.mean()).predict(Z)
+    np.testing.assert_allclose(X @ fit.weight.T + fit.bias, expected, rtol=1e-6, atol=1e-6)
