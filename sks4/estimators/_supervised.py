@@ -396,7 +396,8 @@ class SupervisedEstimator(SequenceEstimator):
         result = self._run(task, None, form, samples, None, chance)
         try:
             for embedding in self._embeddings(form, samples)[1:]:
-                if result.found is None or result.interruption.is_pending:
+                is_late = self.max_time is not None and time.monotonic() - start > self.max_time
+                if is_late or result.found is None or result.interruption.is_pending:
                     break
                 other = self._run(task, None, form, samples, None, chance, embedding=embedding)
                 better = max(result, other, key=partial(_score_of_blocks, task))
