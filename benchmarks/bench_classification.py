@@ -11,12 +11,12 @@ where it was; ``--force`` runs it again. The table is printed at the end. Set OM
 choose the number of threads of all methods.
 
 Methods: `s4` has nothing but its defaults, `s4_trained` has a trained last layer, and
-`s4_one_epoch` a regression on features that have hardly been trained. `minirocket`, `multirocket_hydra` and `quant`
-are those of aeon. The networks `inception` and `lstm` run only if named; they end after
-``--time-limit`` seconds, with the learning rate down to zero by then; `stop_reason` in the table
-tells where it was the limit that ended training. Data sets: the UCR sets in their default split;
-synthetic sensors; the spoken digits in their official split and with one speaker held out, raw
-samples.
+`s4_one_epoch` a regression on features that have hardly been trained. `minirocket`,
+`multirocket_hydra` and `quant` are those of aeon. The networks `inception` and `lstm` run only if
+named; they end after ``--time-limit`` seconds, with the learning rate down to zero by
+then; `stop_reason` in the table tells where it was the limit that ended training. Data sets: the
+UCR sets in their default split; synthetic sensors; the spoken digits in their official split and
+with one speaker held out, raw samples.
 """
 
 import argparse
