@@ -5,6 +5,7 @@ import contextlib
 import csv
 import ctypes
 import gc
+import hashlib
 import multiprocessing
 import os
 import platform
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -27,6 +28,7 @@ import torch
 
 import sks4
 
+MEGABYTE = 1e6
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -221,6 +223,26 @@ def write_summary(path: Path, rows: list[dict[str, str]]) -> None:
         writer.writerows(rows)
 
 
+def fingerprint(files: Iterable[Path]) -> str:
+    """Return a hash of the code that a result comes from."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()[:12]
+
+
+def package_code(*parts: str) -> list[Path]:
+    """Return the source files of sks4, or of some of its folders."""
+    package = Path(sks4.__file__).parent
+    return [file for part in parts or ("",) for file in (package / part).rglob("*.py")]
+
+
+def is_known(table: Path, **wanted: Any) -> bool:
+    """Tell whether a table has a result with these values, of so many threads."""
+    wanted |= {"threads": torch.get_num_threads()}
+    return any(
+        not row.get("failure") and all(row[name] == str(value) for name, value in wanted.items())
+        for row in read_table(table)
+    )
+
+
 def _as_text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
@@ -323,6 +345,37 @@ def measure(function: Callable[[], Any]) -> Measurement:
     _synchronize()
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     return Measurement(value, seconds, cpu_seconds, peak() - before)
+
+
+def measure_model(
+    model: Any, split: Split, method: str = "predict"
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Train a model and predict, and return the predictions and what both took.
+
+    Parameters
+    ----------
+    model : estimator
+        Trained in place.
+    split : Split
+        The data.
+    method : str, default="predict"
+        Name of the method that predicts.
+
+    Returns
+    -------
+    predictions : ndarray
+        Those for the test data.
+    costs : dict
+        Seconds, CPU seconds and peak memory of both, as columns of a table.
+    """
+    fit = measure(lambda: model.fit(split.X_train, split.y_train))
+    predict = measure(lambda: getattr(model, method)(split.X_test))
+    costs = {}
+    for name, measured in (("fit", fit), ("predict", predict)):
+        costs[f"{name}_seconds"] = measured.seconds
+        costs[f"{name}_cpu_seconds"] = measured.cpu_seconds
+        costs[f"{name}_peak_mb"] = measured.peak_bytes / MEGABYTE
+    return predict.value, costs
 
 
 def peak_memory(prepare: Callable[..., Callable[[], Any]], *arguments: Any) -> int:

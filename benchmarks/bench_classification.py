@@ -10,19 +10,17 @@ same code, time limit and number of threads, is not run again, so an interrupted
 where it was; ``--force`` runs it again. The table is printed at the end. Set OMP_NUM_THREADS to
 choose the number of threads of all methods.
 
-Methods: `s4` has nothing but its defaults, `s4_series` scales each sequence by itself, which cannot
-be streamed, `s4_trained` has a trained last layer, and `s4_one_epoch` a
-regression on features that have hardly been trained. `minirocket`, `multirocket_hydra` and `quant`
-are those of aeon. The networks `inception` and `lstm` run only if named; they end after
-``--time-limit`` seconds, with the learning rate down to zero by then; `stop_reason` in the table
-tells where it was the limit that ended training. Data sets: the UCR sets in their default split;
-synthetic sensors; the spoken digits in their official split and with one speaker held out, raw
-samples.
+Methods: `s4` has nothing but its defaults, `s4_trained` has a trained last layer, and
+`s4_one_epoch` a regression on features that have hardly been trained. `minirocket`,
+`multirocket_hydra` and `quant` are those of aeon. The networks `inception` and `lstm` run only if
+named; they end after ``--time-limit`` seconds, with the learning rate down to zero by
+then; `stop_reason` in the table tells where it was the limit that ended training. Data sets: the
+UCR sets in their default split; synthetic sensors; the spoken digits in their official split and
+with one speaker held out, raw samples.
 """
 
 import argparse
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +32,6 @@ import torch
 from sklearn.base import clone
 from sklearn.metrics import log_loss
 
-import sks4
 from sks4 import S4Classifier
 
 from ._common import (
@@ -46,11 +43,14 @@ from ._common import (
     Split,
     add_data_option,
     data_file,
+    fingerprint,
     in_fresh_process,
+    is_known,
     load_sensors,
     load_spoken_digits,
     load_ucr,
-    measure,
+    measure_model,
+    package_code,
     read_table,
     write_rows,
     write_summary,
@@ -65,7 +65,6 @@ TABLE = RESULTS / "classification.csv"
 SUMMARY = RESULTS / "classification_summary.csv"
 KEY = ("method", "dataset", "seed")
 DIGITS = tuple(f"digits_{split}" for split in DIGITS_SPLITS)
-MEGABYTE = 1e6
 
 # ---------------------------------------------------------------------- methods
 
@@ -95,7 +94,6 @@ def lstm(seed: int, time_limit: float) -> NetworkClassifier:
 
 METHODS: dict[str, Callable[[int, float], Any]] = {
     "s4": s4,
-    "s4_series": partial(s4, standardize="series"),
     "s4_trained": partial(s4, readout="trained"),
     "s4_one_epoch": partial(s4, readout="ridge", max_epochs=1),
     "minirocket": partial(of_aeon, name="minirocket"),
@@ -109,22 +107,19 @@ METHODS: dict[str, Callable[[int, float], Any]] = {
 
 OF_AEON = ("minirocket", "minirocket_standardized", "multirocket_hydra", "quant")
 QUICK = ("s4", "minirocket", "multirocket_hydra", "quant")
-HAVE_PROBABILITIES = ("s4", "s4_series", "s4_trained", "s4_one_epoch", "quant")
+HAVE_PROBABILITIES = ("s4", "s4_trained", "s4_one_epoch", "quant")
 
 
-def fingerprint(method: str) -> str:
+def code_of(method: str) -> str:
     """Return a hash of the code that the results of a method come from."""
-    package, peers = Path(sks4.__file__).parent, Path(__file__).parent / "peers"
+    peers = Path(__file__).parent / "peers"
     if method.startswith("s4"):
-        files: Iterable[Path] = package.rglob("*.py")
-    elif method in OF_AEON:
-        files = [peers / "aeon_classifiers.py"]
-    else:
-        name = {"inception": "inception_time.py", "lstm": "lstm.py"}[method]
-        files = [peers / "_classifier.py", peers / name]
-        for used in ("data", "training"):
-            files += (package / used).rglob("*.py")
-    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()[:12]
+        return fingerprint(package_code())
+    if method in OF_AEON:
+        return fingerprint([peers / "aeon_classifiers.py"])
+    name = {"inception": "inception_time.py", "lstm": "lstm.py"}[method]
+    files = package_code("data", "training")
+    return fingerprint([peers / "_classifier.py", peers / name, *files])
 
 
 # ---------------------------------------------------------------------- one case
@@ -141,7 +136,7 @@ class Case:
 
     def configuration(self) -> dict[str, Any]:
         """Return what must be as it was for a result to be kept."""
-        return {"time_limit": f"{self.time_limit:g}", "code": fingerprint(self.method)}
+        return {"time_limit": f"{self.time_limit:g}", "code": code_of(self.method)}
 
     @property
     def file_name(self) -> str:
@@ -164,24 +159,17 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
     split = case.load(folder)
     model = METHODS[case.method](case.seed, case.time_limit)
     warm_up(model, split)
-    fit = measure(lambda: model.fit(split.X_train, split.y_train))
     if case.method in HAVE_PROBABILITIES:
-        predict = measure(lambda: model.predict_proba(split.X_test))
-        labels = model.classes_[predict.value.argmax(axis=1)]
-        scores = {"log_loss": log_loss(split.y_test, predict.value, labels=model.classes_)}
-        scores["calibration_error"] = calibration_error(predict.value, labels == split.y_test)
+        probabilities, costs = measure_model(model, split, "predict_proba")
+        labels = model.classes_[probabilities.argmax(axis=1)]
+        scores = {"log_loss": log_loss(split.y_test, probabilities, labels=model.classes_)}
+        scores["calibration_error"] = calibration_error(probabilities, labels == split.y_test)
     else:
-        predict = measure(lambda: model.predict(split.X_test))
-        labels, scores = predict.value, {}
+        (labels, costs), scores = measure_model(model, split), {}
     return {
         "accuracy": float(np.mean(labels == split.y_test)),
         **scores,
-        "fit_seconds": fit.seconds,
-        "fit_cpu_seconds": fit.cpu_seconds,
-        "predict_seconds": predict.seconds,
-        "predict_cpu_seconds": predict.cpu_seconds,
-        "fit_peak_mb": fit.peak_bytes / MEGABYTE,
-        "predict_peak_mb": predict.peak_bytes / MEGABYTE,
+        **costs,
         **about_training(model),
     }
 
@@ -226,16 +214,6 @@ def about_training(model: Any) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------------- all cases
-
-
-def is_known(case: Case) -> bool:
-    """Tell whether the table has a result of this very case."""
-    wanted = case.configuration() | {"threads": torch.get_num_threads()}
-    wanted |= {"method": case.method, "dataset": case.dataset, "seed": case.seed}
-    return any(
-        row["accuracy"] and all(row[name] == str(value) for name, value in wanted.items())
-        for row in read_table(TABLE)
-    )
 
 
 def run(case: Case, folder: Path) -> None:
@@ -290,7 +268,8 @@ def main() -> None:
         options.methods = [m for m in options.methods if m not in OF_AEON]
         print("The classifiers of aeon are left out: it is not installed (make benchmark-env).")
     for case in cases(options):
-        if options.force or not is_known(case):
+        about = {"method": case.method, "dataset": case.dataset, "seed": case.seed}
+        if options.force or not is_known(TABLE, **about, **case.configuration()):
             run(case, options.data_dir)
     summary = summarize(read_table(TABLE))
     if summary:

@@ -22,7 +22,6 @@ random, for each split anew.
 """
 
 import argparse
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,19 +29,20 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import clone
 from sklearn.metrics import r2_score
 
-import sks4
 from sks4 import S4Regressor
 
 from ._common import (
     RESULTS,
     CaseFailedError,
     Split,
+    fingerprint,
     in_fresh_process,
-    measure,
+    is_known,
+    measure_model,
+    package_code,
     read_table,
     write_rows,
     write_summary,
@@ -60,7 +60,6 @@ SETS = (*REAL_SETS, *SYNTHETIC_SETS)
 SEEDS = (0, 1, 2)
 N_SPLITS = 10
 LEVELS = (0.5, 0.8, 0.9, 0.95)
-MEGABYTE = 1e6
 
 # ---------------------------------------------------------------------- methods
 
@@ -82,15 +81,11 @@ OF_AEON = ("minirocket", "multirocket_hydra")
 WITHOUT_SEED = ("mean", "ridge", "boosting")
 
 
-def fingerprint(method: str) -> str:
+def code_of(method: str) -> str:
     """Return a hash of the code that the results of a method come from."""
     here = Path(__file__).parent
-    files = [here / "_regression_sets.py"]
-    if method == "s4":
-        files += Path(sks4.__file__).parent.rglob("*.py")
-    else:
-        files += [here / "peers" / "regressors.py"]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()[:12]
+    files = package_code() if method == "s4" else [here / "peers" / "regressors.py"]
+    return fingerprint([here / "_regression_sets.py", *files])
 
 
 # ---------------------------------------------------------------------- errors
@@ -110,18 +105,13 @@ def run_case(case: Case) -> dict[str, Any]:
     split = load(case.dataset, case.seed)
     model = METHODS[case.method](case.seed)
     warm_up(model, split)
-    fit = measure(lambda: model.fit(split.X_train, split.y_train))
-    predict = measure(lambda: model.predict(split.X_test))
+    predicted, costs = measure_model(model, split)
     trained = {"n_epochs": model.n_epochs_} if isinstance(model, S4Regressor) else {}
     return {
         "n_train": len(split.y_train),
         "n_test": len(split.y_test),
-        **errors(split, predict.value),
-        "fit_seconds": fit.seconds,
-        "fit_cpu_seconds": fit.cpu_seconds,
-        "predict_cpu_seconds": predict.cpu_seconds,
-        "fit_peak_mb": fit.peak_bytes / MEGABYTE,
-        "predict_peak_mb": predict.peak_bytes / MEGABYTE,
+        **errors(split, predicted),
+        **costs,
         **trained,
     }
 
@@ -181,15 +171,6 @@ def coverage_of(dataset: str, seed: int) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------------- all cases
 
 
-def is_known(table: Path, **wanted: Any) -> bool:
-    """Tell whether a table has a result of this very case."""
-    wanted |= {"threads": torch.get_num_threads()}
-    return any(
-        not row.get("failure") and all(row[name] == str(value) for name, value in wanted.items())
-        for row in read_table(table)
-    )
-
-
 def run(case: Case) -> None:
     """Run a case and put its result, or what went wrong, into the table."""
     try:
@@ -198,7 +179,7 @@ def run(case: Case) -> None:
     except CaseFailedError as error:
         outcome = str(error)
         found = {"failure": outcome}
-    row = {"method": case.method, "dataset": case.dataset, "code": fingerprint(case.method)}
+    row = {"method": case.method, "dataset": case.dataset, "code": code_of(case.method)}
     write_rows(TABLE, [row | found], key=KEY, seed=case.seed)
     print(f"{case.method:20}{case.dataset:26}seed {case.seed}  {outcome}", flush=True)
 
@@ -211,13 +192,13 @@ def run_errors(options: argparse.Namespace) -> None:
                 if seed != options.seeds[0] and dataset in REAL_SETS and method in WITHOUT_SEED:
                     continue
                 about = {"method": method, "dataset": dataset, "seed": seed}
-                if options.force or not is_known(TABLE, **about, code=fingerprint(method)):
+                if options.force or not is_known(TABLE, **about, code=code_of(method)):
                     run(Case(method, dataset, seed))
 
 
 def run_coverages(options: argparse.Namespace) -> None:
     """Run the cases of the coverage that are not known yet."""
-    code = fingerprint("s4")
+    code = code_of("s4")
     for dataset in options.datasets:
         wanted = [
             seed

@@ -13,7 +13,7 @@ def summary_model(
     It reads the states of some filters as well if their numbers are given.
     """
     like = next(backbone.parameters())
-    bank = FilterBank(backbone.n_inputs * backbone.patch_size, n_filters=5, d_state=4).to(like)
+    bank = FilterBank(backbone.patch_width, n_filters=5, d_state=4).to(like)
     features = AllFeatures(backbone, bank)
     n_features, n_limits = features.n_features, 3
     generator = torch.Generator().manual_seed(2)

@@ -13,6 +13,7 @@ methods = {
     "ridge": ("ridge on the values", "#D55E00", "P"),
     "boosting": ("boosted trees", "#009E73", "^"),
     "minirocket": ("MiniRocket", "#E69F00", "s"),
+    "multirocket_hydra": ("MultiRocket-Hydra", "#CC79A7", "D"),
     "mean": ("mean of the targets", "0.5", "|"),
 }
 figure, ax = plt.subplots(figsize=(7, 4.8), layout="constrained")

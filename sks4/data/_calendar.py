@@ -197,7 +197,7 @@ def _of_country(country: str, subdivision: str | None, years: range) -> list[Any
         ) from error
     try:
         return list(country_holidays(country, subdiv=subdivision, years=years))
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # so the package tells of codes that it does not know
         code = country if subdivision is None else f"{country}-{subdivision}"
         raise ValueError(
             f"holidays must be the code of a country, such as 'DE', or of a part of one, such as "

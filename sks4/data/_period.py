@@ -29,7 +29,7 @@ _N_STANDARD_ERRORS = 3.0
 _TOLERANCE = 1.25
 
 # Seasons of calendar steps, by the letters that pandas gives them.
-_SEASONS = {"M": 12, "BM": 12, "Q": 4, "BQ": 4, "W": 52, "B": 5}
+_SEASONS = {"SM": 24, "M": 12, "BM": 12, "Q": 4, "BQ": 4, "W": 52, "B": 5}
 
 _DAY, _WEEK = pd.Timedelta(days=1), pd.Timedelta(weeks=1)
 
@@ -76,10 +76,7 @@ def _season_of_calendar(step: BaseOffset) -> int | None:
     if type(step) is pd.DateOffset:
         months = step.kwds.get("months", 0) if step.kwds.keys() == {"months"} else 0
         return 12 // months if months and 12 % months == 0 else None
-    try:
-        name = step.rule_code.partition("-")[0]
-    except NotImplementedError:  # such as Easter
-        return None
+    name = step.base.freqstr.partition("-")[0]  # Easter has one, too, but no rule_code
     return _SEASONS.get(name) or _SEASONS.get(name.rstrip("SE"))
 
 

@@ -13,6 +13,7 @@ import torch
 
 from sks4.data import Panel, level_and_spread
 from sks4.exceptions import MemoryLengthWarning
+from sks4.nn import PatchSpectrum
 
 # One step costs about 10 kB of activations at the default size of the model, so a batch stays well
 # below 1 GB; the matrix products gain nothing from larger ones.
@@ -42,6 +43,9 @@ _STEPS_OF_FILTERS = 10**9
 # then worth more than single samples. A patch of 16 samples still fits into 64 features.
 _MANY_STEPS = 2048
 _LARGEST_PATCH = 16
+# Of spectra, there are so many in a sequence or more, each of so many samples.
+_SPECTRA = 32
+_SAMPLES_OF_SPECTRUM = 16, 256
 
 # Where level and scale of the sequences explain less of the targets than this share, they are taken
 # for chance, such as the distance to a microphone ...
@@ -66,7 +70,41 @@ def typical_length(lengths: np.ndarray) -> float:
     return float(np.quantile(lengths, 0.95))
 
 
-def resolve_patch_size(lengths: np.ndarray, patch_size: int | str, *, may_change_rate: bool) -> int:
+def candidate_embeddings(
+    lengths: np.ndarray, embedding: str, patch_size: int | str, *, may_change_rate: bool
+) -> tuple[str, ...]:
+    """Return the embeddings of patches to choose from.
+
+    Parameters
+    ----------
+    lengths : ndarray of shape (n_samples,), int
+        Time points of each training sequence.
+    embedding : {"values", "spectrum", "auto"}
+        As given to the estimator. "auto": where sequences are so long that they are read in
+        patches, both; otherwise "values".
+    patch_size : int or "auto"
+        As given to the estimator. A number rules out that "auto" becomes "spectrum".
+    may_change_rate : bool
+        Whether predictions at another sampling rate must be possible.
+
+    Returns
+    -------
+    tuple of {"values", "spectrum"}
+        The first one stands where nothing is held out to choose by.
+    """
+    if embedding != "auto":
+        return (embedding,)
+    is_patched = resolve_patch_size(lengths, patch_size, may_change_rate=may_change_rate) > 1
+    return ("values", "spectrum") if is_patched and patch_size == "auto" else ("values",)
+
+
+def resolve_patch_size(
+    lengths: np.ndarray,
+    patch_size: int | str,
+    *,
+    embedding: str = "values",
+    may_change_rate: bool,
+) -> int:
     """Return the number of time points that make one step of the state space.
 
     Parameters
@@ -74,8 +112,11 @@ def resolve_patch_size(lengths: np.ndarray, patch_size: int | str, *, may_change
     lengths : ndarray of shape (n_samples,), int
         Time points of each training sequence.
     patch_size : int or "auto"
-        As given to the estimator. "auto": 1 up to 2,048 time points, and for longer sequences the
-        smallest power of two that brings them below, up to 16.
+        As given to the estimator. "auto" with values: 1 up to 2,048 time points, and for longer
+        sequences the smallest power of two that brings them below, up to 16. With spectra: the
+        largest power of two of which 32 fit into a sequence, from 16 to 256.
+    embedding : {"values", "spectrum"}, default="values"
+        What the steps read of a patch.
     may_change_rate : bool
         Whether predictions at another sampling rate must be possible, which patches rule out.
 
@@ -83,13 +124,34 @@ def resolve_patch_size(lengths: np.ndarray, patch_size: int | str, *, may_change
     -------
     int
         The patch size.
+
+    Raises
+    ------
+    ValueError
+        If spectra are to be of fewer than 4 time points.
     """
+    if embedding == "spectrum":
+        return _samples_of_spectrum(lengths, patch_size)
     if patch_size != "auto":
         return int(patch_size)
     if may_change_rate:
         return 1
     doublings = math.ceil(math.log2(max(1, typical_length(lengths) / _MANY_STEPS)))
     return min(2**doublings, _LARGEST_PATCH)
+
+
+def _samples_of_spectrum(lengths: np.ndarray, patch_size: int | str) -> int:
+    """Return the number of time points of a spectrum."""
+    fewest, most = _SAMPLES_OF_SPECTRUM
+    if patch_size == "auto":
+        doublings = math.floor(math.log2(max(1, typical_length(lengths) / _SPECTRA)))
+        return min(max(fewest, 2**doublings), most)
+    if int(patch_size) < PatchSpectrum.FEWEST_SAMPLES:
+        raise ValueError(
+            f"patch_size must be at least {PatchSpectrum.FEWEST_SAMPLES} with "
+            f"embedding='spectrum', got {patch_size}. Pass 'auto' or a larger patch_size."
+        )
+    return int(patch_size)
 
 
 def resolve_standardize(panel: Panel, targets: np.ndarray, standardize: str | None) -> str | None:

@@ -373,7 +373,8 @@ class S4Estimator(BaseEstimator):
             callbacks.append(("lr_schedule", LearningRateSchedule()))
         if run.is_trial:
             name = type(self).__name__
-            return [*callbacks, ("progress", Progress(self.verbose, name, stage="trial "))]
+            progress = Progress(self.verbose, name, stage="trial ")
+            return [*callbacks, *run.callbacks, ("progress", progress)]
         callbacks += clone(self.net_callbacks or [], safe=False)
         callbacks += run.callbacks
         if run.early_stopping:

@@ -16,13 +16,8 @@ from sks4._validation import check_weights
 from sks4.data import as_targets, as_weights
 from sks4.estimators._auto import resolve_readout
 from sks4.estimators._evidence import blocks_of
-from sks4.estimators._readout import (
-    LeftOut,
-    Select,
-    calibrated,
-    class_targets,
-    fit_readout,
-)
+from sks4.estimators._filters import FilterSummaries, Select
+from sks4.estimators._readout import LeftOut, calibrated, class_targets, fit_readout
 from sks4.estimators._streaming import ClassifierStream
 from sks4.estimators._supervised import (
     FitReadout,
@@ -64,10 +59,18 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         no output; with 1, those that would alias. For predictions at lower sampling rates.
     bidirectional : bool, default=False
         Whether every block also reads the sequence backwards.
+    embedding : {"auto", "values", "spectrum"}, default="auto"
+        What a step of the model reads of a patch: its values, or its mean and the logarithmic
+        powers of its frequency bands, for each channel. Spectra suit long sequences of
+        oscillations, such as sound, where strength tells and phase does not; they rule out other
+        sampling rates. "auto": "values" up to 2,048 time points, or if a sampling rate is given to
+        `fit`; for longer sequences, what tells held-out sequences better by the regression on
+        filters, where that decides on the training.
     patch_size : int or "auto", default="auto"
         Number of time points that make one step of the model. Larger is faster by about that
         factor, and rules out other sampling rates. "auto": 1 up to 2,048 time points or if a
-        sampling rate is given to `fit`; for longer sequences 2 to 16.
+        sampling rate is given to `fit`; for longer sequences 2 to 16. With spectra 16 to 256, a
+        thirty-second of the length or less.
     pooling : {"mean", "last", "max"}, default="mean"
         How the features of all steps become those of the sequence.
     dropout : float, default=0.1
@@ -190,6 +193,8 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         was held out.
     readout_log_loss_ : float
         Their log loss, likewise.
+    embedding_ : {"values", "spectrum"}
+        What a step reads of a patch.
     patch_size_ : int
         Number of time points that make one step of the model.
     standardize_ : {"global", "running", "running_split", "series", "split"} or None
@@ -535,6 +540,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
             plan_readout=plan_readout if fits_readout else lambda samples: None,
             decides=fits_readout and is_usual and self.readout == "auto",
             score=lambda encoder, samples, outputs: _accuracy(samples, outputs),
+            losses=lambda encoder, samples, outputs: _losses(samples, outputs),
             judge=self._judge,
         )
 
@@ -544,6 +550,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         n_classes: int,
         net: S4Net,
         select: Select,
+        filters: FilterSummaries,
         *,
         reads_blocks: bool,
     ) -> FoundReadout:
@@ -552,6 +559,7 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         readout, left_out = fit_readout(
             net,
             select,
+            filters,
             class_targets(targets, n_classes),
             weights,
             reads_blocks=reads_blocks,
@@ -613,5 +621,9 @@ def _accuracy(samples: LabeledSequences, outputs: np.ndarray) -> float:
 
 def _log_loss(samples: LabeledSequences, outputs: np.ndarray) -> float:
     """Return the weighted log loss of outputs that are log-odds."""
-    own = log_softmax(outputs, axis=1)[np.arange(len(outputs)), samples.targets]
-    return -float(np.average(own, weights=samples.weights))
+    return float(np.average(_losses(samples, outputs), weights=samples.weights))
+
+
+def _losses(samples: LabeledSequences, outputs: np.ndarray) -> np.ndarray:
+    """Return the log loss of each sample, (n_samples,)."""
+    return -log_softmax(outputs, axis=1)[np.arange(len(outputs)), samples.targets]

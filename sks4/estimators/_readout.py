@@ -6,10 +6,8 @@ summaries of filters that are not trained, and of all blocks if these are, is so
 judged on sequences that are left out.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,39 +15,24 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 from torch import Tensor, nn
 
-from sks4.data import SequenceDataset
-from sks4.estimators._auto import resolve_n_filters, typical_length
+from sks4.estimators._filters import (
+    FilterSummaries,
+    Select,
+    SequenceDescriber,
+    learn_block_summary,
+    n_to_learn,
+    read_backbone,
+)
 from sks4.estimators._ridge import PENALTIES, PENALTIES_OF_VALUES, fit_ridge
-from sks4.nn import AllFeatures, FilterBank, Recall, S4Backbone, S4Model, Summary, SummaryModel
-from sks4.training import Batches, S4Net, reading
+from sks4.nn import AllFeatures, FilterBank, Recall, S4Backbone, Summary, SummaryModel
+from sks4.training import S4Net, reading
 
 _SHARPNESS = (0.1, 100.0)
 """Bounds of the factor that makes log-probabilities of regression scores."""
 
-_QUANTILES = (np.arange(8) + 0.5) / 8
-"""Quantiles of a feature that its steps are compared with, and with zero besides: to be above zero
-does not depend on the unit of a sequence."""
-
-_STEPS, _SEQUENCES = 32, 128
-"""Numbers of steps of a sequence, and of sequences, that the quantiles are taken of."""
-
 _TRUST_IN_FILTERS = 2.0
 """Features that are not trained are not fitted to the targets either, so they deserve a lower
 penalty. Chosen on halves of the training sets, see docs/benchmarks.rst."""
-
-_SLOW = 0.01
-"""Least step of the filters. To know the level of longer sequences takes a smaller one."""
-
-_FAST = 0.5
-"""Filters with this step or a larger one are recalled even if sequences are very short."""
-
-_GROUPS, _FIRST_OF_MASKS = 16, 7
-"""Where there are masks, one in 16 groups of filters reads them. It is the last of eight groups,
-which there are at least."""
-
-_GOLDEN = (5**0.5 - 1) / 2
-
-Select = Callable[[np.ndarray], Batches]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +96,7 @@ class Readout:
     def model(self, backbone: S4Backbone) -> SummaryModel:
         """Return the model on a backbone, where that is."""
         device = backbone.projection.weight.device
-        read = _read_backbone(backbone, reads_blocks=self.reads_blocks)
+        read = read_backbone(backbone, reads_blocks=self.reads_blocks)
         features = AllFeatures(read, self.bank.to(device))
         recall = None if self.recall is None else self.recall.to(device)
         return SummaryModel(features, self.pool.to(device), self.linear.to(device), recall)
@@ -139,28 +122,20 @@ class LeftOut(NamedTuple):
         The outputs for them, each left out by itself or with its group.
     blocked : ndarray of shape (n_rows, n_outputs), float64
         The outputs for them, left out in blocks.
+    gap : int
+        Samples this close to a group or a block were left out with it.
     """
 
     rows: np.ndarray
     outputs: np.ndarray
     blocked: np.ndarray
-
-
-class _Reading(nn.Module):
-    """A function of all features of a batch."""
-
-    def __init__(self, features: AllFeatures, read: Callable[..., Tensor]) -> None:
-        super().__init__()
-        self.features, self.read = features, read
-
-    def forward(self, u: Tensor, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
-        """Map sequences to ``(batch, ...)``."""
-        return self.read(*self.features(u, lengths, rate), rate)
+    gap: int = 0
 
 
 def fit_readout(
     net: S4Net,
     select: Select,
+    filters: FilterSummaries,
     targets: np.ndarray,
     weights: np.ndarray,
     *,
@@ -168,6 +143,7 @@ def fit_readout(
     of_values: bool = False,
     groups: np.ndarray | None = None,
     blocks: np.ndarray | None = None,
+    gap: int = 0,
 ) -> tuple[Readout, LeftOut]:
     """Find the last layer by ridge regression on the features of a net, which is not changed.
 
@@ -178,12 +154,14 @@ def fit_readout(
     select : callable
         Returns batches of some training sequences, ``(n_rows,) -> Batches``. The sequences are
         different from each other.
+    filters : FilterSummaries
+        Filters that are read as well, and what is known of the same sequences.
     targets : ndarray of shape (n_samples, n_outputs), float64
         Targets.
     weights : ndarray of shape (n_samples,), float64
         Weights, above zero.
     reads_blocks : bool
-        Whether to read the blocks of the net, or the bank alone.
+        Whether to read the blocks of the net, or the filters alone.
     of_values : bool, default=False
         Whether the targets are values and not classes. Values may follow the level of a sequence
         or its end, so what the filters recall of these is read as well; and it is chosen by samples
@@ -192,101 +170,61 @@ def fit_readout(
         Samples of a group are left out together.
     blocks : ndarray of shape (n_samples,), int, or None, default=None
         Samples of a block are left out together to judge the result.
+    gap : int, default=0
+        Samples this close to a group or a block are left out with it.
     """
-    trained = cast(S4Model, net.module_).backbone
-    like = trained.projection.weight.detach()
-    sequences = cast(SequenceDataset, select(np.arange(len(targets))).dataset)
-    lengths = -(-sequences.panel.lengths // trained.patch_size)
-    forgetting = 2 / typical_length(lengths)  # modes of a filter decay to 1/e in 2/dt steps
-    n_filters = resolve_n_filters(len(targets), int(lengths.sum()))
-    bank = FilterBank(
-        trained.n_inputs * trained.patch_size,
-        n_filters,
-        reads=_inputs_of_filters(sequences.encoder.is_mask, trained.patch_size, n_filters),
-        dt_min=min(forgetting, _SLOW) if of_values else _SLOW,
-        generator=torch.Generator().manual_seed(net.seed),
-        dtype=like.dtype,
-    ).to(like.device)
-    features = AllFeatures(_read_backbone(trained, reads_blocks=reads_blocks), bank)
-    recall = _recall_of(bank, forgetting) if of_values else None
-    some = np.unique(np.linspace(0, len(targets) - 1, _SEQUENCES).astype(np.int64))
-    with reading(net, len(some) + len(targets)) as on_batch:
-        steps = _read(net, select, on_batch, _Reading(features, _some_steps), some)
-        pool = _summary_of(steps.reshape(-1, features.n_features).astype(np.float64), like)
-        trust = _trust(features)[pool.output_features().numpy()]
+    pool, n_read = filters.pool, 0 if filters.kept is not None else len(targets)
+    if reads_blocks:
+        n_read = n_to_learn(len(targets)) + len(targets)
+    with reading(net, n_read) as on_batch:
+        if reads_blocks:
+            pool = learn_block_summary(net, select, len(targets), on_batch).beside(pool)
+        trust = _trust(pool.n_features, filters.bank.n_filters)[pool.output_features().numpy()]
         n_each: tuple[int, ...] = (pool.n_outputs - pool.n_timings, pool.n_timings)
-        if recall is not None:  # together it counts as much as all the rest
-            n_each = *n_each, recall.n_outputs
-            even = np.sqrt(np.sum(trust**2) / recall.n_outputs)
-            trust = np.append(trust, np.full(recall.n_outputs, even))
-        describe = SummaryModel(features, pool, nn.Identity(), recall)
+        if filters.recall is not None:  # together it counts as much as all the rest
+            n_each = *n_each, filters.recall.n_outputs
+            even = np.sqrt(np.sum(trust**2) / filters.recall.n_outputs)
+            trust = np.append(trust, np.full(filters.recall.n_outputs, even))
         fit = fit_ridge(
-            partial(_read, net, select, on_batch, describe),
+            SequenceDescriber(net, select, filters, pool, on_batch),
             targets,
             weights,
             n_each=n_each,
             penalties=PENALTIES_OF_VALUES if of_values else PENALTIES,
             groups=groups,
             blocks=blocks,
-            # nothing is held out of features that were trained on all sequences
-            choose_by="blocked" if of_values and not reads_blocks else "left_out",
+            gap=gap,
+            # nothing is held out of features that were trained on all sequences, so that blocks
+            # tell no more than single ones, unless these resemble each other
+            choose_by="blocked" if of_values and (gap or not reads_blocks) else "left_out",
+            each_output=of_values,
             trust=trust,
         )
+    like = pool.unit
     readout = Readout(
-        bank=bank,
+        bank=filters.bank,
         pool=pool,
         linear=_linear(like.new_tensor(fit.weight), like.new_tensor(fit.bias)),
         reads_blocks=reads_blocks,
-        recall=recall,
+        recall=filters.recall,
     )
-    return readout, LeftOut(fit.rows, fit.left_out, fit.blocked)
+    return readout, LeftOut(fit.rows, fit.left_out, fit.blocked, gap)
 
 
-def _read_backbone(backbone: S4Backbone, *, reads_blocks: bool) -> S4Backbone:
-    """Return the backbone, or one without blocks that makes the same patches."""
-    if reads_blocks:
-        return backbone
-    like = backbone.projection.weight
-    # the projection of a backbone without blocks is not read, so nothing is drawn
-    generator = torch.Generator()
-    empty = S4Backbone(
-        backbone.n_inputs,
-        1,
-        0,
-        patch_size=backbone.patch_size,
-        norm=None,
-        generator=generator,
-        dtype=like.dtype,
-    )
-    return empty.to(like.device)
+def readout_outputs(
+    net: S4Net, select: Select, filters: FilterSummaries, readout: Readout
+) -> np.ndarray:
+    """Return the outputs of a readout for the sequences of `filters`, (n_samples, n_outputs)."""
+    describe = SequenceDescriber(net, select, filters, readout.pool)
+    described = torch.from_numpy(describe(np.arange(len(filters.rows))))
+    with torch.inference_mode():
+        return readout.linear(described.to(readout.linear.weight.device)).numpy(force=True)
 
 
-def _inputs_of_filters(is_mask: np.ndarray, patch_size: int, n_filters: int) -> Tensor | None:
-    """Return which inputs each filter reads, (n_inputs * patch_size, n_filters); None for all.
-
-    The jumps of masks would hide the changes of the values, so some groups of filters read masks
-    alone, and the others values alone.
-    """
-    if not is_mask.any():
-        return None
-    of_masks = torch.arange(n_filters) // Summary.GROUP % _GROUPS == _FIRST_OF_MASKS
-    return torch.from_numpy(is_mask).repeat(patch_size)[:, None] == of_masks
-
-
-def _recall_of(bank: FilterBank, dt_min: float) -> Recall:
-    """Return what is recalled by filters of this step or a larger one.
-
-    Slower ones know little but the first step of a sequence.
-    """
-    layer = bank.layer
-    filters = (layer.log_dt.exp() >= min(dt_min, _FAST)).nonzero()[:, 0]
-    return Recall(filters, layer.d_state)
-
-
-def _trust(features: AllFeatures) -> np.ndarray:
+def _trust(n_features: int, n_filters: int) -> np.ndarray:
     """Return the trust in each feature, relative to those that are trained."""
-    trust = np.ones(features.n_features)
-    trust[len(trust) - features.bank.n_filters :] = _TRUST_IN_FILTERS
+    trust = np.ones(n_features)
+    trust[n_features - n_filters :] = _TRUST_IN_FILTERS
     return trust / trust.min()
 
 
@@ -296,43 +234,6 @@ def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
     linear.weight, linear.bias = nn.Parameter(weight), nn.Parameter(bias)
     return linear.requires_grad_(False)
-
-
-def _read(
-    net: S4Net,
-    select: Select,
-    on_batch: Callable[[int], None],
-    module: nn.Module,
-    rows: np.ndarray,
-) -> np.ndarray:
-    """Return the outputs of a module for some sequences."""
-    batches = select(rows)
-    return net.predict_dataset(
-        batches.dataset, batches.batch_sampler, module=module, on_batch=on_batch
-    )
-
-
-def _some_steps(x: Tensor, lengths: Tensor | None, rate: float = 1.0) -> Tensor:
-    """Return features at steps that are spread over each sequence, ``(batch, n_steps, d)``.
-
-    Multiples of the golden ratio, modulo 1, are spread evenly without a period of their own.
-    """
-    steps = torch.arange(1, _STEPS + 1, dtype=torch.float64, device=x.device)
-    shares = steps * _GOLDEN % 1
-    if lengths is None:
-        lengths = torch.full((len(x),), x.shape[1], device=x.device)
-    positions = (shares * lengths[:, None]).long().clamp_(max=lengths[:, None] - 1)
-    return x[torch.arange(len(x), device=x.device)[:, None], positions]
-
-
-def _summary_of(steps: np.ndarray, like: Tensor) -> Summary:
-    """Return the summary with limits at zero and at quantiles of features ``(n_steps, d)``."""
-    variance, square = steps.var(axis=0), np.mean(steps**2, axis=0)
-    # near-constant features must not be amplified to the size of the rest
-    scale = np.sqrt(np.maximum(variance, 1e-6 * (1 + square)))
-    limits = np.quantile(steps, _QUANTILES, axis=0)
-    limits = np.vstack([np.zeros_like(scale), limits])
-    return Summary(like.new_tensor(limits), like.new_tensor(scale))
 
 
 # ---------------------------------------------------------------------- classes
@@ -363,7 +264,7 @@ def calibrated(
     label_smoothing : float
         Share of the target probability that is divided evenly among all classes.
     """
-    rows, outputs, blocked = left_out
+    rows, outputs, blocked, _ = left_out
     hedged = _hedged(targets[rows], outputs.shape[1], label_smoothing)
     factor = _sharpness(outputs, hedged, weights[rows])
     return readout.scaled(factor), LeftOut(rows, factor * outputs, factor * blocked)

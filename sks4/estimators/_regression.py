@@ -13,8 +13,9 @@ from sks4._compat import Interval, StrOptions
 from sks4._validation import check_positive, check_weights
 from sks4.data import as_weights, check_same_names, column_names
 from sks4.estimators._auto import resolve_readout
-from sks4.estimators._evidence import blocks_of
-from sks4.estimators._readout import Select, fit_readout
+from sks4.estimators._evidence import blocks_of, reach_of
+from sks4.estimators._filters import FilterSummaries, Select
+from sks4.estimators._readout import fit_readout
 from sks4.estimators._streaming import RegressorStream
 from sks4.estimators._supervised import (
     FitReadout,
@@ -91,10 +92,18 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         no output; with 1, those that would alias. For predictions at lower sampling rates.
     bidirectional : bool, default=False
         Whether every block also reads the sequence backwards.
+    embedding : {"auto", "values", "spectrum"}, default="auto"
+        What a step of the model reads of a patch: its values, or its mean and the logarithmic
+        powers of its frequency bands, for each channel. Spectra suit long sequences of
+        oscillations, such as sound, where strength tells and phase does not; they rule out other
+        sampling rates. "auto": "values" up to 2,048 time points, or if a sampling rate is given to
+        `fit`; for longer sequences, what tells held-out sequences better by the regression on
+        filters, where that decides on the training.
     patch_size : int or "auto", default="auto"
         Number of time points that make one step of the model. Larger is faster by about that
         factor, and rules out other sampling rates. "auto": 1 up to 2,048 time points or if a
-        sampling rate is given to `fit`; for longer sequences 2 to 16.
+        sampling rate is given to `fit`; for longer sequences 2 to 16. With spectra 16 to 256, a
+        thirty-second of the length or less.
     pooling : {"mean", "last", "max"}, default="mean"
         How the features of all steps become those of the sequence.
     dropout : float, default=0.1
@@ -212,6 +221,8 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         Epoch of the weights that are kept, from 1; the last one without early stopping.
     n_parameters_ : int
         Number of parameters of the model.
+    embedding_ : {"values", "spectrum"}
+        What a step reads of a patch.
     patch_size_ : int
         Number of time points that make one step of the model.
     standardize_ : {"global", "running", "running_split", "series", "split"} or None
@@ -306,7 +317,7 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             Groups of samples that resemble each other, such as recordings of a speaker, which are
             held out as a whole: to choose the penalty of the ridge readout, for
             `readout_score_` and `predict_interval`, and to decide whether blocks are trained. None:
-            blocks of neighbors.
+            blocks of neighbors, with the samples around whose targets resemble theirs.
 
         Returns
         -------
@@ -466,10 +477,11 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         """Return intervals that hold each target with a given probability.
 
         They are symmetric about the prediction. Their width is the quantile of the errors for
-        training sequences that were left out, each target by itself: in ten blocks of neighbors,
-        or group by group (Barber et al. 2021, Predictive inference with the jackknife+,
-        arXiv:1905.02928, sections 1.1 and 3). Where the weights of the samples differ, so do those
-        of their errors. The probability holds for sequences that resemble those of the training.
+        training sequences that were left out, each target by itself: in ten blocks of neighbors
+        with what resembles these, or group by group (Barber et al. 2021, Predictive inference with
+        the jackknife+, arXiv:1905.02928, sections 1.1 and 3). Where the weights of the samples
+        differ, so do those of their errors. The probability holds for sequences that resemble those
+        of the training.
 
         Parameters
         ----------
@@ -528,7 +540,9 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
             plan_readout=plan_readout if fits_readout else lambda samples: None,
             decides=fits_readout and is_usual and self.readout == "auto",
             score=_r_squared,
+            losses=_squared_errors,
             judge=_judged,
+            recalls=True,
         )
 
     def _fit_readout(
@@ -537,22 +551,26 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         encoder: ValueEncoder,
         net: S4Net,
         select: Select,
+        filters: FilterSummaries,
         *,
         reads_blocks: bool,
     ) -> FoundReadout:
         """Find the last layer by regression, and judge it where its features are not trained."""
         n_samples, groups = len(samples.panel), samples.groups
+        targets = encoder.encode(samples.targets)
         if groups is None and not reads_blocks:
             groups = _blocks_of_errors(n_samples)
         readout, left_out = fit_readout(
             net,
             select,
-            encoder.encode(samples.targets),
+            filters,
+            targets,
             samples.weights,
             reads_blocks=reads_blocks,
             of_values=True,
             groups=groups,
             blocks=blocks_of(None, n_samples, samples.groups),
+            gap=reach_of(targets) if samples.groups is None else 0,
         )
         attributes: dict[str, Any] = {"readout_score_": np.nan, "_errors_": None}
         if not reads_blocks:
@@ -584,6 +602,13 @@ def _judged(
 def _r_squared(encoder: ValueEncoder, samples: LabeledSequences, outputs: np.ndarray) -> float:
     """Return R² of outputs of a model."""
     return r_squared(samples.targets, _values(encoder, samples, outputs), samples.weights)
+
+
+def _squared_errors(
+    encoder: ValueEncoder, samples: LabeledSequences, outputs: np.ndarray
+) -> np.ndarray:
+    """Return the squared error of each sample, a mean over the standardized targets."""
+    return np.mean((encoder.encode(samples.targets) - outputs) ** 2, axis=1)
 
 
 def _errors(encoder: ValueEncoder, samples: LabeledSequences, outputs: np.ndarray) -> _Errors:

@@ -22,6 +22,7 @@ from sks4.data import (
     check_one_target_each,
 )
 from sks4.estimators._auto import (
+    candidate_embeddings,
     resolve_batch_size,
     resolve_dt_range,
     resolve_max_epochs,
@@ -35,9 +36,19 @@ from sks4.estimators._base import (
     Trained,
     random_numbers,
 )
-from sks4.estimators._evidence import TRIAL, blocks_of, deserves_trial, trial_epochs
+from sks4.estimators._evidence import (
+    TRIAL,
+    apart_from,
+    blocks_of,
+    deserves_trial,
+    excess_of,
+    first_look,
+    is_hopeless,
+    trial_epochs,
+)
+from sks4.estimators._filters import FilterSummaries, Select, summarize_filters
 from sks4.estimators._predictor import SequencePredictor
-from sks4.estimators._readout import LeftOut, Readout, Select
+from sks4.estimators._readout import LeftOut, Readout, readout_outputs
 from sks4.estimators._sequences import (
     SequenceEstimator,
     SequenceReader,
@@ -47,7 +58,10 @@ from sks4.estimators._sequences import (
 from sks4.estimators._split import split_rows
 from sks4.estimators._targets import TargetEncoder
 from sks4.nn import S4Model
-from sks4.training import Batches, S4Net, Stretch
+from sks4.training import Batches, FirstLook, S4Net, Stretch
+
+# Spectra are scaled by those of so many sequences.
+_SEQUENCES_OF_SPECTRA = 256
 
 _SCALINGS = {"auto", "global", "running", "running_split", "series", "split"}
 
@@ -122,7 +136,9 @@ class FoundReadout:
 class FitReadout(Protocol):
     """Finds the last layer for a net."""
 
-    def __call__(self, net: S4Net, select: Select, *, reads_blocks: bool) -> FoundReadout:
+    def __call__(
+        self, net: S4Net, select: Select, filters: FilterSummaries, *, reads_blocks: bool
+    ) -> FoundReadout:
         """Find it with batches of selected samples, with the features of the blocks or without."""
 
 
@@ -143,8 +159,12 @@ class Task:
         returns a function that does, or None to keep the trained layer.
     decides : bool
         Whether held-out samples decide if blocks are trained.
+    recalls : bool
+        Whether the last layer reads what filters recall of the level and the end of a sequence.
     score : callable
         Returns accuracy or R² of outputs for samples, given the encoder of their targets.
+    losses : callable
+        Returns the loss of each sample, with the same arguments.
     judge : callable
         Returns a last layer with what a trial tells about it: its outputs for held-out samples,
         given the encoder of their targets.
@@ -157,7 +177,9 @@ class Task:
     net_options: Mapping[str, Any] = field(default_factory=dict)
     plan_readout: Callable[[LabeledSequences], FitReadout | None] = lambda samples: None
     decides: bool = False
+    recalls: bool = False
     score: Callable[[Any, LabeledSequences, np.ndarray], float]
+    losses: Callable[[Any, LabeledSequences, np.ndarray], np.ndarray]
     judge: Callable[[FoundReadout, Any, LabeledSequences, np.ndarray], FoundReadout]
     no_readout: Mapping[str, Any] = field(default_factory=lambda: {"readout_score_": np.nan})
 
@@ -166,6 +188,7 @@ class Task:
 class _Sizes:
     """What "auto" has become, fixed from the first fit on."""
 
+    embedding: str
     patch_size: int
     standardize: str | None
     dt_range: tuple[float, float]
@@ -242,6 +265,10 @@ class _Setting:
         """Return batches to evaluate."""
         return Batches(self.dataset(samples), evaluation_sampler(self.n_steps(samples), device))
 
+    def select(self, samples: LabeledSequences, device: Any) -> Select:
+        """Return a function that returns batches of some of the samples."""
+        return lambda rows: self.batches(samples.take(rows), device)
+
     def outputs(self, samples: LabeledSequences, net: S4Net, readout: Readout) -> np.ndarray:
         """Return the outputs of a readout for samples, (n_samples, n_outputs)."""
         batches, model = self.batches(samples, net.device), readout.model(net.module_.backbone)
@@ -284,6 +311,8 @@ class _Result:
         The samples that count, each once, with their weights in the loss.
     found : FoundReadout or None
         The last layer found by regression.
+    filters : FilterSummaries or None
+        What filters tell of `distinct`, if there was a regression.
     interruption : Interruption
         An interrupt of the user to raise again.
     """
@@ -293,6 +322,7 @@ class _Result:
     chosen: Mapping[str, Any]
     distinct: LabeledSequences
     found: FoundReadout | None
+    filters: FilterSummaries | None
     interruption: Interruption
 
 
@@ -303,6 +333,7 @@ class SupervisedEstimator(SequenceEstimator):
     n_layers: int = 2
     d_state: int = 16
     bidirectional: bool = False
+    embedding: str = "auto"
     patch_size: int | str = "auto"
     pooling: str = "mean"
     standardize: str | None = "auto"
@@ -310,6 +341,7 @@ class SupervisedEstimator(SequenceEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list]] = SequenceEstimator._parameter_constraints | {
         "bidirectional": ["boolean"],
+        "embedding": [StrOptions({"auto", "values", "spectrum"})],
         "patch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "pooling": [StrOptions({"mean", "last", "max"})],
         "stretch": [Interval(Real, 1, None, closed="left")],
@@ -363,11 +395,18 @@ class SupervisedEstimator(SequenceEstimator):
         start = time.monotonic()
         result = self._run(task, None, form, samples, None, chance)
         try:
+            for embedding in self._embeddings(form, samples)[1:]:
+                is_late = self.max_time is not None and time.monotonic() - start > self.max_time
+                if is_late or result.found is None or result.interruption.is_pending:
+                    break
+                other = self._run(task, None, form, samples, None, chance, embedding=embedding)
+                better = max(result, other, key=partial(_score_of_blocks, task))
+                result = replace(better, interruption=other.interruption)
             trial = self._winning_trial(task, result, self._time_left(start))
             if trial is not None:
                 left = self._time_left(start)
                 result = self._run(
-                    task, None, form, samples, None, chance, trains=True, max_time=left
+                    task, None, form, samples, None, chance, plain=result, max_time=left
                 )
                 assert result.found is not None  # as without training
                 found = task.judge(result.found, result.setting.targets, *trial)
@@ -392,13 +431,15 @@ class SupervisedEstimator(SequenceEstimator):
         valid: LabeledSequences | None,
         chance: "_Chance",
         *,
-        trains: bool = False,
+        embedding: str | None = None,
+        plain: "_Result | None" = None,
         max_time: float | None = None,
     ) -> "_Result":
         """Return the result of a run, with nothing adopted.
 
-        `trains` is whether blocks are trained even if the last layer is found by regression;
-        `max_time` replaces the parameter if it is not None.
+        `embedding` is what a first fit reads of patches, None for what it reads if nothing is held
+        out to choose by. `plain` is the result of a run with the same samples whose blocks were not
+        trained; now they are. `max_time` replaces the parameter if it is not None.
         """
         old = None if resumed is None else self._predictor_
         samples, valid, stops_early = self._hold_out(samples, valid, task.targets, chance.rng)
@@ -407,9 +448,12 @@ class SupervisedEstimator(SequenceEstimator):
         distinct = replace(samples, weights=weights).distinct()
         fit_readout = task.plan_readout(distinct)
         has_trained = resumed is not None and len(resumed.net.history) > 0
-        trains = trains or has_trained or fit_readout is None or self.max_epochs != "auto"
-        trains = trains or valid is not None
-        setting = self._learn(form, targets, samples, old, trains=trains)
+        trains = plain is not None or valid is not None or has_trained
+        trains = trains or fit_readout is None or self.max_epochs != "auto"
+        if plain is None:
+            setting = self._learn(form, targets, samples, old, embedding=embedding)
+        else:
+            setting = plain.setting
         batches = self._training_batches(setting, samples, chance.rng)
         n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
         run = Run(
@@ -419,7 +463,7 @@ class SupervisedEstimator(SequenceEstimator):
             max_time=max_time,
             options=self._net_options(task),
         )
-        trained = self._start(run, resumed, chance.seeds, chance.rng, setting)
+        trained = self._start(run, resumed, chance.seeds, chance.rng, setting, samples)
         device = trained.net.device
         chosen = setting.sizes.attributes() | {"max_epochs_": run.max_epochs}
         self._announce(f"{len(samples.panel)} sequences", trained.net, chosen)
@@ -428,21 +472,28 @@ class SupervisedEstimator(SequenceEstimator):
                 trained.net.fit(
                     batches, valid=None if valid is None else setting.batches(valid, device)
                 )
-        found = None
+        found, filters = None, None if plain is None else plain.filters
         if fit_readout is not None:
-            found = interruption.repeat(
-                partial(
-                    fit_readout,
-                    trained.net,
-                    lambda rows: setting.batches(distinct.take(rows), device),
-                    reads_blocks=len(trained.net.history) > 0,
+            select = setting.select(distinct, device)
+            if filters is None:
+                filters = interruption.repeat(
+                    partial(
+                        summarize_filters,
+                        trained.net,
+                        select,
+                        len(distinct.panel),
+                        recalls=task.recalls,
+                    )
                 )
+            reads_blocks = len(trained.net.history) > 0
+            found = interruption.repeat(
+                partial(fit_readout, trained.net, select, filters, reads_blocks=reads_blocks)
             )
             if valid is not None:
                 held_out = setting.weighted(valid)
                 outputs = partial(setting.outputs, held_out, trained.net, found.readout)
                 found = task.judge(found, targets, held_out, interruption.repeat(outputs))
-        return _Result(trained, setting, chosen, distinct, found, interruption)
+        return _Result(trained, setting, chosen, distinct, found, filters, interruption)
 
     def _partial_fit(
         self, task: Task, resumed: Trained | None, X: Any, y: Any, sample_weight: Any
@@ -452,13 +503,13 @@ class SupervisedEstimator(SequenceEstimator):
         form, panel = self._read(old, X, None)
         samples = _labeled(X, panel, y, sample_weight, task.targets)
         seeds, rng = random_numbers(self.random_state, resumed)
-        setting = self._learn(form, task.targets, samples, old, trains=True)
+        setting = self._learn(form, task.targets, samples, old)
         run = Run(criterion=task.criterion, options=self._net_options(task))
-        trained = self._start(run, resumed, seeds, rng, setting)
+        trained = self._start(run, resumed, seeds, rng, setting, samples)
         with Interruption(trained.net) as interruption:
             trained.net.partial_fit(self._training_batches(setting, samples, rng))
         chosen = setting.sizes.attributes()
-        result = _Result(trained, setting, chosen, samples, None, interruption)
+        result = _Result(trained, setting, chosen, samples, None, None, interruption)
         return self._adopt_run(task, result)
 
     # ------------------------------------------------------------------ steps of a fit
@@ -474,7 +525,7 @@ class SupervisedEstimator(SequenceEstimator):
         if found is None:  # trained already
             return None
         score = partial(task.score, plain.setting.targets)
-        rows, _, blocked = found.left_out
+        rows, _, blocked, gap = found.left_out
         n_samples = len(distinct.panel)
         missed = 1 - score(distinct.take(rows), blocked)
         if plain.interruption.is_pending or not deserves_trial(missed, n_samples):
@@ -482,40 +533,63 @@ class SupervisedEstimator(SequenceEstimator):
         blocks = blocks_of(task.targets.strata(distinct.targets), n_samples, distinct.groups)
         block = np.bincount(blocks[rows]).argmax()
         judged = blocks[rows] == block
-        rest, test = distinct.take(np.flatnonzero(blocks != block)), distinct.take(rows[judged])
-        outputs = self._trial(task, plain.setting, rest, test, max_time)
+        rest, held_out = apart_from(blocks == block, gap), rows[judged]
+        outputs = self._trial(task, plain, rest, held_out, blocked[judged], max_time)
+        if outputs is None:
+            return None
+        test = distinct.take(held_out)
         wins = score(test, outputs) > score(test, blocked[judged])
+        if gap:  # a few samples as good as those of a block must not decide
+            losses = partial(task.losses, plain.setting.targets, test)
+            excess = excess_of(losses(outputs), losses(blocked[judged]), test.weights, gap)
+            wins = wins and excess < -1
         return (test, outputs) if wins else None
 
     def _trial(
         self,
         task: Task,
-        known: _Setting,
-        samples: LabeledSequences,
-        test: LabeledSequences,
+        plain: _Result,
+        rest: np.ndarray,
+        held_out: np.ndarray,
+        known: np.ndarray,
         max_time: float | None,
-    ) -> np.ndarray:
-        """Return outputs for held-out samples after a short training and a regression."""
+    ) -> np.ndarray | None:
+        """Return outputs for held-out samples after a short training on the rest.
+
+        Scaling, filters and their limits are those of all samples, as for what it is compared with,
+        whose outputs are `known`. None if the training is given up since it is hopeless.
+        """
         seeds, rng = random_numbers(0, None)
+        samples, test = plain.distinct.take(rest), plain.distinct.take(held_out)
         # the weights of the samples have those of the classes already
-        setting = self._learn(known.form, known.targets.unweighted(), samples, None, trains=True)
+        targets = plain.setting.targets.unweighted().learn(samples.targets, samples.weights)
+        setting = replace(plain.setting, targets=targets)
+        losses = partial(task.losses, plain.setting.targets, test)
+
+        def outputs_of(net: S4Net) -> np.ndarray:
+            assert plain.filters is not None
+            fit_readout = task.plan_readout(samples)
+            assert fit_readout is not None  # as for all samples
+            select, others = (setting.select(part, net.device) for part in (samples, test))
+            found = fit_readout(net, select, plain.filters.take(rest), reads_blocks=True)
+            return readout_outputs(net, others, plain.filters.take(held_out), found.readout)
+
+        def gives_up(net: S4Net) -> bool:
+            return is_hopeless(losses(outputs_of(net)), losses(known), test.weights)
+
         batches = self._training_batches(setting, samples, rng)
         n_epochs = self._n_epochs(setting.n_steps(samples), len(batches.batch_sampler))
+        n_epochs = trial_epochs(n_epochs)
         run = Run(
             criterion=task.criterion,
-            max_epochs=trial_epochs(n_epochs),
+            max_epochs=n_epochs,
+            callbacks=[("first_look", FirstLook(first_look(n_epochs), gives_up))],
             max_time=None if max_time is None else TRIAL * max_time,
             options=self._net_options(task),
             is_trial=True,
         )
-        net = self._start(run, None, seeds, rng, setting).net
-        net.fit(batches)
-        fit_readout = task.plan_readout(samples)
-        assert fit_readout is not None  # as for all samples
-        found = fit_readout(
-            net, lambda rows: setting.batches(samples.take(rows), net.device), reads_blocks=True
-        )
-        return setting.outputs(test, net, found.readout)
+        net = self._start(run, None, seeds, rng, setting, plain.distinct).net.fit(batches)
+        return None if net.stop_reason_ == "hopeless" else outputs_of(net)
 
     def _read(
         self, old: SequencePredictor | None, X: Any, sampling_rate: float | None
@@ -560,12 +634,11 @@ class SupervisedEstimator(SequenceEstimator):
         samples: LabeledSequences,
         old: SequencePredictor | None,
         *,
-        trains: bool,
+        embedding: str | None = None,
     ) -> _Setting:
         """Learn from the samples to train on; the scaling and the sizes in the first fit only."""
         if old is None:
-            may_change_rate = form.sampling_rate is not None
-            sizes = self._sizes(samples, may_change_rate=may_change_rate, trains=trains)
+            sizes = self._sizes(form, samples, embedding or self._embeddings(form, samples)[0])
             encoder = SequenceEncoder(sizes.standardize, self.missing).fit(samples.panel)
         else:
             sizes, encoder = self._sizes_now(), old.encoder
@@ -577,14 +650,27 @@ class SupervisedEstimator(SequenceEstimator):
             dtype=self.dtype,
         )
 
-    def _sizes(self, samples: LabeledSequences, *, may_change_rate: bool, trains: bool) -> _Sizes:
+    def _embeddings(self, form: _Form, samples: LabeledSequences) -> tuple[str, ...]:
+        """Return the embeddings of patches to choose from."""
+        return candidate_embeddings(
+            samples.panel.lengths,
+            self.embedding,
+            self.patch_size,
+            may_change_rate=form.sampling_rate is not None,
+        )
+
+    def _sizes(self, form: _Form, samples: LabeledSequences, embedding: str) -> _Sizes:
         """Return what "auto" becomes for these samples."""
         panel = samples.panel
         patch_size = resolve_patch_size(
-            panel.lengths, self.patch_size, may_change_rate=may_change_rate
+            panel.lengths,
+            self.patch_size,
+            embedding=embedding,
+            may_change_rate=form.sampling_rate is not None,
         )
         n_steps = count_steps(panel, patch_size)
         return _Sizes(
+            embedding=embedding,
             patch_size=patch_size,
             standardize=resolve_standardize(panel, samples.targets, self.standardize),
             dt_range=resolve_dt_range(n_steps, self.dt_min, self.dt_max),
@@ -597,6 +683,7 @@ class SupervisedEstimator(SequenceEstimator):
         """Return what "auto" became in the first fit; a given batch size may change."""
         is_auto = self.batch_size == "auto"
         return _Sizes(
+            embedding=self.embedding_,
             patch_size=self.patch_size_,
             standardize=self.standardize_,
             dt_range=self.dt_range_,
@@ -629,11 +716,12 @@ class SupervisedEstimator(SequenceEstimator):
         seeds: Seeds,
         rng: np.random.Generator,
         setting: _Setting,
+        samples: LabeledSequences,
     ) -> Trained:
-        """Return a net to train: one that resumes, or a new one."""
+        """Return a net to train on samples: one that resumes, or a new one."""
         if resumed is not None:
             return self._resumed_net(run, resumed)
-        return self._new_net(
+        trained = self._new_net(
             run,
             seeds,
             S4Model,
@@ -641,8 +729,13 @@ class SupervisedEstimator(SequenceEstimator):
             dt_range=setting.sizes.dt_range,
             n_inputs=setting.encoder.n_inputs_,
             n_outputs=setting.targets.n_outputs,
+            embedding=setting.sizes.embedding,
             patch_size=setting.sizes.patch_size,
         )
+        spectrum = trained.net.module_.backbone.spectrum
+        if spectrum is not None:
+            spectrum.fit(_some_patches(setting, samples.distinct(), spectrum.patch_size))
+        return trained
 
     def _adopt_run(self, task: Task, result: _Result) -> Self:
         """Adopt the result of a run, and raise the interrupt of the user, if there was one."""
@@ -661,6 +754,31 @@ class SupervisedEstimator(SequenceEstimator):
         self._adopt(trained, dict(result.chosen) | form | attributes)
         result.interruption.raise_again()
         return self
+
+
+def _score_of_blocks(task: Task, result: _Result) -> float:
+    """Return the score of the regression on filters for samples left out in blocks."""
+    assert result.found is not None
+    rows, _, blocked, _ = result.found.left_out
+    return task.score(result.setting.targets, result.distinct.take(rows), blocked)
+
+
+def _some_patches(setting: _Setting, samples: LabeledSequences, patch_size: int) -> torch.Tensor:
+    """Return whole patches of some training sequences, (n_patches, patch_size * n_inputs).
+
+    Of shorter sequences, the only one is filled with zeros.
+    """
+    n_samples = len(samples.panel)
+    rows = np.unique(np.linspace(0, n_samples - 1, _SEQUENCES_OF_SPECTRA).astype(np.int64))
+    dataset = setting.dataset(samples.take(rows))
+    patches = []
+    for row in range(len(rows)):
+        u = dataset[row][0]["u"][0]
+        missing = max(0, patch_size - len(u))
+        filled = torch.nn.functional.pad(u, (0, 0, 0, missing))
+        n_whole = len(filled) // patch_size
+        patches.append(filled[: n_whole * patch_size].reshape(n_whole, -1))
+    return torch.cat(patches)
 
 
 def check_target_given(estimator: Any, y: Any) -> None:

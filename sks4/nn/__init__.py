@@ -8,6 +8,7 @@ from ._forecast import S4ForecastModel
 from ._heads import PooledHead, Pooling, PoolState, StepHead
 from ._layer import S4Layer
 from ._model import ModelState, S4Model
+from ._spectrum import PatchSpectrum
 from ._stepper import ModelStepper, S4Stepper, StepperState
 from ._summary import Summary
 from ._summary_model import AllFeatures, FeatureState, Recall, SummaryModel, SummaryState
@@ -20,6 +21,7 @@ __all__ = [
     "FilterBank",
     "ModelState",
     "ModelStepper",
+    "PatchSpectrum",
     "PoolState",
     "PooledHead",
     "Pooling",

@@ -8,11 +8,13 @@ from torch.nn import functional
 
 from sks4._validation import check_choice, check_integer
 
+from . import _initial
 from ._block import NoNorm, S4Block, make_norm
-from ._initial import embedding, linear
 from ._lengths import check_lengths, real_steps
+from ._spectrum import PatchSpectrum
 
 INPUTS = ("values", "symbols")
+EMBEDDINGS = ("values", "spectrum")
 
 
 class BackboneState(NamedTuple):
@@ -48,6 +50,8 @@ class S4Backbone(nn.Module):
     inputs : {"values", "symbols"}, default="values"
         Real values ``(batch, length, n_inputs)``, or numbers below `n_inputs` of symbols,
         ``(batch, length)``, each with its own features.
+    embedding : {"values", "spectrum"}, default="values"
+        What is projected to the features: the values of a patch, or its :class:`PatchSpectrum`.
     generator : torch.Generator or None, default=None
         Source of the initial weights; None for torch's global one.
     dtype : torch.dtype or None, default=None
@@ -76,12 +80,14 @@ class S4Backbone(nn.Module):
         norm: str | None = "layer",
         prenorm: bool = True,
         inputs: str = "values",
+        embedding: str = "values",
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
         **layer: Any,
     ) -> None:
         super().__init__()
         self.inputs = check_choice("inputs", inputs, INPUTS)
+        self.embedding = check_choice("embedding", embedding, EMBEDDINGS)
         self.n_inputs = check_integer("n_inputs", n_inputs)
         self.patch_size = check_integer("patch_size", patch_size)
         d_model = check_integer("d_model", d_model)
@@ -89,12 +95,15 @@ class S4Backbone(nn.Module):
         self.d_model = d_model
         draw: dict[str, Any] = {"generator": generator, "dtype": dtype}
         self.projection: nn.Linear | nn.Embedding
+        self.spectrum = None
+        if embedding == "spectrum":
+            self.spectrum = PatchSpectrum(n_inputs, patch_size, dtype=dtype)
         if inputs == "symbols":
             if patch_size > 1:
                 raise ValueError(f"patch_size must be 1 for symbols, got {patch_size}.")
-            self.projection = embedding(n_inputs, d_model, **draw)
+            self.projection = _initial.embedding(n_inputs, d_model, **draw)
         else:
-            self.projection = linear(n_inputs * patch_size, d_model, **draw)
+            self.projection = _initial.linear(self.patch_width, d_model, **draw)
         # A few channels, projected, span as many directions: normalizing over the features would
         # turn one channel into a saturating function of itself. So the first block, whose input
         # is scaled with the data, takes it as it is.
@@ -104,6 +113,13 @@ class S4Backbone(nn.Module):
             for name in norms
         )
         self.norm = make_norm(norm, d_model, dtype) if prenorm else NoNorm()
+
+    @property
+    def patch_width(self) -> int:
+        """Number of values that describe a patch."""
+        if self.spectrum is None:
+            return self.n_inputs * self.patch_size
+        return self.spectrum.n_features
 
     @property
     def bidirectional(self) -> bool:
@@ -212,7 +228,7 @@ class S4Backbone(nn.Module):
         return functional.pad(pending, (0, 0, 0, -pending.shape[1] % self.patch_size))
 
     def patches(self, u: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return the patches of sequences, zero after the end of each.
+        """Return what is projected of the patches of sequences, which are zero after their end.
 
         Parameters
         ----------
@@ -223,8 +239,8 @@ class S4Backbone(nn.Module):
 
         Returns
         -------
-        Tensor of shape (batch, n_patches, patch_size * n_inputs)
-            The patches; symbols as they are.
+        Tensor of shape (batch, n_patches, patch_width)
+            What is projected of each patch; symbols as they are.
         """
         if lengths is not None:
             check_lengths(lengths, u)
@@ -232,7 +248,11 @@ class S4Backbone(nn.Module):
             u = torch.where(real if u.dim() == 2 else real[..., None], u, 0)
         if self.patch_size == 1:
             return u
-        return self.fill(u).unflatten(1, (-1, self.patch_size)).flatten(2)
+        return self.describe(self.fill(u).unflatten(1, (-1, self.patch_size)).flatten(2))
+
+    def describe(self, patches: Tensor) -> Tensor:
+        """Return what is projected of patches ``(..., patch_size * n_inputs)``."""
+        return patches if self.spectrum is None else self.spectrum(patches)
 
     def _blocks(
         self,

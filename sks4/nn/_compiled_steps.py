@@ -87,7 +87,7 @@ class Plan:
         self._lanes = _GROUP_BYTES // self.dtype.itemsize
         self._kept: list[Tensor | np.ndarray] = []  # alive as long as the plan has the address
         self.is_symbols = backbone.inputs == "symbols"
-        self.n_inputs = backbone.n_inputs * backbone.patch_size
+        self.n_inputs = backbone.patch_width
         blocks = cast(list[S4Block], list(backbone.blocks))
         H, H_p = backbone.d_model, self.padded(backbone.d_model)
         F = 0 if bank is None else bank.n_filters
@@ -223,7 +223,7 @@ class CompiledSteps(Plan):
         self._plan[-2] = n_steps
 
     def step(self, patches: Tensor) -> None:
-        """Move by whole patches ``(batch, n, patch_size * n_inputs)``, or symbols (batch, n)."""
+        """Move by whole patches ``(batch, n, patch_width)``, or symbols (batch, n)."""
         if self.is_symbols:
             patches = patches.long()
         elif patches.dtype != self.dtype:

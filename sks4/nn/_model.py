@@ -42,7 +42,7 @@ class S4Model(nn.Module):
         One output for each sequence, or one for each step.
     pooling : {"mean", "last", "max"}, default="mean"
         How the pooled head reduces time.
-    d_model, n_layers, patch_size, dropout, norm, prenorm, inputs
+    d_model, n_layers, patch_size, dropout, norm, prenorm, inputs, embedding
         See :class:`S4Backbone`.
     generator : torch.Generator or None, default=None
         Source of the initial weights; None for torch's global one.
@@ -74,6 +74,7 @@ class S4Model(nn.Module):
         norm: str | None = "layer",
         prenorm: bool = True,
         inputs: str = "values",
+        embedding: str = "values",
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
         **layer: Any,
@@ -91,6 +92,7 @@ class S4Model(nn.Module):
             norm=norm,
             prenorm=prenorm,
             inputs=inputs,
+            embedding=embedding,
             **layer,
             **draw,
         )

@@ -200,8 +200,9 @@ class S4Stepper:
 
         Parameters
         ----------
-        patch : Tensor of shape (batch, patch_size * n_inputs) or (batch,)
-            Its samples, one after the other; or numbers of symbols.
+        patch : Tensor of shape (batch, patch_width) or (batch,)
+            What :meth:`S4Backbone.describe` returns of its samples, one after the other; or numbers
+            of symbols.
 
         Returns
         -------
@@ -371,10 +372,10 @@ class ModelStepper:
             raise
 
     def _patches(self, u: Tensor) -> Tensor:
-        """Return whole patches, ``(batch, n, patch_size * n_inputs)``; symbols as they are."""
+        """Return whole patches, ``(batch, n, patch_width)``; symbols as they are."""
         if u.dim() == 2:
             return u
-        return u.unflatten(1, (-1, self._backbone.patch_size)).flatten(2)
+        return self._backbone.describe(u.unflatten(1, (-1, self._backbone.patch_size)).flatten(2))
 
     def _check_input(self, u: Tensor) -> None:
         """Raise if the input does not fit; there may be no sample in it."""
@@ -483,7 +484,7 @@ class ModelStepper:
         patch[:, : self._pending.shape[1]] = self._pending
         before = self._steps.memory()
         try:
-            self._steps.step(patch.flatten(1)[:, None])
+            self._steps.step(self._patches(patch))
             yield
         finally:
             self._steps.restore(before)
@@ -541,7 +542,7 @@ class _TorchSteps:
         self.n_steps = 0
 
     def step(self, patches: Tensor) -> None:
-        """Move by whole patches ``(batch, n, patch_size * n_inputs)``, or symbols (batch, n)."""
+        """Move by whole patches ``(batch, n, patch_width)``, or symbols (batch, n)."""
         for patch in patches.unbind(1):
             x = self._stepper.step(patch)
             if self._bank is not None:

@@ -9,8 +9,9 @@ from torch.nn import functional
 from ._heads import PoolState, Reduction
 from ._lengths import real_steps
 
-_ROWS, _STEPS = 8, 64
-"""Sequences and steps that are summarized at once, few enough to stay in the cache."""
+_FEATURES, _STEPS = 2**13, 64
+"""Features of all sequences, and steps, that are summarized at once, few enough to stay in the
+cache."""
 
 _SHORTEST_RUN = 0.01
 """Share of a sequence that is added to runs before the logarithm, so short ones are alike."""
@@ -100,6 +101,14 @@ class Summary(Reduction):
         n_limits = len(self.start)
         return features.repeat(3 * n_limits + 2 + n_limits)
 
+    def beside(self, other: "Summary") -> "Summary":
+        """Return the summary of the features of both, those of `other` last."""
+        return _with(torch.cat([self.start, other.start], 1), torch.cat([self.unit, other.unit]))
+
+    def of(self, features: slice) -> "Summary":
+        """Return the summary of some of the features."""
+        return _with(self.start[:, features], self.unit[features])
+
     def forward(self, x: Tensor, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
         """Map ``x (batch, length, n_features)`` to ``(batch, n_outputs)``."""
         if lengths is None:
@@ -141,9 +150,9 @@ class Summary(Reduction):
             limited = x.new_zeros(len(x), *self.start.shape)
             group = x.new_zeros(len(x), self.n_features)
             before = _Counts._make([*[limited] * 6, group, group])
-        parts = []
-        for first in range(0, len(x), _ROWS):
-            rows = slice(first, first + _ROWS)
+        parts, n_rows = [], max(1, round(_FEATURES / self.n_features))
+        for first in range(0, len(x), n_rows):
+            rows = slice(first, first + n_rows)
             counts = _Counts(*(part[rows] for part in before))
             for k in range(0, x.shape[1], _STEPS):
                 steps = slice(k, k + _STEPS)
@@ -205,6 +214,13 @@ class Summary(Reduction):
             ],
             1,
         )
+
+
+def _with(start: Tensor, unit: Tensor) -> Summary:
+    """Return a summary with these buffers, to the last digit."""
+    summary = Summary(start, unit)
+    summary.load_state_dict({"start": start, "unit": unit})
+    return summary
 
 
 def _root(share: Tensor) -> Tensor:

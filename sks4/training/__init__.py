@@ -3,6 +3,7 @@
 from sks4.training._batch import Batches, BatchSampler
 from sks4.training._callbacks import (
     EarlyStopping,
+    FirstLook,
     WeightAverage,
 )
 from sks4.training._history import TrainingHistory
@@ -37,6 +38,7 @@ __all__ = [
     "CategoricalLikelihood",
     "CrossEntropy",
     "EarlyStopping",
+    "FirstLook",
     "GaussianLikelihood",
     "Huber",
     "LearningRateSchedule",

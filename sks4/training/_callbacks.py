@@ -4,6 +4,7 @@ import ctypes
 import math
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,6 +142,29 @@ class EarlyStopping(Callback):
     def _is_improvement(self, score: float) -> bool:
         # a NaN is never the best
         return score < self.kept_[-1].score if self.kept_ else not math.isnan(score)
+
+
+class FirstLook(Callback):
+    """Stop after a few epochs if the rest of them is hopeless.
+
+    Parameters
+    ----------
+    n_epochs : int
+        Number of epochs in the history after which to look.
+    is_hopeless : callable
+        Tells it of a net.
+    """
+
+    def __init__(self, n_epochs: int, is_hopeless: Callable[[Any], bool]) -> None:
+        self.n_epochs = n_epochs
+        self.is_hopeless = is_hopeless
+
+    def on_epoch_end(
+        self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
+    ) -> None:
+        """Look if it is time."""
+        if len(net.history) == self.n_epochs and self.is_hopeless(net):
+            net.stop_training("hopeless")
 
 
 class WeightAverage(Callback):

@@ -327,7 +327,7 @@ def reading(net: Any, n_rows: int) -> Iterator[Callable[[int], None]]:
     net : S4Net
         An initialized net.
     n_rows : int
-        Number of rows to read, as far as is known.
+        Number of rows to read, as far as is known; for none, nothing is shown.
 
     Yields
     ------
@@ -335,7 +335,7 @@ def reading(net: Any, n_rows: int) -> Iterator[Callable[[int], None]]:
         To be called with each number of rows that has been read.
     """
     found = [callback for _, callback in net.callbacks_ if isinstance(callback, Progress)]
-    if not found:
+    if not found or n_rows == 0:
         yield lambda n_new: None
         return
     with found[0].reading(n_rows) as advance:

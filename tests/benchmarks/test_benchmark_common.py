@@ -139,3 +139,48 @@ def test_fresh_process_reports_the_exit_code_when_killed():
 def test_peak_memory_counts_the_prepared_function_alone():
     n_bytes = 1 << 27
     assert common.peak_memory(prepare_block, n_bytes) == pytest.approx(n_bytes, rel=0.1)
+
+
+def test_what_is_known_is_of_this_code_and_number_of_threads(tmp_path):
+    table = tmp_path / "table.csv"
+    common.write_rows(table, [{"method": "a", "code": "1", "failure": ""}], key=("method",), seed=0)
+    common.write_rows(
+        table, [{"method": "b", "code": "1", "failure": "no"}], key=("method",), seed=0
+    )
+    assert common.is_known(table, method="a", code="1", seed=0)
+    assert not common.is_known(table, method="a", code="2", seed=0)
+    assert not common.is_known(table, method="b", code="1", seed=0)  # that failed
+    text = table.read_text(encoding="utf-8").replace(f",{torch.get_num_threads()},", ",99,")
+    table.write_text(text, encoding="utf-8")
+    assert not common.is_known(table, method="a", code="1", seed=0)
+
+
+def test_fingerprint_is_of_what_is_in_the_files(tmp_path):
+    files = [tmp_path / name for name in ("a.py", "b.py")]
+    for file in files:
+        file.write_text(file.name, encoding="utf-8")
+    before = common.fingerprint(files)
+    assert before == common.fingerprint(files[::-1])
+    files[1].write_text("c", encoding="utf-8")
+    assert common.fingerprint(files) != before
+    assert set(common.package_code("data")) < set(common.package_code())
+
+
+def test_a_model_is_measured_in_fit_and_prediction():
+    split = common.Split([np.ones(3)] * 2, np.array([0, 1]), [np.zeros(3)] * 4, np.zeros(4))
+
+    class Model:
+        def fit(self, X, y):
+            self.labels = y
+
+        def predict(self, X):
+            return np.full(len(X), self.labels[1])
+
+    predicted, costs = common.measure_model(Model(), split)
+    assert predicted.tolist() == [1] * 4
+    assert set(costs) == {
+        f"{part}_{unit}"
+        for part in ("fit", "predict")
+        for unit in ("seconds", "cpu_seconds", "peak_mb")
+    }
+    assert min(costs.values()) >= 0

@@ -71,7 +71,7 @@ def test_benchmark_ends_with_one_line_when_data_is_missing(monkeypatch, folder):
 
 
 def test_fingerprint_is_of_the_method():
-    prints = {method: bench.fingerprint(method) for method in bench.METHODS}
+    prints = {method: bench.code_of(method) for method in bench.METHODS}
     assert len({prints[method] for method in bench.OF_AEON}) == 1
     of_s4 = {name for name in prints if name.startswith("s4")}
     assert len({prints[method] for method in of_s4}) == 1

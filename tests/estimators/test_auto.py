@@ -8,6 +8,7 @@ from sks4 import S4Regressor
 from sks4.data import as_panel
 from sks4.estimators._auto import (
     MAX_TOKENS,
+    candidate_embeddings,
     resolve_batch_size,
     resolve_device,
     resolve_dt_range,
@@ -192,3 +193,28 @@ def test_device_that_is_not_there_is_refused_before_training(monkeypatch, device
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match=f"a device of this machine, 'cpu'.* got {device!r}"):
         S4Regressor(device=device).fit([[0.0, 1.0]], [0.0])
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"), [(10, 16), (1000, 16), (4095, 64), (4096, 128), (10**6, 256)]
+)
+def test_spectra_are_of_a_thirty_second_of_the_length(length, expected):
+    lengths = equal_lengths(3, length)
+    options = {"embedding": "spectrum", "may_change_rate": False}
+    assert resolve_patch_size(lengths, "auto", **options) == expected
+    assert resolve_patch_size(lengths, 10, **options) == 10
+    with pytest.raises(ValueError, match=r"at least 4 with embedding='spectrum', got 3\. Pass"):
+        resolve_patch_size(lengths, 3, **options)
+
+
+def test_spectra_are_a_candidate_where_sequences_are_long():
+    def candidates(length, embedding="auto", patch_size="auto", *, may_change_rate=False):
+        lengths = equal_lengths(3, length)
+        return candidate_embeddings(lengths, embedding, patch_size, may_change_rate=may_change_rate)
+
+    assert candidates(2048) == ("values",)
+    assert candidates(2049) == ("values", "spectrum")
+    assert candidates(2049, patch_size=16) == ("values",)
+    assert candidates(2049, may_change_rate=True) == ("values",)
+    assert candidates(10, embedding="spectrum") == ("spectrum",)
+    assert candidates(10**6, embedding="values") == ("values",)

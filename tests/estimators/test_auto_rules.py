@@ -13,6 +13,11 @@ RULES = {
         f"{_evidence.N_BLOCKS} blocks that are held out in turn",
         f"misses at least {_evidence._FEWEST_MISSED} sequences",
         f"{_evidence.TRIAL:g} of the epochs",
+        f"After {_evidence.FIRST_LOOK:g} of its epochs",
+    ],
+    "choice of the ridge regression": [
+        f"chosen by the {_evidence.N_BLOCKS} blocks",
+        f"by {_evidence._BEYOND_CHANCE:g} standard errors",
     ],
     "number of filters": [
         f"{_auto._FILTERS:,}, or",
@@ -26,7 +31,10 @@ RULES = {
         f"at least {_auto._EPOCHS[0]} and at most {_auto._EPOCHS[1]} epochs",
     ],
     "``batch_size``": [f"at most {_auto.MAX_TOKENS:,} steps in a batch"],
-    "``patch_size``": [f"{_auto._MANY_STEPS:,} or less, at most {_auto._LARGEST_PATCH}"],
+    "``patch_size``": [
+        f"{_auto._MANY_STEPS:,} or less, at most {_auto._LARGEST_PATCH}",
+        "up to :math:`T / {}`, from {} to {}".format(_auto._SPECTRA, *_auto._SAMPLES_OF_SPECTRUM),
+    ],
     "``standardize``": [
         f"{_auto._VARYING:g} of a standard deviation",
         rf"{_auto._CHANCE:g} / \sqrt{{T}}",

@@ -5,9 +5,19 @@ import pytest
 from sklearn.base import clone
 
 from sks4 import S4Classifier, S4Regressor
-from sks4.estimators import _auto, _evidence
-from sks4.estimators._evidence import blocks_of, deserves_trial, trial_epochs
+from sks4.estimators import _auto, _evidence, _supervised
+from sks4.estimators._evidence import (
+    apart_from,
+    blocks_of,
+    deserves_trial,
+    excess_of,
+    first_look,
+    is_hopeless,
+    reach_of,
+    trial_epochs,
+)
 from sks4.estimators._supervised import SupervisedEstimator
+from sks4.training import S4Net
 
 TINY = {"d_model": 4, "n_layers": 1, "d_state": 4, "random_state": 0}
 
@@ -28,8 +38,8 @@ def any_miss_deserves_a_trial(monkeypatch):
 def answer(monkeypatch, outputs_of):
     """Let a trial return given outputs for what it is to tell."""
 
-    def trial(self, task, known, samples, test, max_time):
-        return outputs_of(test)
+    def trial(self, task, plain, rest, held_out, known, max_time):
+        return outputs_of(plain.distinct.take(held_out))
 
     monkeypatch.setattr(SupervisedEstimator, "_trial", trial)
 
@@ -62,6 +72,127 @@ def test_a_trial_needs_enough_that_is_missed_and_is_short():
     assert deserves_trial(0.5, 160)
     assert not deserves_trial(0.5, 158)
     assert [trial_epochs(n) for n in (1, 8, 300)] == [1, 2, 75]
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_targets_in_random_order_reach_no_neighbor(n_targets):
+    rng = np.random.default_rng(0)
+    for n_samples in (1, 2, 4, 5, 20, 200):
+        assert reach_of(rng.normal(size=(n_samples, n_targets))) == 0
+    assert reach_of(np.ones((50, n_targets))) == 0
+
+
+@pytest.mark.parametrize("width", [4, 10])
+def test_targets_that_share_values_reach_as_far_as_these(width):
+    """Moving sums, beside a target that tells nothing."""
+    rng = np.random.default_rng(0)
+    moving = np.convolve(rng.normal(size=600), np.ones(width), "valid")
+    targets = np.stack([rng.normal(size=len(moving)), moving], axis=1)
+    for values in (targets, 1e6 + 1e3 * targets, targets[::-1]):
+        assert width - 2 <= reach_of(values) <= width
+    assert reach_of(np.random.default_rng(1).permutation(targets)) == 0
+
+
+def test_targets_with_a_trend_reach_no_farther_than_a_block():
+    assert reach_of(np.arange(100.0)[:, np.newaxis]) == 20
+
+
+@pytest.mark.parametrize("gap", [0, 1, 3, 30])
+def test_rows_apart_are_farther_away_than_the_gap(gap):
+    held_out = np.array([0, 9, 10, 11])
+    expected = [i for i in range(20) if np.abs(held_out - i).min() > gap]
+    assert apart_from(np.isin(np.arange(20), held_out), gap).tolist() == expected
+
+
+def test_a_trial_knows_no_sample_close_to_those_that_it_is_judged_by(
+    monkeypatch, any_miss_deserves_a_trial
+):
+    """As the regression that it is compared with."""
+    rng, rests = np.random.default_rng(0), []
+    y = np.convolve(rng.normal(size=67), np.ones(8), "valid")
+
+    def trial(self, task, plain, rest, held_out, known, max_time):
+        rests.append((rest, held_out, plain.found.left_out.gap))
+
+    monkeypatch.setattr(SupervisedEstimator, "_trial", trial)
+    S4Regressor(**TINY).fit(rng.normal(size=(60, 12)), y)
+    ((rest, held_out, gap),) = rests
+    assert gap > 3
+    assert np.abs(rest[:, None] - held_out).min() == gap + 1
+    S4Regressor(**TINY).fit(rng.normal(size=(60, 12)), y, groups=np.arange(60) // 10)
+    assert rests[1][2] == 0  # what the groups say
+
+
+def test_the_first_look_is_early():
+    assert [first_look(n) for n in (1, 2, 7, 10, 75)] == [1, 1, 1, 2, 15]
+
+
+def test_hopeless_is_worse_by_more_than_chance():
+    rng = np.random.default_rng(0)
+    known, weights = rng.exponential(size=100), rng.uniform(0.5, 2, 100)
+    noise = rng.normal(size=100)
+    noise -= np.average(noise, weights=weights)
+    error = np.sqrt(
+        np.average(noise**2, weights=weights) / (weights.sum() ** 2 / (weights**2).sum())
+    )
+    for excess, expected in ((-1, False), (0, False), (0.7, False), (1.5, True)):
+        losses = known + noise + excess * error
+        assert is_hopeless(losses, known, weights) == expected
+        assert is_hopeless(losses, known, 10 * weights) == expected
+    assert is_hopeless(np.array([2.0]), np.array([1.0]), np.ones(1))
+
+
+def test_samples_that_resemble_each_other_tell_as_much_as_one():
+    rng = np.random.default_rng(0)
+    losses, known = rng.exponential(size=(2, 200))
+    once = excess_of(losses, known, np.ones(200))
+    again = excess_of(losses.repeat(4), known.repeat(4), np.ones(800), gap=3)
+    assert again == pytest.approx(once)
+
+
+@pytest.mark.parametrize(("share", "wins"), [(0.1, True), (0.97, False)])
+def test_where_neighbors_resemble_each_other_a_trial_wins_beyond_chance(
+    monkeypatch, any_miss_deserves_a_trial, share, wins
+):
+    """With this share of the squared errors of the filters, all in one half of the block."""
+    rng = np.random.default_rng(0)
+    y = np.convolve(rng.normal(size=87), np.ones(8), "valid")
+
+    def trial(self, task, plain, rest, held_out, known, max_time):
+        truth = plain.setting.targets.encode(plain.distinct.targets[held_out])
+        error = known - truth
+        later = np.arange(len(error)) >= len(error) // 2
+        size = np.sqrt(share * np.sum(error**2) / np.sum(error[later] ** 2))
+        return truth + np.where(later[:, np.newaxis], size * error, 0)
+
+    monkeypatch.setattr(SupervisedEstimator, "_trial", trial)
+    assert (S4Regressor(**TINY).fit(rng.normal(size=(80, 12)), y).n_epochs_ > 0) == wins
+
+
+@pytest.mark.parametrize("estimator", [S4Classifier(**TINY), S4Regressor(**TINY)])
+@pytest.mark.parametrize("hopeless", [True, False])
+def test_a_hopeless_trial_ends_early_and_loses(
+    noise, monkeypatch, any_miss_deserves_a_trial, estimator, hopeless
+):
+    """However well it would tell the held-out block."""
+    epochs, scores = [], iter(range(0, -9, -1))
+    real = S4Net.fit
+
+    def fit(self, *arguments, **options):
+        fitted = real(self, *arguments, **options)
+        epochs.append(len(fitted.history))
+        return fitted
+
+    monkeypatch.setattr(S4Net, "fit", fit)
+    monkeypatch.setattr("sks4.estimators._supervised.is_hopeless", lambda *losses: hopeless)
+    monkeypatch.setattr("sks4.estimators._supervised.first_look", lambda n_epochs: 1)
+    for name, module in (("_accuracy", "_classification"), ("r_squared", "_regression")):
+        # the trial is judged before the filters are judged on its block
+        monkeypatch.setattr(f"sks4.estimators.{module}.{name}", lambda *given: next(scores))
+    fitted = clone(estimator).fit(*noise)
+    whole = fitted.max_epochs_ if fitted.n_epochs_ else None
+    assert fitted._predictor_.readout.reads_blocks != hopeless
+    assert epochs[0] == 1 if hopeless else epochs == [trial_epochs(whole), whole]
 
 
 def test_few_misses_train_nothing(noise, monkeypatch):
@@ -165,9 +296,9 @@ def test_trials_are_real_quiet_and_repeatable(
     seen = []
     real = SupervisedEstimator._trial
 
-    def watched(self, task, known, samples, test, max_time):
-        outputs = real(self, task, known, samples, test, max_time)
-        seen.append((len(samples.panel), len(test.panel), outputs))
+    def watched(self, task, plain, rest, held_out, known, max_time):
+        outputs = real(self, task, plain, rest, held_out, known, max_time)
+        seen.append((len(rest), len(held_out), outputs))
         return outputs
 
     groups = None if n_groups is None else np.arange(40) % n_groups
@@ -207,13 +338,95 @@ def test_max_time_limits_trial_and_training_together(noise, monkeypatch, any_mis
     limits = []
     real = SupervisedEstimator._trial
 
-    def trial(self, task, known, samples, test, max_time):
+    def trial(self, task, plain, rest, held_out, known, max_time):
         limits.append(max_time)
-        real(self, task, known, samples, test, max_time)
-        return np.eye(2)[test.targets]
+        real(self, task, plain, rest, held_out, known, max_time)
+        return np.eye(2)[plain.distinct.targets[held_out]]
 
     monkeypatch.setattr(SupervisedEstimator, "_trial", trial)
     classifier = S4Classifier(**TINY, max_time=100.0).fit(*noise)
     assert 0 < limits[0] < 100
     assert 0 < classifier.net_.max_time < limits[0]
     assert S4Classifier(**TINY, max_time=1e-9).fit(*noise).net_.stop_reason_ == "max_time"
+
+
+@pytest.fixture
+def short_is_long(monkeypatch):
+    """Sequences of 100 time points are so long that they are read in patches."""
+    monkeypatch.setattr(_auto, "_MANY_STEPS", 64)
+    monkeypatch.setattr(_auto, "_SAMPLES_OF_SPECTRUM", (8, 256))
+
+
+@pytest.mark.parametrize("values_win", [True, False])
+@pytest.mark.parametrize("make_estimator", [S4Classifier, S4Regressor])
+def test_held_out_blocks_choose_the_embedding(
+    monkeypatch, short_is_long, make_estimator, values_win
+):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, 2, 100)), np.arange(20) % 2
+    score, scores = _supervised._score_of_blocks, {}
+
+    def recorded(task, result):
+        embedding = result.setting.sizes.embedding
+        scores[embedding] = score(task, result)
+        return scores[embedding] + (embedding == "values") * (10 if values_win else -10)
+
+    monkeypatch.setattr(_supervised, "_score_of_blocks", recorded)
+    found = make_estimator(**TINY).fit(X, y)
+    assert set(scores) == {"values", "spectrum"}
+    assert found.embedding_ == ("values" if values_win else "spectrum")
+    assert found.patch_size_ == (2 if values_win else 8)
+    same = make_estimator(**TINY, embedding=found.embedding_).fit(X, y)
+    np.testing.assert_array_equal(found.predict(X), same.predict(X))
+    monkeypatch.undo()
+
+
+def test_what_decides_is_the_score_of_blocks(monkeypatch, short_is_long):
+    rng = np.random.default_rng(0)
+    chosen = set()
+    score, scores = _supervised._score_of_blocks, {}
+
+    def recorded(task, result):
+        return scores.setdefault(result.setting.sizes.embedding, score(task, result))
+
+    monkeypatch.setattr(_supervised, "_score_of_blocks", recorded)
+    for seed in range(6):
+        scores.clear()
+        X, y = rng.normal(size=(20, 1, 100)), np.arange(20) % 2
+        found = S4Classifier(**TINY | {"random_state": seed}).fit(X, y)
+        assert found.embedding_ == max(scores, key=scores.get)  # the first of equal ones: values
+        chosen.add(found.embedding_)
+    assert chosen == {"values", "spectrum"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_epochs": 1},
+        {"patch_size": 2},
+        {"max_time": 1e-6},
+        {"readout": "trained", "max_epochs": 1},
+    ],
+)
+def test_without_held_out_blocks_values_are_read(short_is_long, options):
+    X, y = np.random.default_rng(0).normal(size=(20, 1, 100)), np.arange(20) % 2
+    assert S4Classifier(**TINY, **options).fit(X, y).embedding_ == "values"
+    assert S4Classifier(**TINY).fit(X, y, sampling_rate=10).embedding_ == "values"
+
+
+def test_a_trained_network_keeps_the_chosen_embedding(
+    monkeypatch, short_is_long, any_miss_deserves_a_trial
+):
+    answer(monkeypatch, lambda test: np.eye(2)[test.targets])
+    monkeypatch.setattr(
+        _supervised, "_score_of_blocks", lambda task, r: r.setting.sizes.embedding == "spectrum"
+    )
+    X, y = np.random.default_rng(0).normal(size=(20, 1, 100)), np.arange(20) % 2
+    classifier = S4Classifier(**TINY).fit(X, y)
+    assert classifier.n_epochs_ > 0
+    assert classifier.embedding_ == classifier.net_.module_.backbone.embedding == "spectrum"
+    stream = classifier.stream().push(X[0])
+    np.testing.assert_allclose(
+        stream.predict_proba(), classifier.predict_proba(X[:1]), rtol=1e-4, atol=1e-5
+    )
+    assert classifier.partial_fit(X, y).embedding_ == "spectrum"

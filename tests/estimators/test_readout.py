@@ -14,16 +14,8 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 
 from sks4 import S4Classifier, S4Regressor
 from sks4.estimators._auto import resolve_n_filters, resolve_readout
-from sks4.estimators._readout import (
-    LeftOut,
-    Readout,
-    _inputs_of_filters,
-    _recall_of,
-    _some_steps,
-    _summary_of,
-    calibrated,
-    class_targets,
-)
+from sks4.estimators._filters import _inputs_of_filters, _recall_of, _some_steps, _summary_of
+from sks4.estimators._readout import LeftOut, Readout, calibrated, class_targets
 from sks4.estimators._regression import _Errors
 from sks4.estimators._ridge import fit_ridge
 from sks4.nn import FilterBank, Summary
@@ -605,7 +597,7 @@ def test_classes_are_told_by_the_summary_alone(waves):
 @pytest.mark.parametrize("n_filters", [64, 160, 1024])
 def test_some_groups_of_filters_read_masks_alone(n_filters):
     is_mask = np.array([False, False, True, True])
-    reads = _inputs_of_filters(is_mask, 3, n_filters)
+    reads = _inputs_of_filters(is_mask, 12, n_filters)
     assert reads.shape == (12, n_filters)
     by_input = reads.unflatten(0, (3, 4))
     of_masks = by_input[0, 2]
@@ -614,7 +606,7 @@ def test_some_groups_of_filters_read_masks_alone(n_filters):
     assert 1 / 32 < of_masks.double().mean() <= 1 / 8
     groups = of_masks.unflatten(0, (-1, Summary.GROUP))
     assert torch.equal(groups.any(1), groups.all(1))
-    assert _inputs_of_filters(np.zeros(2, bool), 3, n_filters) is None
+    assert _inputs_of_filters(np.zeros(2, bool), 6, n_filters) is None
 
 
 @pytest.mark.parametrize("kind", ["values", "gaps"])

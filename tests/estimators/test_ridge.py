@@ -73,7 +73,7 @@ def test_choice_is_the_best_for_samples_left_out(n_samples, n_features, n_groups
     assert best in start
     for shares in then(best):
         judge(shares)
-    error, left_out, factor = found[fit.shares, float(f"{fit.penalty:.9g}")]
+    error, left_out, factor = found[fit.shares, float(f"{fit.penalty[0]:.9g}")]
     # where the error is flat, the larger penalty is taken
     assert error <= min(error for error, *_ in found.values()) / (1 - _ridge._LEAST_GAIN)
     np.testing.assert_allclose(fit.left_out, left_out, rtol=1e-5, atol=1e-5)
@@ -92,10 +92,10 @@ def test_choice_is_by_blocks_if_wanted(choose_by):
         for name, each in (("left_out", np.arange(30)), ("blocked", blocks)):
             left_out = slow_left_out(Z, Y, weights, penalty, each)
             errors[name, penalty] = np.average(((left_out - Y) ** 2).mean(1), weights=weights)
-            if penalty == fit.penalty:
+            if penalty == fit.penalty[0]:
                 np.testing.assert_allclose(getattr(fit, name), left_out, rtol=1e-5, atol=1e-5)
     least = min(error for (name, _), error in errors.items() if name == choose_by)
-    assert errors[choose_by, fit.penalty] <= least / (1 - _ridge._LEAST_GAIN)
+    assert errors[choose_by, fit.penalty[0]] <= least / (1 - _ridge._LEAST_GAIN)
 
 
 def test_the_first_kind_may_count_nothing():
@@ -118,6 +118,68 @@ def test_values_in_noise_are_shrunk_more_than_classes():
     ]
     assert fits[0].penalty == 40 * PENALTIES[-1]
     assert fits[1].penalty > 10 * fits[0].penalty
+
+
+@pytest.mark.parametrize("n_samples", [30, 90])  # fewer than features, and more than are chosen of
+def test_nothing_but_the_mean_is_left_of_what_cannot_be_told(monkeypatch, n_samples):
+    """Targets whose blocks differ, which features do not tell."""
+    monkeypatch.setattr(_ridge, "_MOST_TO_CHOOSE", 60)
+    rng = np.random.default_rng(0)
+    blocks = np.arange(n_samples) * 3 // n_samples
+    X = np.eye(3)[blocks] @ rng.normal(size=(3, 40)) + 0.1 * rng.normal(size=(n_samples, 40))
+    Y, weights = rng.normal(size=(3, 1))[blocks], rng.uniform(0.5, 2, n_samples)
+    fit = fit_ridge(
+        lambda rows: X[rows],
+        Y,
+        weights,
+        penalties=PENALTIES_OF_VALUES,
+        blocks=blocks,
+        choose_by="blocked",
+    )
+    assert np.isinf(fit.penalty)
+    np.testing.assert_array_equal(fit.weight, 0)
+    assert fit.bias == pytest.approx(np.average(Y[:, 0], weights=weights))
+    w = weights[fit.rows]
+    for block in range(3):
+        out = blocks[fit.rows] == block
+        mean = np.average(Y[fit.rows][~out, 0], weights=w[~out])
+        np.testing.assert_allclose(fit.blocked[out], mean)
+
+
+@pytest.mark.parametrize("n_features", [8, 90])
+def test_each_output_may_have_a_penalty_of_its_own(n_features):
+    X, Y, weights = problem(40, n_features)
+    Y[:, 1] = np.random.default_rng(1).normal(size=40)
+    n_each, options = (n_features - 1, 1), {"penalties": PENALTIES_OF_VALUES}
+    fit = fit_ridge(lambda rows: X[rows], Y, weights, n_each=n_each, each_output=True, **options)
+    assert fit.penalty[1] > 10 * fit.penalty[0]
+    Z = standardized(X, np.sqrt(np.repeat(fit.shares, n_each)))
+    w = weights / weights.mean()
+    alphas = np.minimum(fit.penalty, 1e12)
+    expected = Ridge(alphas).fit(Z, Y, sample_weight=w).predict(Z)
+    np.testing.assert_allclose(X @ fit.weight.T + fit.bias, expected, rtol=1e-6, atol=1e-6)
+    for t, alpha in enumerate(alphas):
+        found = slow_left_out(Z, Y[:, [t]], weights, alpha, np.arange(40))
+        np.testing.assert_allclose(fit.left_out[:, [t]], found, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("most_to_choose", [1024, 20])
+def test_close_samples_are_left_out_with_a_block(monkeypatch, most_to_choose):
+    """Against regressions without a block and four samples on both sides of it."""
+    monkeypatch.setattr(_ridge, "_MOST_WITH_GAP", most_to_choose)
+    X, Y, weights = problem(40, 6)
+    blocks = np.arange(40) // 10
+    fit = fit_ridge(lambda rows: X[rows], Y, weights, blocks=blocks, gap=4)
+    rows, w = fit.rows, (weights / weights.mean())[fit.rows]
+    Z = (X - X[rows].mean(0)) / X[rows].std(0)
+    for block in range(4):
+        first, last = rows[blocks[rows] == block][[0, -1]]
+        known = rows[(rows < first - 4) | (rows > last + 4)]
+        out = rows[blocks[rows] == block]
+        ridge = Ridge(fit.penalty).fit(Z[known], Y[known], sample_weight=w[np.isin(rows, known)])
+        found = fit.blocked[np.isin(rows, out)]
+        np.testing.assert_allclose(found, ridge.predict(Z[out]), rtol=1e-5, atol=1e-5)
+    assert not np.allclose(fit.left_out, fit.blocked)
 
 
 @pytest.mark.parametrize("n_features", [8, 90])
@@ -184,3 +246,22 @@ def test_what_rounds_more_than_a_small_penalty_is_solved_all_the_same():
     solved = _ridge._solve(gram + penalty * torch.eye(6), torch.tensor(axes[:, :3]), penalty)
     expected = np.hstack([large / (1e6 + penalty), axes[:, 1:3] / penalty])
     np.testing.assert_allclose(solved.numpy(), expected, atol=1e-6)
+
+
+def test_features_of_many_samples_are_read_once_for_all_penalties(monkeypatch):
+    monkeypatch.setattr(_ridge, "_MOST_TO_CHOOSE", 40)
+    X, Y, weights = problem(75, 8)
+    Y[:, 1] = np.random.default_rng(1).normal(size=75)
+    n_read = []
+
+    def read(rows):
+        n_read.append(len(rows))
+        return X[rows]
+
+    fit = fit_ridge(read, Y, weights, penalties=PENALTIES_OF_VALUES, each_output=True)
+    assert n_read == [40, 75]
+    assert len(set(fit.penalty)) == 2
+    Z = (X - X[fit.rows].mean(0)) / X[fit.rows].std(0)
+    alphas = np.minimum(fit.penalty, 1e12)
+    expected = Ridge(alphas).fit(Z, Y, sample_weight=weights / weights.mean()).predict(Z)
+    np.testing.assert_allclose(X @ fit.weight.T + fit.bias, expected, rtol=1e-6, atol=1e-6)

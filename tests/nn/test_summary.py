@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sks4.nn import FilterBank, Summary
+from sks4.nn import FilterBank, Summary, _summary
 
 LIMITS = torch.tensor([[-0.2, 0.0, 0.3, 0, 0], [0.5, -0.1, 0.31, 1, -1]]).double()
 SCALE = torch.tensor([50.0, 1.0, 2.0, 0.1, 1.0]).double()
@@ -56,8 +56,9 @@ def test_summary_describes_the_real_steps_alone(pool, garbage):
     torch.testing.assert_close(pool(x, lengths), torch.stack(expected))
 
 
-def test_summary_of_more_than_is_summarized_at_once():
+def test_summary_of_more_than_is_summarized_at_once(monkeypatch):
     n_features = 17  # two groups, and one feature
+    monkeypatch.setattr(_summary, "_FEATURES", 8 * n_features)
     limits, scale = noise(3, n_features), noise(n_features).abs() + 0.5
     x, lengths = noise(11, 150, n_features), torch.tensor([150, 64, 65, 7, 1, 128] + [150] * 5)
     expected = [summarized(row[:n], limits, scale) for row, n in zip(x, lengths, strict=True)]
@@ -118,3 +119,18 @@ def test_steps_in_single_precision_keep_to_the_truth():
     expected = pool(y)
     single = pool.float()(bank.float()(u.float())[0])
     torch.testing.assert_close(single.double(), expected, rtol=0, atol=2e-3)
+
+
+def test_features_side_by_side_are_summarized_as_each_by_itself():
+    """Where whole groups of competing features stay together."""
+    left, right = noise(3, 20, 16), noise(3, 20, 5)
+    one = Summary(noise(2, 16), noise(16).abs())
+    other = Summary(noise(2, 5) / 3, noise(5).abs())
+    both = one.beside(other)
+    found, is_left = both(torch.cat([left, right], 2)), both.output_features() < 16
+    torch.testing.assert_close(found[:, is_left], one(left), rtol=0, atol=0)
+    torch.testing.assert_close(found[:, ~is_left], other(right), rtol=0, atol=0)
+    for part, expected in ((both.of(slice(16)), one), (both.of(slice(16, None)), other)):
+        assert part.n_features == expected.n_features
+        torch.testing.assert_close(part.start, expected.start, rtol=0, atol=0)
+        torch.testing.assert_close(part.unit, expected.unit, rtol=0, atol=0)

@@ -10,6 +10,7 @@ from torch import nn
 
 from sks4.training import (
     EarlyStopping,
+    FirstLook,
     S4Net,
     SquaredError,
     WeightAverage,
@@ -203,3 +204,18 @@ def test_memory_is_given_back_now_and_then(monkeypatch, make_net, make_batches):
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere memory is left alone")
 def test_allocator_can_trim():
     assert _callbacks._trim is None or _callbacks._trim(0) in (0, 1)
+
+
+@pytest.mark.parametrize("hopeless", [True, False])
+def test_first_look_ends_what_is_hopeless(make_net, make_batches, hopeless):
+    looks = []
+
+    def is_hopeless(net):
+        looks.append(len(net.history))
+        return hopeless
+
+    look = FirstLook(2, is_hopeless)
+    net = make_net(max_epochs=4, callbacks=[("look", look)]).fit(make_batches())
+    assert looks == [2]
+    assert len(net.history) == (2 if hopeless else 4)
+    assert net.stop_reason_ == ("hopeless" if hopeless else None)
