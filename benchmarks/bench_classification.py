@@ -10,14 +10,13 @@ same code, time limit and number of threads, is not run again, so an interrupted
 where it was; ``--force`` runs it again. The table is printed at the end. Set OMP_NUM_THREADS to
 choose the number of threads of all methods.
 
-Methods: `s4` has nothing but its defaults, `s4_series` scales each sequence by itself, which cannot
-be streamed, `s4_trained` has a trained last layer, and `s4_one_epoch` a
-regression on features that have hardly been trained. `minirocket`, `multirocket_hydra` and `quant`
-are those of aeon. The networks `inception` and `lstm` run only if named; they end after
-``--time-limit`` seconds, with the learning rate down to zero by then; `stop_reason` in the table
-tells where it was the limit that ended training. Data sets: the UCR sets in their default split;
-synthetic sensors; the spoken digits in their official split and with one speaker held out, raw
-samples.
+Methods: `s4` has nothing but its defaults, `s4_trained` has a trained last layer, and
+`s4_one_epoch` a regression on features that have hardly been trained. `minirocket`,
+`multirocket_hydra` and `quant` are those of aeon. The networks `inception` and `lstm` run only if
+named; they end after ``--time-limit`` seconds, with the learning rate down to zero by
+then; `stop_reason` in the table tells where it was the limit that ended training. Data sets: the
+UCR sets in their default split; synthetic sensors; the spoken digits in their official split and
+with one speaker held out, raw samples.
 """
 
 import argparse
@@ -95,7 +94,6 @@ def lstm(seed: int, time_limit: float) -> NetworkClassifier:
 
 METHODS: dict[str, Callable[[int, float], Any]] = {
     "s4": s4,
-    "s4_series": partial(s4, standardize="series"),
     "s4_trained": partial(s4, readout="trained"),
     "s4_one_epoch": partial(s4, readout="ridge", max_epochs=1),
     "minirocket": partial(of_aeon, name="minirocket"),
@@ -109,7 +107,7 @@ METHODS: dict[str, Callable[[int, float], Any]] = {
 
 OF_AEON = ("minirocket", "minirocket_standardized", "multirocket_hydra", "quant")
 QUICK = ("s4", "minirocket", "multirocket_hydra", "quant")
-HAVE_PROBABILITIES = ("s4", "s4_series", "s4_trained", "s4_one_epoch", "quant")
+HAVE_PROBABILITIES = ("s4", "s4_trained", "s4_one_epoch", "quant")
 
 
 def code_of(method: str) -> str:

@@ -21,6 +21,8 @@ from benchmarks._common import RESULTS, read_table, write_rows, write_summary
 from benchmarks._series import Case, Fold, all_cases
 from benchmarks.peers import statistical
 from sks4 import S4Forecaster
+from sks4.estimators.forecasting._base_forecasts import BaseForecast, judge_smoothers
+from sks4.estimators.forecasting._training import scaled_targets
 
 SEEDS = (0, 1, 2)
 TABLE, SUMMARY = RESULTS / "forecasting_short.csv", RESULTS / "forecasting_short_summary.csv"
@@ -48,7 +50,7 @@ def mean_absolute_error(forecast: np.ndarray, truth: np.ndarray) -> float:
 
 
 def run_s4(fold: Fold, seed: int) -> dict[str, Any]:
-    """Return errors of the forecast and of its base alone, CPU seconds, and what was chosen."""
+    """Return errors of the forecast and of bases alone, CPU seconds, and what was chosen."""
     horizon, start = len(fold.truth), time.process_time()
     model = S4Forecaster(horizon=horizon, random_state=seed).fit(fold.train)
     forecast = model.forecast().to_numpy()
@@ -57,10 +59,21 @@ def run_s4(fold: Fold, seed: int) -> dict[str, Any]:
     found |= {"base": model.base_ or "none", "correction": model.base_correction_}
     if model.base_ is None:
         return found
-    base = model._predictor_.base.alone()
-    model._predictor_ = replace(model._predictor_, base=base, share=0.0)
-    found["base_mae"] = mean_absolute_error(model.forecast().to_numpy(), fold.truth)
+    plain = plain_base(model)
+    found["plain_base"] = plain.name
+    fitted = model._predictor_
+    for column, base in (("base_mae", fitted.base.base), ("plain_base_mae", plain)):
+        model._predictor_ = replace(fitted, base=fitted.base.alone(base), share=0.0)
+        found[column] = mean_absolute_error(model.forecast().to_numpy(), fold.truth)
     return found
+
+
+def plain_base(model: S4Forecaster) -> BaseForecast:
+    """Return the naive forecast or the straight line that the choice of the base prefers."""
+    windows = model._predictor_.windows
+    known = scaled_targets(windows, model._seen_.columns())
+    sizes = windows.horizon, windows.context_length
+    return judge_smoothers([known], model._setup_.periods, *sizes).plain
 
 
 def run(case: Case, number: int, fold: Fold, method: str, seed: int) -> dict[str, Any]:
@@ -85,6 +98,8 @@ def summarize(rows: list[dict[str, str]], cases: list[Case]) -> Iterator[dict[st
                 line[f"{name} / naive"] = _ratio(errors[name], errors["naive"])
         line["s4 / ets"] = _ratio(errors["s4"], errors["ets"])
         line["s4 / its base"] = _ratio(errors["s4"], _mean(rows, case, "s4", "base_mae"))
+        plain = _mean(rows, case, "s4", "plain_base_mae")
+        line["s4 / plain base"] = _ratio(errors["s4"], plain)
         if case.clean is not None:
             clean = next(c for c in cases if (c.name, c.n_rows) == (case.clean, case.n_rows))
             line["s4 / s4 when clean"] = _ratio(errors["s4"], _mean(rows, clean, "s4", "mae"))

@@ -11,6 +11,7 @@ from sks4.data._batching import BucketBatchSampler, DrawnBatchSampler, SequenceD
 from sks4.data._calendar import Calendar, check_calendar
 from sks4.data._codecs import Codec, SymbolCodec, ValueCodec
 from sks4.data._containers import as_panel
+from sks4.data._gaps import GapFiller, GapState, fill_forward
 from sks4.data._inputs import (
     as_sample,
     as_sequences,
@@ -38,7 +39,7 @@ from sks4.data._rows import (
     check_each_observed,
     check_series,
 )
-from sks4.data._scaling import SequenceEncoder, Standardizer, fill_forward, level_and_spread
+from sks4.data._scaling import SequenceEncoder, Standardizer, level_and_spread
 from sks4.data._series_container import (
     SeriesContainer,
     SeriesItems,
@@ -58,6 +59,8 @@ __all__ = [
     "Columns",
     "DrawnBatchSampler",
     "EncodedSeries",
+    "GapFiller",
+    "GapState",
     "NextSymbolDataset",
     "NextValueDataset",
     "Panel",

@@ -6,9 +6,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
-from pandas.tseries.offsets import BaseOffset, CustomBusinessDay, Day, LastWeekOfMonth, Tick, Week
+from pandas.tseries.offsets import (
+    BaseOffset,
+    BusinessDay,
+    CustomBusinessDay,
+    Day,
+    LastWeekOfMonth,
+    SemiMonthBegin,
+    SemiMonthEnd,
+    Tick,
+    Week,
+)
 
-_DAY, _MONTH = pd.Timedelta(days=1), pd.Timedelta(days=28)
+_DAY, _HALF_MONTH, _MONTH = pd.Timedelta(days=1), pd.Timedelta(days=13), pd.Timedelta(days=28)
+
+# Days of a month that may part it in two.
+_PARTING_DAYS = range(2, 28)
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 # A weekday that is absent for so many weeks is not a missing row.
@@ -62,7 +75,14 @@ def _candidates(index: pd.DatetimeIndex) -> Iterator[BaseOffset | None]:
         yield LastWeekOfMonth(weekday=index[0].weekday())
         months = 12 * days.year + days.month
         yield pd.DateOffset(months=int(months[1] - months[0]))
+    elif span >= _HALF_MONTH * n_steps:
+        for day in sorted({*days[:2].day} & {*_PARTING_DAYS}):
+            yield SemiMonthBegin(day_of_month=day)
+            yield SemiMonthEnd(day_of_month=day)
     elif span >= _WEEKS_TO_TRUST:
+        n_days = int(np.busday_count(days[0].date(), days[1].date()))
+        if n_days > 1:
+            yield BusinessDay(n_days)
         weekdays = [_WEEKDAYS[day] for day in np.unique(days.day_of_week)]
         yield CustomBusinessDay(weekmask=" ".join(weekdays))
 

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from sks4.data._gaps import fill_forward
 from sks4.data._panel import Panel
-from sks4.data._scaling import SequenceEncoder, fill_forward
+from sks4.data._scaling import SequenceEncoder
 
 Batch = tuple[dict[str, Any], dict[str, torch.Tensor]]
 

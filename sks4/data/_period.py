@@ -29,7 +29,7 @@ _N_STANDARD_ERRORS = 3.0
 _TOLERANCE = 1.25
 
 # Seasons of calendar steps, by the letters that pandas gives them.
-_SEASONS = {"M": 12, "BM": 12, "Q": 4, "BQ": 4, "W": 52, "B": 5}
+_SEASONS = {"SM": 24, "M": 12, "BM": 12, "Q": 4, "BQ": 4, "W": 52, "B": 5}
 
 _DAY, _WEEK = pd.Timedelta(days=1), pd.Timedelta(weeks=1)
 

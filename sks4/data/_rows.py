@@ -95,6 +95,13 @@ class TimeRows:
         """Return the first rows, one at least."""
         return TimeRows((self.columns()[:n_rows],), self.timeline.head(n_rows))
 
+    def pieces(self, n_rows: int) -> Iterator["TimeRows"]:
+        """Yield the rows in pieces of `n_rows` without labels, the first one with what is over."""
+        columns, n_over = self.columns(), len(self) % n_rows
+        for stop in range(n_over or n_rows, len(self) + 1, n_rows):
+            piece = columns[max(stop - n_rows, 0) : stop]
+            yield TimeRows((piece,), Timeline(None, len(piece)))
+
     def followed_by(self, later: "TimeRows") -> "TimeRows":
         """Return these rows and others that follow them in time."""
         blocks = [*self.blocks, later.columns()]

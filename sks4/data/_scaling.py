@@ -3,11 +3,22 @@
 import numpy as np
 
 from sks4._validation import check_choice
+from sks4.data._gaps import GapFiller, GapState
 from sks4.data._panel import Panel
 from sks4.data._running import RunningMoments, RunningScaler
 
 _AT_ONCE = 2**18
 """Values of sequences that are described at once, so that the copies stay small."""
+
+_MOST_PIECES, _VALUES_OF_PIECES, _SHORTEST = 128, 2**17, 64
+"""Numbers of sequences, and of their values, at most, that fillings are learned from; and number of
+time points that are read of each at least."""
+
+_PIECES_AT_ONCE = 2**12
+"""Values of them that are read at once."""
+
+_LONGEST_GAP = 0.5
+"""Longest gap that is learned, as a share of a typical piece, which has pairs so far apart."""
 
 
 class Standardizer:
@@ -186,10 +197,9 @@ class SequenceEncoder:
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to missing values (NaN before the end of a sequence). "ffill": the last
         observed value of the channel stands for them, and `Standardizer.fill_` before the first
-        one. "mask": the same, and if the training data has missing values, each channel gets a
-        second one that is 1 where the value is missing and 0 elsewhere. Data without missing
-        values in training thus costs nothing; values missing only later are filled forward.
-        "error": refuse them.
+        one. "mask": forecasts from the last values stand for them (`GapFiller`), and if the
+        training data has missing values, each channel gets a second one that is 1 where the value
+        is missing and 0 elsewhere. "error": refuse them.
 
     Attributes
     ----------
@@ -197,6 +207,8 @@ class SequenceEncoder:
         The fitted scaling.
     running_scaler_ : RunningScaler or None
         What scales after it with "running" and "running_split".
+    filler_ : GapFiller
+        What stands for missing values, after the scaling.
     has_mask_ : bool
         Whether mask channels follow the data channels.
     level_and_scale_ : LevelAndScale or None
@@ -222,15 +234,49 @@ class SequenceEncoder:
         self.standardizer_ = Standardizer(mode).fit(panel)
         self.running_scaler_ = self._running_scaler(panel) if is_running else None
         self.has_mask_ = self.missing == "mask" and panel.has_missing
+        is_learned = self.missing == "mask"
+        self.filler_ = self._filler(panel) if is_learned else GapFiller(self.standardizer_.fill_)
         self.level_and_scale_ = LevelAndScale().fit(panel) if is_split else None
         n_traits = 2 * (is_split or self.has_running_traits)
         self.n_inputs_ = panel.n_channels * (1 + self.has_mask_ + n_traits)
         return self
 
     @property
+    def is_mask(self) -> np.ndarray:
+        """Which inputs of the network are masks, (n_inputs_,), bool."""
+        n_channels = len(self.standardizer_.fill_)
+        index = np.arange(self.n_inputs_) // n_channels
+        return (index == 1) & self.has_mask_
+
+    @property
     def has_running_traits(self) -> bool:
         """Whether level and spread up to each time point are inputs."""
         return self.standardize == "running_split"
+
+    def _filler(self, panel: Panel) -> GapFiller:
+        """Return what has learned from the beginnings of some sequences how they continue."""
+        n_pieces = min(_MOST_PIECES, max(1, _VALUES_OF_PIECES // (_SHORTEST * panel.n_channels)))
+        rows = np.unique(np.linspace(0, len(panel) - 1, n_pieces).astype(np.int64))
+        length = max(_SHORTEST, _VALUES_OF_PIECES // (len(rows) * panel.n_channels))
+        lengths = np.minimum(panel.lengths[rows], length)
+        at_once = max(1, _PIECES_AT_ONCE // (panel.n_channels * int(lengths.max())))
+        pieces = (
+            self._scaled_piece([panel[row][:, :length] for row in rows[k : k + at_once].tolist()])
+            for k in range(0, len(rows), at_once)
+        )
+        longest = max(1, int(_LONGEST_GAP * np.median(lengths)))
+        return GapFiller(self.standardizer_.fill_).fit(pieces, longest)
+
+    def _scaled_piece(self, sequences: list[np.ndarray]) -> np.ndarray:
+        """Return scaled sequences, (n_sequences, n_channels, longest), NaN as padding."""
+        shape = len(sequences), len(sequences[0]), max(x.shape[1] for x in sequences)
+        values = np.full(shape, np.nan)
+        for target, x in zip(values, sequences, strict=True):
+            target[:, : x.shape[1]] = x
+        scaled = self.standardizer_.transform(values)
+        if self.running_scaler_ is None:
+            return scaled
+        return self.running_scaler_.scale(scaled, RunningMoments.of_nothing(*shape[:2])).values
 
     def _running_scaler(self, panel: Panel) -> RunningScaler:
         level, spread = level_and_spread(panel)
@@ -292,7 +338,9 @@ class SequenceEncoder:
         # NaN in the padding is zeroed below; only missing values are worth the cost of filling.
         absent = np.isnan(scaled) & ~is_padding[:, np.newaxis]
         if absent.any():
-            scaled = fill_forward(scaled, absent, self.standardizer_.fill_)
+            scaled, _ = self.filler_.fill(
+                scaled.astype(np.float64), GapState.of_nothing(n_samples, n_channels), rate
+            )
             if self.has_mask_:
                 channels[:, n_channels : 2 * n_channels] = absent
         if self.level_and_scale_ is not None:
@@ -308,29 +356,6 @@ class SequenceEncoder:
                 "Scale X, or pass standardize='global' or dtype='float64'."
             )
         return encoded
-
-
-def fill_forward(values: np.ndarray, absent: np.ndarray, initial: np.ndarray) -> np.ndarray:
-    """Replace absent values by the last one that is present.
-
-    Parameters
-    ----------
-    values : ndarray of shape (..., n_channels, n_timepoints)
-        Sequences.
-    absent : ndarray of the same shape, bool
-        Which values to replace.
-    initial : ndarray of shape (n_channels,) or (..., n_channels)
-        What precedes the first time point.
-
-    Returns
-    -------
-    ndarray of the shape of `values`
-        A filled copy.
-    """
-    steps = np.arange(values.shape[-1])
-    last = np.maximum.accumulate(np.where(absent, -1, steps), axis=-1)
-    filled = np.take_along_axis(values, np.maximum(last, 0), axis=-1)
-    return np.where(last < 0, initial[..., np.newaxis], filled)
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

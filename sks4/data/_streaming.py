@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
+from sks4.data._gaps import GapState
 from sks4.data._running import RunningMoments
-from sks4.data._scaling import SequenceEncoder, fill_forward
+from sks4.data._scaling import SequenceEncoder
 
 _CAUSAL = {"series": "running", "split": "running_split"}
 """What scales as these do, by the values so far instead of the whole sequence."""
@@ -71,7 +72,7 @@ class StreamEncoder:
         self.n_pushed = 0
         self._moments = RunningMoments.of_nothing(n_streams, self.n_channels)
         self._lengths: np.ndarray | None = None  # of all streams, if they differ from `n_pushed`
-        self._last = np.tile(encoder.standardizer_.fill_, (n_streams, 1))
+        self._gaps = GapState.of_nothing(n_streams, self.n_channels)
 
     def copy(self) -> "StreamEncoder":
         """Return an independent copy over the same fitted encoder."""
@@ -110,10 +111,8 @@ class StreamEncoder:
             lengths = self._lengths_after(absent)
         if self.encoder.missing == "error":
             self._refuse_missing(absent, lengths)
-        if absent is not None:
-            scaled = self._fill(encoded, scaled, absent)
-        self._last, self._lengths = scaled[..., -1].copy(), lengths
-        self._moments = moments
+        gaps = self._gaps.after(scaled) if absent is None else self._fill(encoded, scaled, absent)
+        self._gaps, self._lengths, self._moments = gaps, lengths, moments
         self.n_pushed += n_timepoints
         return encoded
 
@@ -121,7 +120,7 @@ class StreamEncoder:
     def lengths(self) -> np.ndarray:
         """Time points of each stream without a gap at its end, shape (n_streams,), int64."""
         if self._lengths is None:
-            return np.full(len(self._last), self.n_pushed)
+            return np.full(len(self._gaps.value), self.n_pushed)
         return self._lengths
 
     @property
@@ -149,10 +148,10 @@ class StreamEncoder:
             encoded[..., -self.n_channels :] = log_spread.transpose(0, 2, 1)
         return scaled, after
 
-    def _fill(self, encoded: np.ndarray, scaled: np.ndarray, absent: np.ndarray) -> np.ndarray:
-        """Write values in place of missing ones, and where they were; return all values."""
+    def _fill(self, encoded: np.ndarray, scaled: np.ndarray, absent: np.ndarray) -> GapState:
+        """Write values in place of missing ones, and where they were; return what is known."""
         n_channels = scaled.shape[1]
-        scaled = fill_forward(scaled, absent, self._last)
+        scaled, gaps = self.encoder.filler_.fill(scaled, self._gaps, self.rate)
         if self.encoder.has_mask_:
             encoded[..., n_channels : 2 * n_channels] = absent.transpose(0, 2, 1)
         with np.errstate(over="ignore"):
@@ -163,7 +162,7 @@ class StreamEncoder:
                 f"{self.encoder.standardize!r}), got values up to {np.abs(scaled).max():.3g}. "
                 "Scale the data, or fit with standardize='global' or dtype='float64'."
             )
-        return scaled
+        return gaps
 
     def _absent(self, values: np.ndarray) -> np.ndarray:
         """Return which values are NaN, and refuse those that are infinite."""
@@ -185,7 +184,7 @@ class StreamEncoder:
     def _refuse_missing(self, absent: np.ndarray | None, lengths: np.ndarray | None) -> None:
         """Raise if values before the end of a stream are missing."""
         if lengths is None:
-            lengths = np.full(len(self._last), np.iinfo(np.int64).max)
+            lengths = np.full(len(self._gaps.value), np.iinfo(np.int64).max)
         # those that waited, if a value has come since, and those in the new piece
         is_missing = (self.lengths < self.n_pushed) & (lengths > self.n_pushed)
         if absent is not None:

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from sks4._validation import check_choice, check_integer
 from sks4.data._batching import Batch
-from sks4.data._scaling import fill_forward
+from sks4.data._gaps import fill_forward
 
 # Squares of larger values are beyond float64.
 _LARGEST = 1e150
@@ -23,6 +23,9 @@ _ROUNDING = 8 * np.finfo(np.float64).eps
 
 # Values further from the median than so many widths of the middle 80 percent are spikes.
 _FARTHEST = 10.0
+
+# Covariates so many times as far from their median as this share of them count as missing.
+_COVARIATES_TO_TRUST, _FARTHEST_COVARIATE = 0.99, 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +144,8 @@ class SeriesEncoder:
     ----------
     target_scaler_, covariate_scaler_ : ColumnScaler or None
         The fitted scaling.
+    covariate_bounds_ : tuple of ndarray of shape (n_covariates,), or None
+        Least and largest covariates that count.
     has_mask_ : bool
         Whether the network reads a mask.
     n_targets_, n_covariates_ : int
@@ -189,15 +194,18 @@ class SeriesEncoder:
         values = _counted(values, counts)
         self.has_mask_ = self.missing == "mask"
         self.n_targets_, self.n_covariates_ = values.shape[1], covariates.shape[1]
-        self.target_scaler_ = self.covariate_scaler_ = None
+        self.target_scaler_ = self.covariate_scaler_ = self.covariate_bounds_ = None
         if self.standardize:
             unit = 0.0 if self.fix_constants else 1.0
             self.target_scaler_ = ColumnScaler.fit(without_spikes(values), "The targets", unit)
-            self.covariate_scaler_ = (
-                ColumnScaler.fit(covariates, "The covariates", 0.0)
-                if like is None
-                else like.covariate_scaler_
-            )
+            if like is None:
+                _check_magnitude(covariates, "The covariates")
+                self.covariate_bounds_ = _usual_bounds(covariates)
+                usual = _within(covariates, self.covariate_bounds_)
+                self.covariate_scaler_ = ColumnScaler.fit(usual, "The covariates", 0.0)
+            else:
+                self.covariate_bounds_ = like.covariate_bounds_
+                self.covariate_scaler_ = like.covariate_scaler_
         return self
 
     def check(self, values: np.ndarray) -> None:
@@ -224,7 +232,8 @@ class SeriesEncoder:
         values : ndarray of shape (n_timepoints, n_targets)
             Targets, NaN where missing.
         covariates : ndarray of shape (at least n_timepoints, n_covariates)
-            Covariates, NaN where missing: the last value before stands for it, else the mean.
+            Covariates, NaN where missing: the last value before stands for it, else the mean. Those
+            that are far beyond the ones in the training rows count as missing.
         dtype : {"float32", "float64"}, default="float32"
             Type of the result.
         counts : ndarray of shape (n_timepoints,), bool, or None, default=None
@@ -247,8 +256,8 @@ class SeriesEncoder:
         first = np.take_along_axis(scaled, absent.argmin(axis=0)[np.newaxis], axis=0)[0]
         filled = fill_forward(scaled.T, absent.T, np.nan_to_num(first)).T
         known = covariates
-        if self.covariate_scaler_ is not None:
-            known = self.covariate_scaler_.transform(covariates)
+        if self.covariate_scaler_ is not None and self.covariate_bounds_ is not None:
+            known = self.covariate_scaler_.transform(_within(covariates, self.covariate_bounds_))
         known = fill_forward(known.T, np.isnan(known.T), np.zeros(known.shape[1])).T
         encoded = EncodedSeries(
             _as_tensor(filled, dtype, "The targets"),
@@ -366,6 +375,26 @@ def without_spikes(values: np.ndarray) -> np.ndarray:
     low, middle, high = _nan_quantiles(values, (0.1, 0.5, 0.9))
     reach = np.where(high > low, _FARTHEST * (high - low), np.inf)
     return np.clip(values, middle - reach, middle + reach)
+
+
+def _usual_bounds(covariates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the largest values of columns (n_rows, n_columns) that are no spikes.
+
+    They are infinite where 99 percent of a column are equal.
+    """
+    (middle,) = _nan_quantiles(covariates, (0.5,))
+    distance = np.sort(np.abs(covariates - middle), axis=0)  # NaN last
+    last = (~np.isnan(covariates)).sum(axis=0) - 1
+    rank = np.floor(_COVARIATES_TO_TRUST * np.maximum(last, 0)).astype(int)[np.newaxis]
+    usual = np.nan_to_num(np.take_along_axis(distance, rank, axis=0)[0])
+    reach = np.where(usual > 0, _FARTHEST_COVARIATE * usual, np.inf)
+    return middle - reach, middle + reach
+
+
+def _within(columns: np.ndarray, bounds: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Return columns (n_rows, n_columns), NaN where they are beyond the bounds."""
+    low, high = bounds
+    return np.where((columns < low) | (columns > high), np.nan, columns)
 
 
 def _nan_quantiles(columns: np.ndarray, levels: tuple[float, ...]) -> list[np.ndarray]:

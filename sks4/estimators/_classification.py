@@ -122,8 +122,9 @@ class S4Classifier(ClassifierMixin, SupervisedEstimator):
         "running_split" if they do, but differ so much that one unit hides the shape of some
         sequences; otherwise "global". None: values are not scaled.
     missing : {"mask", "ffill", "error"}, default="mask"
-        What happens to NaN before the end of a sequence: filled by the last value before it, and
-        with "mask" also marked in an additional channel; or an error.
+        What happens to NaN before the end of a sequence. "mask": filled by a forecast from the
+        values before it, learned in fit; if there are such gaps in fit, they are also marked in an
+        additional channel. "ffill": filled by the last value before it. "error": refused.
     layout : {"nct", "ntc"}, default="nct"
         Order of the axes in arrays: samples, channels, time, or samples, time, channels. It is
         fixed in fit.

@@ -32,6 +32,10 @@ _SLOW = 0.01
 _FAST = 0.5
 """Filters with this step or a larger one are recalled even if sequences are very short."""
 
+_GROUPS, _FIRST_OF_MASKS = 16, 7
+"""Where there are masks, one in 16 groups of filters reads them. It is the last of eight groups,
+which there are at least."""
+
 _GOLDEN = (5**0.5 - 1) / 2
 
 _MOST_KEPT = 2**28
@@ -187,9 +191,11 @@ def summarize_filters(
     sequences = cast(SequenceDataset, select(rows).dataset)
     lengths = -(-sequences.panel.lengths // backbone.patch_size)
     forgetting = 2 / typical_length(lengths)  # modes of a filter decay to 1/e in 2/dt steps
+    n_filters = resolve_n_filters(n_samples, int(lengths.sum()))
     bank = FilterBank(
         backbone.patch_width,
-        resolve_n_filters(n_samples, int(lengths.sum())),
+        n_filters,
+        reads=_inputs_of_filters(sequences.encoder.is_mask, backbone.patch_width, n_filters),
         dt_min=min(forgetting, _SLOW) if recalls else _SLOW,
         generator=torch.Generator().manual_seed(net.seed),
         dtype=like.dtype,
@@ -268,6 +274,19 @@ def read(
 
 def _backbone(net: S4Net) -> S4Backbone:
     return cast(S4Model, net.module_).backbone
+
+
+def _inputs_of_filters(is_mask: np.ndarray, patch_width: int, n_filters: int) -> Tensor | None:
+    """Return which inputs each filter reads, (patch_width, n_filters); None for all.
+
+    The jumps of masks would hide the changes of the values, so some groups of filters read masks
+    alone, and the others values alone.
+    """
+    if not is_mask.any():
+        return None
+    of_masks = torch.arange(n_filters) // Summary.GROUP % _GROUPS == _FIRST_OF_MASKS
+    is_mask = np.tile(is_mask, patch_width // len(is_mask))  # channels are the last axis of a patch
+    return torch.from_numpy(is_mask)[:, None] == of_masks
 
 
 def _recall_of(bank: FilterBank, dt_min: float) -> Recall:

@@ -154,8 +154,10 @@ class S4Generator(DensityMixin, SequenceEstimator):
         Scale each channel of real values to mean 0 and standard deviation 1 over all training
         data. Likelihoods are those of the values as they are.
     missing : {"mask", "ffill", "error"}, default="mask"
-        What happens to NaN before the end of a sequence. It counts in no likelihood; the steps
-        after it see the last value before, and with "mask" also that it is missing; or an error.
+        What happens to NaN before the end of a sequence. It counts in no likelihood. "mask": the
+        steps after it see a forecast from the values before it, and if there are such gaps in fit,
+        also that it is missing; of categories, they see that alone. "ffill": they see the last
+        value before. "error": refused.
     layout : {"nct", "ntc"}, default="nct"
         Order of the axes in arrays: samples, channels, time, or samples, time, channels. It is
         fixed in fit.

@@ -393,11 +393,11 @@ class SupervisedEstimator(SequenceEstimator):
     ) -> Self:
         """Fit the regression on filters, and train if held-out samples are then told better."""
         start = time.monotonic()
-        first, *others = self._embeddings(form, samples)
-        result = self._run(task, None, form, samples, None, chance, embedding=first)
+        result = self._run(task, None, form, samples, None, chance)
         try:
-            for embedding in others:
-                if result.found is None or result.interruption.is_pending:
+            for embedding in self._embeddings(form, samples)[1:]:
+                is_late = self.max_time is not None and time.monotonic() - start > self.max_time
+                if is_late or result.found is None or result.interruption.is_pending:
                     break
                 other = self._run(task, None, form, samples, None, chance, embedding=embedding)
                 better = max(result, other, key=partial(_score_of_blocks, task))
@@ -437,9 +437,9 @@ class SupervisedEstimator(SequenceEstimator):
     ) -> "_Result":
         """Return the result of a run, with nothing adopted.
 
-        `embedding` is what the first fit reads of patches, None for what it reads if nothing is
-        held out to choose by; `plain` is the result of a run with the same samples whose blocks
-        were not trained; now they are. `max_time` replaces the parameter if it is not None.
+        `embedding` is what a first fit reads of patches, None for what it reads if nothing is held
+        out to choose by. `plain` is the result of a run with the same samples whose blocks were not
+        trained; now they are. `max_time` replaces the parameter if it is not None.
         """
         old = None if resumed is None else self._predictor_
         samples, valid, stops_early = self._hold_out(samples, valid, task.targets, chance.rng)
@@ -734,7 +734,7 @@ class SupervisedEstimator(SequenceEstimator):
         )
         spectrum = trained.net.module_.backbone.spectrum
         if spectrum is not None:
-            spectrum.fit(_some_patches(setting, samples, spectrum.patch_size))
+            spectrum.fit(_some_patches(setting, samples.distinct(), spectrum.patch_size))
         return trained
 
     def _adopt_run(self, task: Task, result: _Result) -> Self:
@@ -759,9 +759,8 @@ class SupervisedEstimator(SequenceEstimator):
 def _score_of_blocks(task: Task, result: _Result) -> float:
     """Return the score of the regression on filters for samples left out in blocks."""
     assert result.found is not None
-    left_out = result.found.left_out
-    samples = result.distinct.take(left_out.rows)
-    return task.score(result.setting.targets, samples, left_out.blocked)
+    rows, _, blocked, _ = result.found.left_out
+    return task.score(result.setting.targets, result.distinct.take(rows), blocked)
 
 
 def _some_patches(setting: _Setting, samples: LabeledSequences, patch_size: int) -> torch.Tensor:

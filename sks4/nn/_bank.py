@@ -32,6 +32,8 @@ class FilterBank(nn.Module):
         Number of filters.
     d_state : int, default=8
         Number of real state variables of each filter, even; 4 at least, for the ramps.
+    reads : Tensor of shape (n_inputs, n_filters), bool, or None, default=None
+        Which inputs each filter reads, one at least; None: all.
     dt_min, dt_max : float, default=1e-2, 1.0
         Range of the steps of the filters, drawn log-uniformly.
     generator : torch.Generator or None, default=None
@@ -55,6 +57,7 @@ class FilterBank(nn.Module):
         n_filters: int = 1024,
         d_state: int = 8,
         *,
+        reads: Tensor | None = None,
         dt_min: float = 1e-2,
         dt_max: float = 1.0,
         generator: torch.Generator | None = None,
@@ -63,7 +66,7 @@ class FilterBank(nn.Module):
         super().__init__()
         self.n_filters = check_integer("n_filters", n_filters)
         draw: dict[str, Any] = {"generator": generator, "dtype": dtype}
-        mix = normal((check_integer("n_inputs", n_inputs), n_filters), **draw)
+        mix = _draw_mix((check_integer("n_inputs", n_inputs), n_filters), reads, draw)
         self.mix: Tensor
         self.register_buffer("mix", mix / mix.norm(dim=0))
         check_integer("d_state", d_state, minimum=4)
@@ -98,6 +101,20 @@ class FilterBank(nn.Module):
             if state is None:
                 state = mixed[:, 0, :, None] * self.steady
         return self.layer(mixed, state, lengths, rate, return_state=return_state)
+
+
+def _draw_mix(shape: tuple[int, int], reads: Tensor | None, draw: dict[str, Any]) -> Tensor:
+    """Return random weights of the inputs of each filter, (n_inputs, n_filters)."""
+    if reads is None:
+        return normal(shape, **draw)
+    if reads.shape != shape or not reads.any(0).all():
+        raise ValueError(
+            f"reads must have shape (n_inputs, n_filters) = {shape} and an input for each filter, "
+            f"got shape {tuple(reads.shape)}, {int((~reads.any(0)).sum())} filters without one."
+        )
+    mix = torch.zeros(shape, dtype=draw["dtype"])
+    mix[reads] = normal((int(reads.sum()),), **draw)
+    return mix
 
 
 def _steady_state(layer: S4Layer) -> Tensor:

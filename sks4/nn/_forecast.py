@@ -70,6 +70,9 @@ class S4ForecastModel(RandomModule):
         Number of series that have an embedding, one more being that of all others.
     period : int, default=1
         Number of steps of the season that the first forecast repeats; 1: the last value.
+    gap_period : int, default=1
+        Number of steps of the season that continues a window whose last values are missing; 1: the
+        last value does.
     d_model, n_layers, patch_size, dropout, norm, prenorm
         See :class:`S4Backbone`. The first patch is filled with zeros, which are the level.
     generator : torch.Generator or None, default=None
@@ -108,6 +111,7 @@ class S4ForecastModel(RandomModule):
         n_static: int = 0,
         n_known: int = 0,
         period: int = 1,
+        gap_period: int = 1,
         d_model: int = 16,
         n_layers: int = 2,
         patch_size: int = 24,
@@ -128,10 +132,12 @@ class S4ForecastModel(RandomModule):
         self.n_quantiles = n_quantiles
         self.standardize = standardize
         self.period = check_integer("period", period)
-        if self.period > self.context_length:
-            raise ValueError(
-                f"period must be at most context_length={context_length}, got {period}."
-            )
+        self.gap_period = check_integer("gap_period", gap_period)
+        for name, steps in (("period", self.period), ("gap_period", self.gap_period)):
+            if steps > self.context_length:
+                raise ValueError(
+                    f"{name} must be at most context_length={context_length}, got {steps}."
+                )
         self.channels = check_choice("channels", channels, CHANNELS)
         check_choice("pooling", pooling, POOLINGS)
         n_series = 1 if channels == "independent" else self.n_targets
@@ -213,7 +219,9 @@ class S4ForecastModel(RandomModule):
             observed = observed | ~observed.any(1, keepdim=True)
         observed = _near(context, observed)
         level, scale = self._level_and_scale(context, observed)
-        context = _filled(context, observed, level)
+        context = _filled(context, observed, level, self.gap_period)
+        if self.standardize:
+            level = context[:, -1:]
         u = (context - level) / scale
         forecast = self._forecast(u)
         if self.period > 1:
@@ -386,11 +394,11 @@ def _near(u: Tensor, observed: Tensor | None) -> Tensor:
     return near | ~near.any(1, keepdim=True)
 
 
-def _filled(u: Tensor, observed: Tensor, level: Tensor) -> Tensor:
+def _filled(u: Tensor, observed: Tensor, level: Tensor, period: int) -> Tensor:
     """Return ``u (batch, length, n_targets)`` with straight lines where it is not observed.
 
-    Before the first value that is observed, it is the level (batch, 1, n_targets); after the last
-    one, this value.
+    Before the first value that is observed, it is the last one, the level (batch, 1, n_targets).
+    After the last one, the season goes on; see `_continued`.
     """
     if not torch.compiler.is_compiling() and observed.all():
         return u  # the usual case
@@ -403,7 +411,32 @@ def _filled(u: Tensor, observed: Tensor, level: Tensor) -> Tensor:
     is_inside = (before >= 0) & (after < length)
     share = torch.where(is_inside, (steps - before) / (after - before).clamp_min(1), 0)
     line = left + share * (right - left)
-    return torch.where(observed, u, line)
+    return _continued(torch.where(observed, u, line), observed, level, period)
+
+
+def _continued(u: Tensor, observed: Tensor, level: Tensor, period: int) -> Tensor:
+    """Return ``u (batch, length, n_targets)`` with the season repeated after the last known value.
+
+    What differs from the season before is a first-order autoregression, whose coefficient is that
+    of these differences in the window: the season is repeated from the last value on where they
+    hardly change, and as it was where they are noise.
+    """
+    steps = torch.arange(u.shape[1], device=u.device)[:, None].expand_as(u)
+    last = torch.where(observed, steps, 0).amax(1, keepdim=True)
+    n_after = (steps - last).clamp_min(0)
+    same = steps - (n_after + period - 1) // period * period  # the same row of the last season
+    season = torch.where(same >= 0, u.gather(1, same.clamp_min(0)), level)
+    if period == 1:
+        return torch.where(n_after > 0, season, u)
+    change = (u[:, period:] - u[:, :-period]).detach()
+    known = observed[:, period:] & observed[:, :-period]
+    known = known[:, 1:] & known[:, :-1]
+    products = torch.where(known, change[:, 1:] * change[:, :-1], 0).sum(1, keepdim=True)
+    squares = torch.where(known, change[:, :-1].square(), 0).sum(1, keepdim=True)
+    coefficient = torch.where(squares > 0, products / squares, 0).clamp(0, 1)
+    before = torch.where(last >= period, u.gather(1, (last - period).clamp_min(0)), level)
+    change_at_last = u.gather(1, last) - before
+    return torch.where(n_after > 0, season + change_at_last * coefficient**n_after, u)
 
 
 def _median_of_last(u: Tensor, observed: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sks4 import ssm as ops
 from sks4._validation import check_integer
 
 _FLOOR = 1e-3
@@ -74,19 +75,25 @@ class PatchSpectrum(nn.Module):
 
         Successive values belong to successive inputs, in the patches and in the result.
         """
-        return (self._describe(patches) - self.center) / self.scale
+        described = self._describe(patches).to(self.center.dtype)
+        return (described - self.center) / self.scale
 
     def fit(self, patches: Tensor) -> None:
         """Center and scale by the mean and the deviation over patches ``(n, ...)``."""
-        described = self._describe(patches).double()
+        described = self._describe(patches)
         self.center.copy_(described.mean(0))
         deviation = described.std(0, correction=0)
         self.scale.copy_(torch.where(deviation > 1e-3, deviation, 1.0))  # nothing but rounding
 
     def _describe(self, patches: Tensor) -> Tensor:
-        values = patches.unflatten(-1, (self.patch_size, self.n_inputs)).mT  # (..., inputs, P)
-        real, imaginary = (values @ self.atoms).chunk(2, -1)
-        power = (real.square() + imaginary.square()) @ self.bands
+        """Return what is centered and scaled, in double precision where there is one.
+
+        A weak band beside a strong one is the small difference of large terms, which in single
+        precision would depend on the batch.
+        """
+        values = ops.wide(patches).unflatten(-1, (self.patch_size, self.n_inputs)).mT
+        real, imaginary = (values @ self.atoms.to(values.dtype)).chunk(2, -1)
+        power = (real.square() + imaginary.square()) @ self.bands.to(values.dtype)
         described = torch.cat([values.mean(-1, keepdim=True), (power + _FLOOR).log()], -1)
         return described.mT.flatten(-2)
 

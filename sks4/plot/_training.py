@@ -32,6 +32,8 @@ def history(estimator: Any, *, ax: "Axes | None" = None) -> "Axes":
     ------
     NotFittedError
         If the estimator has not been fitted.
+    ValueError
+        If nothing was trained.
     MissingDependencyError
         If matplotlib is not installed.
 
@@ -46,8 +48,13 @@ def history(estimator: Any, *, ax: "Axes | None" = None) -> "Axes":
     'loss'
     """
     check_is_fitted(estimator)
-    ax = new_axes(ax)
     rows = estimator.history_
+    if not rows:
+        raise ValueError(
+            "history_ must have an epoch to be drawn, got none: fit chose to train nothing. Give "
+            "it a number of max_epochs."
+        )
+    ax = new_axes(ax)
     epochs = [row["epoch"] for row in rows]
     names = {"train_loss": "training", "valid_loss": "validation"}
     for color, (column, label) in zip(COLORS, names.items(), strict=False):

@@ -134,6 +134,8 @@ def test_rows_are_written_and_not_run_again(monkeypatch, folder, capsys):
         if row["method"] == "s4":
             assert float(row["base_mae"]) > 0
             assert row["base"] != "none"
+            assert row["plain_base"] == "seasonal_drift"  # the series itself
+            np.testing.assert_allclose(float(row["plain_base_mae"]), 1.0, rtol=1e-6)  # its shift
     capsys.readouterr()
     run_main(monkeypatch, *options)
     assert bench.read_table(bench.TABLE) == rows
@@ -162,6 +164,7 @@ def test_summary_has_ratios_of_means(monkeypatch, folder):
             "method": method,
             "mae": str(mae),
             "base_mae": "1.0",
+            "plain_base_mae": "2.0",
             "cpu_seconds": "0.5",
         }
         for (case, method), maes in errors.items()
@@ -171,6 +174,7 @@ def test_summary_has_ratios_of_means(monkeypatch, folder):
     assert plain["s4 / naive"] == "0.50"
     assert plain["ets / naive"] == plain["s4 / ets"] == dirty["s4 / naive"] == ""
     assert plain["s4 / its base"] == "1.50"
+    assert plain["s4 / plain base"] == "0.75"
     assert plain["s4 CPU s"] == "0.50"
     assert dirty["s4 / s4 when clean"] == "2.00"
 

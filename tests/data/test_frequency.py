@@ -40,6 +40,17 @@ sunday_to_thursday = pd.offsets.CustomBusinessDay(weekmask="Sun Mon Tue Wed Thu"
         pd.date_range(
             "2024-01-06", periods=30, freq=pd.offsets.CustomBusinessDay(weekmask="0000011")
         ),
+        # the 1st and the 15th, the 15th and the last, and other days
+        pd.date_range("2024-01-01", periods=12, freq="SMS"),
+        pd.date_range("2024-01-15", periods=12, freq="SMS"),
+        pd.date_range("2024-01-15", periods=12, freq="SME"),
+        pd.date_range("2024-01-31", periods=12, freq="SME"),
+        pd.date_range("2024-01-10", periods=30, freq="SMS-10"),
+        pd.date_range("2024-01-20 08:00", periods=30, freq="SME-20"),
+        # every few business days
+        pd.date_range("2024-01-01", periods=20, freq="2B"),
+        pd.date_range("2024-01-05", periods=20, freq="3B"),
+        pd.date_range("2024-01-04 17:30", periods=20, freq="4B"),
         # midnight does not exist on 15 October
         pd.date_range("2017-10-01", periods=60).tz_localize(
             "America/Sao_Paulo", nonexistent="shift_forward"
@@ -53,10 +64,11 @@ def test_inferred_frequency_continues_the_labels(index):
 
 
 def test_frequency_that_cannot_be_inferred_is_refused():
-    index = pd.date_range("2024-01-01", periods=12, freq="SMS")  # the 1st and the 15th
-    with pytest.raises(ValueError, match="must have equal steps"):
-        Timeline(stamps(index), 12)
-    assert Timeline(index, 12).following(1)[0] == pd.Timestamp("2024-07-01")
+    days = pd.date_range("2024-01-01", periods=20)
+    twice = days.append(days + pd.Timedelta(hours=11)).sort_values()  # at 0:00 and 11:00
+    for index in (twice, pd.date_range("2024-01-01", periods=40, freq="SMS").delete(5)):
+        with pytest.raises(ValueError, match=r"must have equal steps.*or pass an array"):
+            Timeline(stamps(index), len(index))
 
 
 def test_last_fridays_do_not_become_fourth_ones():

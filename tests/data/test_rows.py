@@ -81,3 +81,11 @@ def test_head_and_other_covariates():
     changed = rows.columns().with_covariates(5, np.zeros((9, 1)))
     assert_array_equal(changed.covariates[:, 0], [0, 10, 20, 30, 40, 0, 0, 0])
     assert rows.columns().covariates[-1, 0] == 70
+
+
+@pytest.mark.parametrize("n_rows", [1, 3, 4, 7, 10])
+def test_pieces_are_the_rows_in_order_and_the_first_one_is_the_shortest(n_rows):
+    columns = Columns(np.arange(7.0)[:, np.newaxis], np.empty((7, 0)), np.ones(7))
+    pieces = list(TimeRows((columns,), Timeline(None, 7)).pieces(n_rows))
+    assert_array_equal(np.concatenate([piece.columns().values for piece in pieces]), columns.values)
+    assert [len(piece) for piece in pieces[1:]] == [n_rows] * ((7 - 1) // n_rows)

@@ -233,3 +233,16 @@ def test_values_whose_variance_overflows_are_refused(mode):
     X = np.array([[[1e308, -1e308]]])
     with pytest.raises(ValueError, match="X must be within 1e150 in magnitude"):
         SequenceEncoder(mode).fit(as_panel(X)).transform(X, np.array([2]))
+
+
+@pytest.mark.parametrize("standardize", ["global", "running_split", "split", None])
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_inputs_that_are_masks_are_named(standardize, share):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4, 2, 9))
+    X[..., 1:-1][rng.random((4, 2, 7)) < share] = np.nan
+    encoder = SequenceEncoder(standardize).fit(as_panel(X))
+    encoded = encoder.transform(X, np.full(4, 9))
+    assert len(encoder.is_mask) == encoded.shape[2]
+    masks = encoded[..., encoder.is_mask].transpose(0, 2, 1)
+    np.testing.assert_array_equal(masks, np.isnan(X) if share else np.empty((4, 0, 9)))

@@ -211,3 +211,30 @@ def test_tensors_have_the_type_that_is_asked_for(rows):
     for dtype in ("float32", "float64"):
         series = encoder.transform(*rows, dtype)
         assert series.values.dtype == series.covariates.dtype == getattr(torch, dtype)
+
+
+def encode_covariates(train, later):
+    encoder = SeriesEncoder().fit(np.arange(float(len(train)))[:, np.newaxis], train)
+    return encoder.transform(np.zeros((1, 1)), later).covariates.numpy()
+
+
+def test_covariates_far_beyond_the_training_rows_count_as_missing():
+    train = np.random.default_rng(0).normal(10, 2, size=(200, 1))
+    later = np.array([[11.0], [5000.0], [-5000.0], [12.0], [20.0]])
+    expected = encode_covariates(train, later[[0, 0, 0, 3, 4]])
+    assert_array_equal(encode_covariates(train, later), expected)
+    train[[3, 50]] = [[5000.0], [-5000.0]]  # and do so in the training rows
+    assert np.abs(encode_covariates(train, later)).max() < 8
+
+
+def test_covariates_that_grow_or_are_seldom_other_than_zero_are_kept():
+    trend = np.arange(200.0)[:, np.newaxis]
+    assert_allclose(
+        np.diff(encode_covariates(trend, trend * 4), axis=0), 4 / trend.std(), rtol=1e-4
+    )
+    rare = np.zeros((200, 1))
+    rare[7] = 1.0
+    assert_allclose(encode_covariates(rare, rare)[7], (1 - rare.mean()) / rare.std(), rtol=1e-5)
+    few = np.zeros((200, 1))
+    few[::20] = 1000.0
+    assert encode_covariates(few, few * 3)[20] > 9

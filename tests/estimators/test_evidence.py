@@ -400,7 +400,13 @@ def test_what_decides_is_the_score_of_blocks(monkeypatch, short_is_long):
 
 
 @pytest.mark.parametrize(
-    "options", [{"max_epochs": 1}, {"patch_size": 2}, {"readout": "trained", "max_epochs": 1}]
+    "options",
+    [
+        {"max_epochs": 1},
+        {"patch_size": 2},
+        {"max_time": 1e-6},
+        {"readout": "trained", "max_epochs": 1},
+    ],
 )
 def test_without_held_out_blocks_values_are_read(short_is_long, options):
     X, y = np.random.default_rng(0).normal(size=(20, 1, 100)), np.arange(20) % 2

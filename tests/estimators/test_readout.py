@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 
 from sks4 import S4Classifier, S4Regressor
 from sks4.estimators._auto import resolve_n_filters, resolve_readout
-from sks4.estimators._filters import _recall_of, _some_steps, _summary_of
+from sks4.estimators._filters import _inputs_of_filters, _recall_of, _some_steps, _summary_of
 from sks4.estimators._readout import LeftOut, Readout, calibrated, class_targets
 from sks4.estimators._regression import _Errors
 from sks4.estimators._ridge import fit_ridge
@@ -592,3 +592,33 @@ def test_filters_recalled_have_forgotten_the_first_step():
 def test_classes_are_told_by_the_summary_alone(waves):
     X, y = waves
     assert S4Classifier(**SMALL, readout="ridge").fit(X, y)._predictor_.readout.recall is None
+
+
+@pytest.mark.parametrize("n_filters", [64, 160, 1024])
+def test_some_groups_of_filters_read_masks_alone(n_filters):
+    is_mask = np.array([False, False, True, True])
+    reads = _inputs_of_filters(is_mask, 12, n_filters)
+    assert reads.shape == (12, n_filters)
+    by_input = reads.unflatten(0, (3, 4))
+    of_masks = by_input[0, 2]
+    assert torch.equal(by_input[:, 2:], of_masks.expand(3, 2, -1))
+    assert torch.equal(by_input[:, :2], ~of_masks.expand(3, 2, -1))
+    assert 1 / 32 < of_masks.double().mean() <= 1 / 8
+    groups = of_masks.unflatten(0, (-1, Summary.GROUP))
+    assert torch.equal(groups.any(1), groups.all(1))
+    assert _inputs_of_filters(np.zeros(2, bool), 6, n_filters) is None
+
+
+@pytest.mark.parametrize("kind", ["values", "gaps"])
+def test_classes_are_told_by_values_with_gaps_and_by_gaps(kind, monkeypatch):
+    monkeypatch.setattr("sks4.estimators._auto._FILTERS", 128)
+    rng, y = np.random.default_rng(0), np.arange(120) % 2
+    frequency = 0.3 + 0.15 * y if kind == "values" else np.full(120, 0.3)
+    share = 0.2 if kind == "values" else 0.1 + 0.2 * y[:, None, None]
+    phases = rng.uniform(0, 6, (120, 1))
+    X = np.sin(frequency[:, None] * np.arange(60) + phases)[:, None]
+    X += 0.3 * rng.normal(size=X.shape)
+    X[rng.random(X.shape) < share] = np.nan
+    X[..., 0] = 0.0
+    classifier = S4Classifier(random_state=0).fit(X[:60], y[:60])
+    assert classifier.score(X[60:], y[60:]) > 0.85

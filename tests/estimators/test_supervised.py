@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.metrics import log_loss
 
-from sks4 import S4Classifier
+from sks4 import S4Classifier, S4Regressor
 from sks4.data import as_panel
 from sks4.estimators._supervised import LabeledSequences, _check_groups, check_target_given
 
@@ -93,3 +94,49 @@ def test_validation_data_must_be_given_with_their_targets(make_estimator, waves)
     for parts in ({"X_val": X}, {"y_val": y}):
         with pytest.raises(ValueError, match="X_val and y_val must be given together"):
             make_estimator().fit(X, y, **parts)
+
+
+# -- gaps that fit has not seen
+
+
+def noisy_waves(n_samples, seed):
+    """Return noisy waves of two frequencies (n_samples, 1, 60)."""
+    rng, y = np.random.default_rng(seed), np.arange(n_samples) % 2
+    phases = rng.uniform(0, 6, (n_samples, 1))
+    X = np.sin(np.where(y, 0.5, 0.35)[:, None] * np.arange(60) + phases)
+    return (X + 0.2 * rng.normal(size=X.shape))[:, None], y
+
+
+def with_gaps(X, share):
+    return np.where(np.random.default_rng(0).random(X.shape) < share, np.nan, X)
+
+
+def test_gaps_after_a_fit_without_any_cost_less_than_with_the_last_value(monkeypatch):
+    monkeypatch.setattr("sks4.estimators._auto._FILTERS", 128)
+    (X, y), (X_test, y_test) = noisy_waves(100, 0), noisy_waves(300, 1)
+    losses = {}
+    for missing in ("mask", "ffill"):
+        classifier = S4Classifier(missing=missing, random_state=0).fit(X, y)
+        assert classifier.encoder_.n_inputs_ == 1
+        losses[missing] = [
+            log_loss(y_test, classifier.predict_proba(with_gaps(X_test, share)))
+            for share in (0.0, 0.4)
+        ]
+    assert losses["mask"][0] == losses["ffill"][0]
+    assert losses["mask"][1] < 0.8 * losses["ffill"][1]
+
+
+@pytest.mark.parametrize("standardize", ["global", "running"])
+@pytest.mark.parametrize("model", [S4Classifier, S4Regressor])
+def test_streams_fill_gaps_like_the_estimator(model, standardize, monkeypatch):
+    monkeypatch.setattr("sks4.estimators._auto._FILTERS", 64)
+    X, y = noisy_waves(24, 0)
+    X = np.concatenate([X, X[..., ::-1]], axis=1)
+    estimator = model(standardize=standardize, random_state=0).fit(X, y)
+    gappy = with_gaps(X, 0.3)
+    gappy[:, 1, 20:40] = np.nan
+    gappy[0, 0, 0] = gappy[1, 1, :] = np.nan
+    stream = estimator.stream(len(X))
+    for piece in np.split(gappy, [1, 2, 21, 22, 39, 41], axis=2):
+        stream.push(piece)
+    np.testing.assert_allclose(stream.predict(), estimator.predict(gappy), rtol=1e-3, atol=1e-4)

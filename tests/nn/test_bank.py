@@ -95,3 +95,24 @@ def test_filters_are_as_exact_under_autocast(bank):
 def test_sizes_must_be_one_at_least(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_filters_read_the_inputs_they_are_given():
+    def bank(n_inputs, reads=None):
+        generator = torch.Generator().manual_seed(0)
+        return FilterBank(n_inputs, 16, reads=reads, generator=generator)
+
+    u = torch.randn(2, 30, 5, generator=torch.Generator().manual_seed(1))
+    some = torch.tensor([True, False, True, True, False])
+    y, _ = bank(5, some[:, None].expand(5, 16))(u)
+    torch.testing.assert_close(y, bank(3)(u[..., some])[0])  # as without the others
+    reads = some[:, None] == (torch.arange(16) < 12)
+    split = bank(5, reads)
+    assert torch.equal(split.mix != 0, reads)
+    torch.testing.assert_close(split.mix.norm(dim=0), torch.ones(16))
+
+
+@pytest.mark.parametrize("reads", [torch.ones(3, 2), torch.tensor([[1, 0, 1], [0, 0, 1]])])
+def test_each_filter_must_read_an_input(reads):
+    with pytest.raises(ValueError, match=r"reads must have shape .* = \(2, 3\) and an input"):
+        FilterBank(2, 3, reads=reads.bool())

@@ -115,7 +115,7 @@ def test_gaps_are_read_as_straight_lines(standardize):
     observed[2, 17:, 1] = False
     observed[3, :4, 2] = False
     level = u.new_full((4, 1, N_TARGETS), 7.0)
-    filled = _filled(u, observed, level)
+    filled = _filled(u, observed, level, 1)
     steps = np.arange(CONTEXT)
     for window, target in np.ndindex(4, N_TARGETS):
         known = observed[window, :, target].numpy()
@@ -338,3 +338,46 @@ def test_attributes_must_be_given_where_the_model_has_some():
         make(n_static=2)(u)
     with pytest.raises(ValueError, match="identity must be given"):
         make(n_known=2)(u)
+
+
+def test_gap_at_the_end_is_filled_with_the_season_before():
+    season = torch.tensor([1.0, 5.0, 3.0]).repeat(5)[None, :, None]
+    observed = torch.ones(1, 15, 1, dtype=torch.bool)
+    observed[:, [4, 10, 11, 12, 13, 14]] = False
+    filled = _filled(season, observed, season[:, 9:10], 3)[..., 0]
+    assert filled[0, 4] == 2.0  # between 1 and 3: not at the end
+    expected = season[..., 0].clone()
+    expected[0, 4] = 2.0
+    assert filled.tolist() == expected.tolist()
+
+
+def test_gap_at_the_end_follows_the_last_value_as_far_as_values_before_did():
+    trend = torch.arange(24, dtype=torch.float64)
+    noise_ = torch.tensor([1.0, -1.0, -1.0, 1.0] * 6, dtype=torch.float64)
+    observed = torch.ones(1, 24, 1, dtype=torch.bool)
+    observed[:, 20:] = False
+    steps = torch.stack([trend, noise_])[..., None]
+    after = _filled(steps, observed.expand(2, -1, -1), steps[:, 19:20], 8)[:, 20:, 0]
+    torch.testing.assert_close(after[0], trend[20:])  # each season differs by as much
+    torch.testing.assert_close(after[1], noise_[12:16])
+
+
+def test_gap_at_the_end_has_finite_gradients_also_where_seasons_are_alike():
+    u = torch.ones(1, 12, 1, dtype=torch.float64, requires_grad=True)
+    observed = torch.ones(1, 12, 1, dtype=torch.bool)
+    observed[:, 9:] = False
+    _filled(u, observed, u[:, 8:9], 4).sum().backward()
+    assert u.grad is not None
+    assert u.grad.isfinite().all()
+
+
+def test_gap_at_the_end_without_a_whole_season_is_the_last_value():
+    u = torch.tensor([7.0, 7.0, 2.0, 3.0, 0.0, 0.0, 0.0])[None, :, None]
+    observed = torch.tensor([False, False, True, True, False, False, False])[None, :, None]
+    filled = _filled(u, observed, torch.full((1, 1, 1), 3.0), 6)[..., 0]
+    assert filled.tolist() == [[3, 3, 2, 3, 3, 3, 3]]
+
+
+def test_gap_period_longer_than_the_context_is_refused():
+    with pytest.raises(ValueError, match="gap_period must be at most context_length=20, got 21"):
+        make(gap_period=21)

@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from sklearn.exceptions import NotFittedError
 
 import sks4
-from sks4 import S4Classifier, S4Generator, nn, plot
+from sks4 import S4Classifier, S4Forecaster, S4Generator, nn, plot
 from sks4.plot import _axes
 
 matplotlib.use("agg")
@@ -124,6 +124,12 @@ def test_history_of_a_generator_and_a_forecaster(forecaster, ax):
     model = S4Generator(d_model=4, n_layers=1, d_state=4, max_epochs=2).fit(["abab"] * 4)
     assert len(plot.history(model, ax=ax).lines[0].get_xdata()) == 2
     assert plot.history(forecaster, ax=ax) is ax
+
+
+def test_history_needs_an_epoch(ax):
+    untrained = S4Forecaster(horizon=12, d_model=4, n_layers=1).fit(np.arange(100.0))
+    with pytest.raises(ValueError, match="history_ must have an epoch to be drawn, got none"):
+        plot.history(untrained, ax=ax)
 
 
 def test_history_needs_a_fitted_estimator(ax):

@@ -27,6 +27,9 @@ _NAIVE = {
     "seasonal_drift": (0.0, 0.0, 1.0, 1.0),
 }
 
+# Forecasts that are as plain: also a straight line through medians, perhaps with a fixed season.
+_PLAIN = _NAIVE | {"linear": (0.0, 0.0, 1.0, _NONE), "seasonal_linear": (0.0, 0.0, 1.0, 0.0)}
+
 # A slope must gain this share of the error to be taken, times the standard error of a mean over as
 # many windows as there are without overlap; a smoother over a naive forecast the other one.
 _PRICE_OF_SLOPE = 0.4
@@ -60,8 +63,8 @@ class BaseForecast:
     Attributes
     ----------
     name : str
-        "last_value", "drift", "seasonal_naive", "seasonal_drift", "smoothing" or
-        "seasonal_smoothing".
+        "last_value", "drift", "linear" or "smoothing", or with a season "seasonal_naive",
+        "seasonal_drift", "seasonal_linear" or "seasonal_smoothing".
     smoother : Smoother
         With parameters of shape (n_members, 1, 1).
     """
@@ -84,10 +87,30 @@ class BaseForecast:
         return self.smoother.forecast(windows, n_steps).mean(axis=0)
 
 
+@dataclass(frozen=True, eq=False)
+class JudgedSmoothers:
+    """Smoothers, and their errors from origins within series.
+
+    Attributes
+    ----------
+    base : BaseForecast
+        The forecast with the smallest error, the same for all series and targets.
+    plain : BaseForecast
+        The best one of those that smooth nothing: a naive forecast, or a straight line.
+    errors : list of pairs
+        All smoothers of a season, with parameters of shape (n_candidates, 1, 1), and their mean
+        absolute errors, shape (n_candidates,); empty if there is nothing to judge them by.
+    """
+
+    base: BaseForecast
+    plain: BaseForecast
+    errors: list[tuple[Smoother, np.ndarray]]
+
+
 def judge_smoothers(
     series: Sequence[np.ndarray], periods: Sequence[int], horizon: int, context_length: int
-) -> tuple[BaseForecast, list[tuple[Smoother, np.ndarray]]]:
-    """Return the base forecast with the smallest error from origins within one or several series.
+) -> JudgedSmoothers:
+    """Judge smoothers by their errors from origins within one or several series.
 
     Every origin is forecast from the rows before it alone, at most `context_length` of them.
 
@@ -104,11 +127,8 @@ def judge_smoothers(
 
     Returns
     -------
-    base : BaseForecast
-        The forecast with the smallest error, the same for all series and targets.
-    errors : list of pairs
-        All smoothers of a season, with parameters of shape (n_candidates, 1, 1), and their mean
-        absolute errors, shape (n_candidates,); empty if there is nothing to judge them by.
+    JudgedSmoothers
+        The best ones, and all errors.
     """
     n_rows = int(np.median([len(values) for values in series]))
     n_targets = series[0].shape[1]
@@ -118,11 +138,11 @@ def judge_smoothers(
     n_windows = max(_MAX_WINDOWS // n_targets, _MIN_WINDOWS)
     held_out = _HeldOut.within(series, first, n_windows, horizon, context_length)
     if held_out is None:
-        return _naive("last_value", 1), []
+        return JudgedSmoothers(_plain("last_value", 1), _plain("last_value", 1), [])
     n_apart = sum(max(len(values) - first, 0) for values in series) / horizon
     standard_error = 1 / math.sqrt(max(1.0, n_apart))
     n_members = min(max(_MANY_ROWS // sum(map(len, series)), 1), _MAX_MEMBERS)
-    smoothers, naive, judged = [], [], []
+    smoothers, plain, judged = [], [], []
     for period in periods:
         candidates = _candidates(period)
         errors = held_out.errors(candidates)
@@ -132,15 +152,16 @@ def judge_smoothers(
         )
         best = errors.argsort()[:n_members]
         smoothers.append((errors[best].mean(), candidates[best]))
-        names = [name for name, (*_, season) in _NAIVE.items() if period > 1 or math.isnan(season)]
-        naive += [(errors[_position(candidates, name)], name, period) for name in names]
+        names = [name for name, (*_, season) in _PLAIN.items() if period > 1 or math.isnan(season)]
+        plain += [(errors[_position(candidates, name)], name, period) for name in names]
     least, smoother = min(smoothers, key=itemgetter(0))
-    least_naive, name, period = min(naive)
+    plainest = _plain(*min(plain)[1:])
+    least_naive, name, period = min(one for one in plain if one[1] in _NAIVE)
     if least_naive <= least * (1 + _PRICE_OF_SMOOTHING * standard_error) + _ROUNDING:
-        return _naive(name, period), judged
+        return JudgedSmoothers(_plain(name, period), plainest, judged)
     is_seasonal = not np.isnan(smoother.season[0]).all()
     name = "seasonal_smoothing" if is_seasonal else "smoothing"
-    return BaseForecast(name, smoother), judged
+    return JudgedSmoothers(BaseForecast(name, smoother), plainest, judged)
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +219,7 @@ class _HeldOut:
         windows = windows_before(values, origins, context_length)
         ahead = np.pad(values, ((0, horizon), (0, 0)), constant_values=np.nan)
         truths = windows_before(ahead, origins + horizon, horizon)
-        changes = truths - _naive("last_value", 1).forecast(windows, horizon)
+        changes = truths - _plain("last_value", 1).forecast(windows, horizon)
         typical = nan_median(np.abs(changes).swapaxes(0, 1).reshape(values.shape[1], -1))
         bounds = np.where(typical > _ROUNDING, _CLIP * typical, np.inf)
         bounds = np.broadcast_to(bounds[:, np.newaxis], (len(origins), len(bounds), 1))
@@ -245,14 +266,14 @@ def _candidates(period: int) -> Smoother:
     return Smoother(level, slope, damping, share, period)
 
 
-def _naive(name: str, period: int) -> BaseForecast:
-    level, slope, damping, season = np.array(_NAIVE[name]).reshape(4, 1, 1, 1)
+def _plain(name: str, period: int) -> BaseForecast:
+    level, slope, damping, season = np.array(_PLAIN[name]).reshape(4, 1, 1, 1)
     return BaseForecast(name, Smoother(level, slope, damping, season, period))
 
 
 def _position(smoothers: Smoother, name: str) -> int:
-    """Return the position of a naive forecast among all candidates."""
+    """Return the position of a plain forecast among all candidates."""
     table = np.stack([smoothers.level, smoothers.slope, smoothers.damping, smoothers.season])
-    wanted = np.array(_NAIVE[name])[:, np.newaxis]
+    wanted = np.array(_PLAIN[name])[:, np.newaxis]
     is_same = np.isclose(table[..., 0, 0], wanted, equal_nan=True).all(axis=0)
     return int(is_same.argmax())

@@ -43,9 +43,10 @@ class CombinedForecast:
         """Weight of the base forecast in the mean."""
         return 1.0 if self.likely is None else 0.5
 
-    def alone(self) -> "CombinedForecast":
-        """Return the base forecast alone."""
-        return CombinedForecast(self.base, self.context_length, None, self.context_length)
+    def alone(self, base: BaseForecast | None = None) -> "CombinedForecast":
+        """Return a base forecast alone; None: this one."""
+        base = self.base if base is None else base
+        return CombinedForecast(base, self.context_length, None, self.context_length)
 
     def forecast(self, windows: np.ndarray, n_steps: int) -> np.ndarray:
         """Return forecasts (n_windows, n_targets, n_steps) from (n_windows, n_targets, n_rows)."""
@@ -84,13 +85,14 @@ def choose_combined(
     Clemen 1989 (Combining forecasts: a review and annotated bibliography, International Journal of
     Forecasting 5), means of few forecasts.
     """
-    base, judged = judge_smoothers(series, periods, horizon, context_length)
+    judged = judge_smoothers(series, periods, horizon, context_length)
+    base = judged.base
     combined = CombinedForecast(base, context_length, None, context_length)
     if base.is_naive or len(series) > 1:
         return combined
     values = series[0][-_MOST_ROWS:]
-    limit = _TOLERANCE * min(errors.min() for _, errors in judged) + _ROUNDING
-    candidates = [(smoothers, errors <= limit) for smoothers, errors in judged]
+    limit = _TOLERANCE * min(errors.min() for _, errors in judged.errors) + _ROUNDING
+    candidates = [(smoothers, errors <= limit) for smoothers, errors in judged.errors]
     likely = choose_likely(values, candidates)
     n_rows = max(context_length, len(values))
     return CombinedForecast(base, context_length, likely, n_rows)

@@ -34,7 +34,12 @@ from sks4.estimators._targets import r_squared
 from sks4.estimators.forecasting import _panel_training as panels
 from sks4.estimators.forecasting import _training as training
 from sks4.estimators.forecasting._backtest import backtest_frame, backtest_origins
-from sks4.estimators.forecasting._intervals import DEFAULT_LEVELS, Intervals, check_levels
+from sks4.estimators.forecasting._intervals import (
+    DEFAULT_LEVELS,
+    Intervals,
+    check_levels,
+    rows_at_once,
+)
 from sks4.estimators.forecasting._panel import (
     About,
     OneSeries,
@@ -124,8 +129,9 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         Whether blocks normalize their input; otherwise their output.
     max_epochs : int or "auto", default="auto"
         Number of passes over the training windows. "auto": enough for about 350 optimizer
-        steps, from 3 to 100. Of many series, a pass is a tenth of up to 3000 steps, on windows
-        drawn anew.
+        steps, from 3 to 100; none where too few rows can be held out to let the network count
+        (see `base_correction_`), so that the forecast is the base alone. Of many series, a pass is
+        a tenth of up to 3000 steps, on windows drawn anew.
     batch_size : int or "auto", default="auto"
         Windows in a training batch. "auto": 64, fewer of many targets, 128 of many series.
     lr : float, default=0.002
@@ -158,7 +164,10 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         as they are.
     missing : {"mask", "ffill", "error"}, default="mask"
         What happens to NaN in the targets: filled by the last value before it, and with "mask"
-        left out of level and scale of a window; or an error. A missing value is never a target.
+        left out of level and scale of a window, and a gap that ends a window is continued by the
+        season that the series shows; or an error. A missing value is never a target. A covariate
+        that is missing, or scaled and far beyond those in the training rows, is the last one before
+        it.
     device : str, default="auto"
         Device to compute on, as named by torch, such as "cpu" or "cuda:1". "auto": the GPU if
         there is one.
@@ -194,11 +203,12 @@ class S4Forecaster(RegressorMixin, S4Estimator):
     net_ : S4Net
         The trained net of skorch; ``net_.module_`` is the model.
     history_ : TrainingHistory
-        List of a dict for each epoch, with losses and times.
+        List of a dict for each epoch, with losses and times; empty where nothing was trained.
     n_epochs_ : int
         Number of epochs trained.
     best_epoch_ : int
-        Epoch of the weights that are kept, from 1; the last one without early stopping.
+        Epoch of the weights that are kept, from 1; the last one without early stopping; 0 where
+        nothing was trained.
     n_parameters_ : int
         Number of parameters of the model.
     dt_range_ : tuple of float
@@ -398,7 +408,12 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             windows, columns, n_train, may_be_short=self._may_be_short
         )
         series = windows.encode(columns)
-        max_epochs = training.resolve_n_epochs(self.max_epochs, len(origins), setup.batch_size)
+        counts = training.may_count(
+            setup, [n_train], [len(columns)], is_trusted=not self.early_stopping
+        )
+        max_epochs = training.resolve_n_epochs(
+            self.max_epochs, len(origins), setup.batch_size, counts=counts
+        )
         stops_early = n_valid > 0 and bool(self.early_stopping)
         trained = self._net_to_train(setup, resumed, max_epochs, early_stopping=stops_early)
         batches = training.training_batches(setup, series, columns.weights, origins, trained.rng)
@@ -406,7 +421,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         chosen = setup.attributes() | {"max_epochs_": max_epochs}
         self._announce(f"{len(origins)} windows", trained.net, chosen)
         with Interruption(trained.net) as interruption:
-            trained.net.fit(batches, valid=valid)
+            if max_epochs:
+                trained.net.fit(batches, valid=valid)
         predictor = WindowPredictor(trained.net, windows)
         periods = setup.periods
         if periods is not None:
@@ -446,7 +462,11 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         plan = self._plan(panel, *self._rows_of_many(panel, later), levels, about)
         setup = plan.setup
         max_epochs = panels.resolve_n_epochs(
-            self.max_epochs, len(plan.origins), len(panel), setup.batch_size
+            self.max_epochs,
+            len(plan.origins),
+            len(panel),
+            setup.batch_size,
+            counts=plan.may_count(is_trusted=not self.early_stopping),
         )
         valid = plan.validation_batches()
         stops_early = valid is not None and bool(self.early_stopping)
@@ -455,7 +475,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         chosen = setup.attributes() | {"max_epochs_": max_epochs}
         self._announce(f"{len(plan.origins)} windows", trained.net, chosen)
         with Interruption(trained.net) as interruption:
-            trained.net.fit(batches, valid=valid)
+            if max_epochs:
+                trained.net.fit(batches, valid=valid)
         fitted = interruption.repeat(
             lambda: plan.judged(trained.net, is_trusted=not self.early_stopping)
         )
@@ -535,7 +556,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
     ) -> tuple[training.Setup, list[np.ndarray]]:
         """Return what is chosen from the training rows, and the origins in each series."""
         n_train = [len(rows) for rows in train]
-        periods = panels.likely_periods(series, train)
+        periods, shown = panels.likely_periods(series, train)
         longest = max(n_train) - int(self.horizon)
         if self._may_be_short:
             longest = min(2 * longest, max(n_train))
@@ -562,6 +583,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         one = series[0]
         setup = replace(
             setup,
+            gap_period=min(shown or 1, context_length),
             n_static=0 if one.static is None else len(one.static),
             n_known=0 if one.identity is None else len(series),
         )
@@ -689,8 +711,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
 
         Forecasts follow the new rows, and intervals learn from how well the forecasts of these rows
         have covered them. Each call is one step of that adaptation for its rows together, so
-        frequent calls adapt best. The cost does not depend on the number of rows seen. A call that
-        raises changes nothing.
+        frequent calls adapt best; very many rows are observed in pieces. Neither time nor memory
+        depend on the number of rows seen before. A call that raises changes nothing.
 
         Parameters
         ----------
@@ -787,7 +809,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             return setup
         names = reader.form.names
         check_each_observed(train.values, names, "to train on")
-        periods = training.likely_periods(train, timeline)
+        shown = training.shown_period(train)
+        periods = training.likely_periods(shown, timeline)
         period = periods[0] if periods else 1
         longest = len(train) - int(self.horizon)
         if self._may_be_short:
@@ -800,7 +823,8 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             context_length = training.in_whole_patches(context_length, patch_size)
         encoder = self._make_encoder().fit(train.values, train.covariates, counts=train.weights > 0)
         n_windows = len(train) - context_length - int(self.horizon) + 1
-        return self._setup_of(encoder, context_length, patch_size, n_windows, levels, periods)
+        setup = self._setup_of(encoder, context_length, patch_size, n_windows, levels, periods)
+        return replace(setup, gap_period=min(shown or 1, context_length))
 
     def _make_encoder(self) -> SeriesEncoder:
         """Return an encoder that is not fitted."""
@@ -877,6 +901,7 @@ class S4Forecaster(RegressorMixin, S4Estimator):
             standardize=self.standardize == "window",
             patch_size=setup.patch_size,
             period=setup.period,
+            gap_period=setup.gap_period,
             n_static=setup.n_static,
             n_known=setup.n_known,
         )
@@ -886,14 +911,18 @@ class S4Forecaster(RegressorMixin, S4Estimator):
         predictor, windows = self._predictor_, self._predictor_.windows
         new = self._reader_.read_following(self._seen_, X, y, sample_weight)
         windows.encoder.check(new.columns().values)
-        seen, intervals = self._seen_.followed_by(new), self._intervals_
-        # the forecasts that reach into the new rows
-        first = max(windows.context_length, len(self._seen_) + 1 - windows.horizon)
-        if intervals.adapts and first < len(seen):
-            columns = seen.latest(len(seen) - first + predictor.n_rows)
-            origins = np.arange(first, len(seen)) - (len(seen) - len(columns))
-            outputs, truths = predictor.backtest(columns, origins, windows.horizon)
-            intervals = intervals.observe(outputs, truths, len(new))
+        seen, intervals = self._seen_, self._intervals_
+        if not intervals.adapts:
+            return seen.followed_by(new), intervals
+        for piece in new.pieces(rows_at_once(windows.horizon, windows.encoder.n_targets_)):
+            seen = seen.followed_by(piece)
+            # the forecasts that reach into the new rows
+            first = max(windows.context_length, len(seen) - len(piece) + 1 - windows.horizon)
+            if first < len(seen):
+                columns = seen.latest(len(seen) - first + predictor.n_rows)
+                origins = np.arange(first, len(seen)) - (len(seen) - len(columns))
+                outputs, truths = predictor.backtest(columns, origins, windows.horizon)
+                intervals = intervals.observe(outputs, truths, len(piece))
         return seen, intervals
 
     def _moved_on(self, seen: TimeRows, intervals: Intervals) -> Self:

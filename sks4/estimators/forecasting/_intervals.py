@@ -14,6 +14,9 @@ from sks4.estimators.forecasting._conformal import (
 )
 from sks4.estimators.forecasting._predictor import Forecasts
 
+# Forecasts of steps and targets, together, that are compared with the truth at once.
+_FORECASTS_AT_ONCE = 500_000
+
 # Learned with loss="quantile" where none are given.
 DEFAULT_LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 
@@ -160,6 +163,14 @@ class Intervals:
                 "levels. Fit with two quantiles or more for those between, and for intervals."
             )
         return outputs
+
+
+def rows_at_once(horizon: int, n_columns: int) -> int:
+    """Return the number of rows to observe at once, which bounds the memory.
+
+    `n_columns` are the targets of all series.
+    """
+    return max(horizon, _FORECASTS_AT_ONCE // (horizon * n_columns), 1)
 
 
 def by_time_of_truth(

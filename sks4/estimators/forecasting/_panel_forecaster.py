@@ -1,6 +1,6 @@
 """Forecasts of many series by one model, in the container in which the series came."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from sks4.data import (
     EncodedSeries,
     SeriesContainer,
     SeriesItems,
+    TimeRows,
     as_weights,
     check_each_observed,
     holds_many_series,
@@ -21,7 +22,7 @@ from sks4.data import (
 )
 from sks4.estimators._targets import r_squared
 from sks4.estimators.forecasting._backtest import backtest_frame, backtest_origins
-from sks4.estimators.forecasting._intervals import Intervals, by_time_of_truth
+from sks4.estimators.forecasting._intervals import Intervals, by_time_of_truth, rows_at_once
 from sks4.estimators.forecasting._panel import (
     OneSeries,
     StaticReader,
@@ -402,20 +403,26 @@ class PanelForecaster:
 
     def observed(self, items: SeriesItems, weights: Sequence[Any] | None = None) -> Self:
         """Return a forecaster that has seen further rows, and whose intervals learned from them."""
-        known, new = dict(self.known), []
+        known, new = dict(self.known), {}
         of_each = weights or [None] * len(items.ids)
         for key, item, of_rows in zip(items.ids, items.items, of_each, strict=True):
             with naming(key):
                 one = self._known(key)
                 rows = one.reader.read_following(one.rows, *item, of_rows)
                 one.encoder.check(rows.columns().values)
-            known[key] = replace(one, rows=one.rows.followed_by(rows))
-            new.append((known[key], len(rows)))
-        return replace(self, known=known, intervals=self._learned(new))
+            new[key] = rows
+        intervals, windows = self.intervals, self.predictor.windows
+        at_once = rows_at_once(windows.horizon, windows.encoder.n_targets_ * len(new))
+        for pieces in _ending_together(new, at_once):
+            for key, rows in pieces.items():
+                known[key] = replace(known[key], rows=known[key].rows.followed_by(rows))
+            latest = [(known[key], len(rows)) for key, rows in pieces.items()]
+            intervals = self._learned(intervals, latest)
+        return replace(self, known=known, intervals=intervals)
 
-    def _learned(self, new: Sequence[tuple[OneSeries, int]]) -> Intervals:
+    def _learned(self, intervals: Intervals, new: Sequence[tuple[OneSeries, int]]) -> Intervals:
         """Return intervals that learned from the last rows of some series, in order of time."""
-        windows, intervals = self.predictor.windows, self.intervals
+        windows = self.predictor.windows
         if not intervals.adapts:
             return intervals
         jobs, counts = [], []
@@ -523,6 +530,15 @@ def _truths(job: Job) -> np.ndarray:
     rows = job.origins[:, np.newaxis] + np.arange(job.n_steps)
     inside = np.minimum(rows, len(job.rows) - 1)
     return np.where((rows == inside)[..., np.newaxis], job.rows.values[inside], np.nan)
+
+
+def _ending_together(
+    new: Mapping[Hashable, TimeRows], n_rows: int
+) -> Iterator[dict[Hashable, TimeRows]]:
+    """Yield the rows of several series in pieces of `n_rows` or less, in order of time."""
+    pieces = {key: list(rows.pieces(n_rows)) for key, rows in new.items()}
+    for n_left in range(max(map(len, pieces.values()), default=0), 0, -1):
+        yield {key: some[-n_left] for key, some in pieces.items() if len(some) >= n_left}
 
 
 def _slices(n_origins: int) -> list[slice]:

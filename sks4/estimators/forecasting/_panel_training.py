@@ -46,12 +46,22 @@ def sampled(n_series: int) -> np.ndarray:
     return np.unique(np.linspace(0, n_series - 1, min(n_series, _MAX_SAMPLED)).round().astype(int))
 
 
-def likely_periods(series: Sequence[OneSeries], blocks: Sequence[Columns]) -> tuple[int, ...]:
-    """Return seasons that the series may have: those of their steps, and what half of them show."""
-    few = sampled(len(series))
-    shown = [training.likely_periods(blocks[i], series[i].rows.timeline) for i in few.tolist()]
-    counts = Counter(period for periods in shown for period in periods)
-    return tuple(period for period, n in counts.items() if n >= len(few) / 2)
+def likely_periods(
+    series: Sequence[OneSeries], blocks: Sequence[Columns]
+) -> tuple[tuple[int, ...], int | None]:
+    """Return seasons that the series may have: those of their steps, and what half of them show.
+
+    Also the one that most of these series show, None if they show none.
+    """
+    few = sampled(len(series)).tolist()
+    shown = [training.shown_period(blocks[i]) for i in few]
+    likely = [
+        training.likely_periods(period, series[i].rows.timeline)
+        for i, period in zip(few, shown, strict=True)
+    ]
+    counts = Counter(period for periods in likely for period in periods)
+    (most_shown, _), *_ = Counter(shown).most_common()
+    return tuple(period for period, n in counts.items() if n >= len(few) / 2), most_shown
 
 
 def resolve_context_length(
@@ -77,10 +87,15 @@ def n_drawn(n_windows: int, n_series: int, batch_size: int) -> int:
     return min(n_windows, n_optimizer_steps(n_series) * batch_size // _N_EPOCHS)
 
 
-def resolve_n_epochs(max_epochs: int | str, n_windows: int, n_series: int, batch_size: int) -> int:
-    """Return the number of epochs given; for "auto", enough for the steps of so many series."""
-    if max_epochs != "auto" or n_series == 1:
-        return training.resolve_n_epochs(max_epochs, n_windows, batch_size)
+def resolve_n_epochs(
+    max_epochs: int | str, n_windows: int, n_series: int, batch_size: int, *, counts: bool = True
+) -> int:
+    """Return the number of epochs given; for "auto", enough for the steps of so many series.
+
+    None for a network that `counts` for nothing in the forecasts.
+    """
+    if max_epochs != "auto" or n_series == 1 or not counts:
+        return training.resolve_n_epochs(max_epochs, n_windows, batch_size, counts=counts)
     n_batches = math.ceil(n_drawn(n_windows, n_series, batch_size) / batch_size)
     low, high = training.EPOCHS
     return min(max(low, round(n_optimizer_steps(n_series) / n_batches)), high)
@@ -428,6 +443,11 @@ class Plan:
     joined: EncodedSeries
     weights: np.ndarray
     origins: np.ndarray
+
+    def may_count(self, *, is_trusted: bool) -> bool:
+        """Return whether the network may have a share in the forecasts of any series."""
+        n_rows = [len(rows) for rows in self.blocks]
+        return training.may_count(self.setup, self.n_train, n_rows, is_trusted=is_trusted)
 
     def start(self, net: S4Net) -> Fitted:
         """Return what forecasts the series by the network alone, before it is judged."""

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,6 +78,8 @@ class Setup:
         Seasons that a base forecast may have; None: the network makes its forecasts alone.
     period : int
         Rows of the season that the network's first forecast repeats; 1: the last value.
+    gap_period : int
+        Rows of the season that the network reads in a gap before the origin; 1: the last value.
     n_static, n_known : int
         Numbers of static features, and of series that have an embedding.
     """
@@ -87,6 +90,7 @@ class Setup:
     patch_size: int
     periods: tuple[int, ...] | None
     period: int = 1
+    gap_period: int = 1
     n_static: int = 0
     n_known: int = 0
 
@@ -160,11 +164,14 @@ def n_rows_to_train_on(
     return n_rows
 
 
-def likely_periods(rows: Columns, timeline: Timeline) -> tuple[int, ...]:
+def shown_period(rows: Columns) -> int | None:
+    """Return the season that rows with a weight show, in rows; None if they show none."""
+    return find_period(np.where(rows.weights[:, np.newaxis] > 0, rows.values, np.nan))
+
+
+def likely_periods(shown: int | None, timeline: Timeline) -> tuple[int, ...]:
     """Return seasons that rows may have, in rows: those of their steps, and what they show."""
     usual = periods_of_step(timeline.offset)
-    values = np.where(rows.weights[:, np.newaxis] > 0, rows.values, np.nan)
-    shown = find_period(values)
     return tuple(usual) if shown is None or shown in usual else (*usual, shown)
 
 
@@ -280,8 +287,15 @@ def resolve_batch_size(
     return max(1, min(high, max(low, n_windows // _MIN_BATCHES), MAX_TOKENS // n_steps))
 
 
-def resolve_n_epochs(max_epochs: int | str, n_windows: int, batch_size: int) -> int:
-    """Return the number of epochs given; for "auto", enough for some 350 optimizer steps."""
+def resolve_n_epochs(
+    max_epochs: int | str, n_windows: int, batch_size: int, *, counts: bool = True
+) -> int:
+    """Return the number of epochs given; for "auto", enough for some 350 optimizer steps.
+
+    None for a network that `counts` for nothing in the forecasts.
+    """
+    if max_epochs == "auto" and not counts:
+        return 0
     if max_epochs != "auto":
         return int(max_epochs)
     low, high = EPOCHS
@@ -334,6 +348,39 @@ def least_share(n_windows: int) -> float:
     return min(max(n_windows / _WINDOWS_TO_TRUST - 1.0, 0.0), 1.0)
 
 
+def may_count(
+    setup: Setup, n_train: Sequence[int], n_rows: Sequence[int], *, is_trusted: bool
+) -> bool:
+    """Return whether the network may have a share in the forecasts, which validation rows decide.
+
+    Parameters
+    ----------
+    setup : Setup
+        Form of the windows.
+    n_train, n_rows : sequence of int
+        Rows to train on, and all rows, of each series.
+    is_trusted : bool
+        Whether the network forecasts alone if there are no rows of validation, or the base.
+    """
+    if setup.periods is None:
+        return True
+    n_valid = np.subtract(n_rows, n_train)
+    if not n_valid.any():
+        return is_trusted
+    windows = setup.windows
+    of_one = n_train[0] - windows.context_length - windows.horizon + 1
+    if len(n_train) == 1 and least_share(of_one) > 0:
+        return True
+    n_blocks = np.maximum(n_valid // windows.horizon, n_valid > 0)
+    return bool(n_blocks.sum() >= MIN_BLOCKS)
+
+
+def scaled_targets(windows: Windows, columns: Columns) -> np.ndarray:
+    """Return the targets that a base forecast reads, (n_timepoints, n_targets), NaN if missing."""
+    series = windows.encode(columns)
+    return torch.where(series.observed, series.values, torch.nan).double().numpy()
+
+
 def correct_base(
     predictor: WindowPredictor,
     periods: tuple[int, ...],
@@ -364,8 +411,7 @@ def correct_base(
         The network, the base chosen from the rows seen, and the share of the correction.
     """
     windows = predictor.windows
-    series = windows.encode(columns)
-    known = torch.where(series.observed, series.values, torch.nan).double().numpy()
+    known = scaled_targets(windows, columns)
     sizes = windows.horizon, windows.context_length
     base = choose_combined([known[:n_seen]], periods, *sizes)
     if n_train == len(columns):

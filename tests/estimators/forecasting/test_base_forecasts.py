@@ -11,7 +11,7 @@ from sks4.estimators.forecasting._training import best_share
 
 
 def choose_base(*args):
-    return judge_smoothers(*args)[0]
+    return judge_smoothers(*args).base
 
 
 def week(n_rows, noise, seed=0, slope=0.0):
@@ -224,3 +224,19 @@ def test_held_out_rows_decide_less_the_more_windows_there_are():
     forecaster = S4Forecaster(horizon=7, **parameters).fit(values)
     n_windows = 1700 - 170 - 14 - 7 + 1
     assert forecaster.base_correction_ >= n_windows / 1000 - 1
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        (week(120, 0.05), "seasonal_naive"),
+        (week(120, 0.05, slope=0.5), "seasonal_drift"),
+        (np.random.default_rng(1).normal(size=(200, 1)).cumsum(axis=0), "last_value"),
+    ],
+)
+def test_the_best_plain_forecast_smooths_nothing(values, name):
+    judged = judge_smoothers([values], (7,), 7, 60)
+    assert judged.plain.name == name
+    assert np.isin(judged.plain.smoother.level, [0, 1]).all()
+    if judged.base.is_naive:
+        assert judged.base.name == name

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sks4.estimators.forecasting._intervals import Intervals, by_time_of_truth, check_levels
+from sks4.estimators.forecasting._intervals import (
+    Intervals,
+    by_time_of_truth,
+    check_levels,
+    rows_at_once,
+)
 from sks4.estimators.forecasting._predictor import Forecasts
 
 HORIZON, N_TARGETS = 3, 2
@@ -156,3 +161,39 @@ def test_bad_levels_are_refused(levels, error, message):
 def test_levels_become_a_list():
     assert check_levels(0.5) == [0.5]
     assert check_levels(np.array([0.1, 0.9])) == [0.1, 0.9]
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_many_rows_are_observed_in_pieces_as_by_several_updates(make_forecaster, monkeypatch, many):
+    from sks4.estimators.forecasting import _forecaster, _panel_forecaster
+
+    wave = np.sin(np.arange(260) / 3) + np.random.default_rng(0).normal(0, 0.2, 260)
+
+    def data(start, stop):
+        return (
+            {"a": wave[start:stop], "b": 3 * wave[start + 7 : stop]} if many else wave[start:stop]
+        )
+
+    def fit():
+        return make_forecaster(early_stopping="auto", max_epochs=1).fit(data(0, 80))
+
+    pieces = fit()
+    for stop in (110, 160, 210, 260):
+        later = {"a": wave[stop - 50 : stop], "b": 3 * wave[stop - 50 : stop]}
+        first = {"a": wave[80:110], "b": 3 * wave[80:110]}
+        later = first if stop == 110 else later
+        pieces.update(later if many else later["a"])
+    for module in (_forecaster, _panel_forecaster):
+        monkeypatch.setattr(module, "rows_at_once", lambda horizon, n_columns: 50)
+    later = {"a": wave[80:], "b": 3 * wave[80:]}
+    at_once = fit().update(later if many else later["a"])
+    for coverage in (0.5, 0.9):
+        expected, found = (f.forecast(coverage=coverage) for f in (pieces, at_once))
+        for key in expected if many else [slice(None)]:
+            assert_allclose(found[key], expected[key], rtol=1e-6)
+
+
+def test_rows_at_once_bound_the_forecasts_and_hold_a_horizon():
+    assert rows_at_once(24, 1) * 24 <= 500_000
+    assert rows_at_once(24, 10) * 240 <= 500_000
+    assert rows_at_once(10_000, 100) == 10_000
