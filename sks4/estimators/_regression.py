@@ -97,8 +97,8 @@ class S4Regressor(RegressorMixin, SupervisedEstimator):
         powers of its frequency bands, for each channel. Spectra suit long sequences of
         oscillations, such as sound, where strength tells and phase does not; they rule out other
         sampling rates. "auto": "values" up to 2,048 time points, or if a sampling rate is given to
-        `fit`; for longer sequences, what tells held-out sequences better by the regression on
-        filters, where that decides on the training.
+        `fit`; for longer sequences "spectrum" if the regression on filters then predicts held-out
+        sequences better, where these decide on the training.
     patch_size : int or "auto", default="auto"
         Number of time points that make one step of the model. Larger is faster by about that
         factor, and rules out other sampling rates. "auto": 1 up to 2,048 time points or if a

@@ -400,7 +400,7 @@ class SupervisedEstimator(SequenceEstimator):
                 if is_late or result.found is None or result.interruption.is_pending:
                     break
                 other = self._run(task, None, form, samples, None, chance, embedding=embedding)
-                better = max(result, other, key=partial(_score_of_blocks, task))
+                better = other if _tells_better(task, other, result) else result
                 result = replace(better, interruption=other.interruption)
             trial = self._winning_trial(task, result, self._time_left(start))
             if trial is not None:
@@ -756,11 +756,17 @@ class SupervisedEstimator(SequenceEstimator):
         return self
 
 
-def _score_of_blocks(task: Task, result: _Result) -> float:
-    """Return the score of the regression on filters for samples left out in blocks."""
+def _tells_better(task: Task, other: _Result, result: _Result) -> bool:
+    """Tell whether another regression on filters predicts blocks better, and not by chance."""
+    assert other.found is not None
     assert result.found is not None
-    rows, _, blocked, _ = result.found.left_out
-    return task.score(result.setting.targets, result.distinct.take(rows), blocked)
+    rows, _, known, gap = result.found.left_out
+    samples, outputs = result.distinct.take(rows), other.found.left_out.blocked
+    score, losses = (
+        partial(function, result.setting.targets, samples) for function in (task.score, task.losses)
+    )
+    is_better = score(outputs) > score(known)
+    return is_better and excess_of(losses(outputs), losses(known), samples.weights, gap) < -1
 
 
 def _some_patches(setting: _Setting, samples: LabeledSequences, patch_size: int) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """Whether blocks are trained is decided by samples that are held out."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -16,6 +18,7 @@ from sks4.estimators._evidence import (
     reach_of,
     trial_epochs,
 )
+from sks4.estimators._readout import LeftOut
 from sks4.estimators._supervised import SupervisedEstimator
 from sks4.training import S4Net
 
@@ -357,46 +360,60 @@ def short_is_long(monkeypatch):
     monkeypatch.setattr(_auto, "_SAMPLES_OF_SPECTRUM", (8, 256))
 
 
-@pytest.mark.parametrize("values_win", [True, False])
+@pytest.mark.parametrize("spectra_win", [True, False])
 @pytest.mark.parametrize("make_estimator", [S4Classifier, S4Regressor])
 def test_held_out_blocks_choose_the_embedding(
-    monkeypatch, short_is_long, make_estimator, values_win
+    monkeypatch, short_is_long, make_estimator, spectra_win
 ):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(20, 2, 100)), np.arange(20) % 2
-    score, scores = _supervised._score_of_blocks, {}
+    compared = []
 
-    def recorded(task, result):
-        embedding = result.setting.sizes.embedding
-        scores[embedding] = score(task, result)
-        return scores[embedding] + (embedding == "values") * (10 if values_win else -10)
+    def answer(task, other, result):
+        compared.append((result.setting.sizes.embedding, other.setting.sizes.embedding))
+        return spectra_win
 
-    monkeypatch.setattr(_supervised, "_score_of_blocks", recorded)
+    monkeypatch.setattr(_supervised, "_tells_better", answer)
     found = make_estimator(**TINY).fit(X, y)
-    assert set(scores) == {"values", "spectrum"}
-    assert found.embedding_ == ("values" if values_win else "spectrum")
-    assert found.patch_size_ == (2 if values_win else 8)
+    assert compared == [("values", "spectrum")]
+    assert found.embedding_ == ("spectrum" if spectra_win else "values")
+    assert found.patch_size_ == (8 if spectra_win else 2)
     same = make_estimator(**TINY, embedding=found.embedding_).fit(X, y)
     np.testing.assert_array_equal(found.predict(X), same.predict(X))
-    monkeypatch.undo()
 
 
-def test_what_decides_is_the_score_of_blocks(monkeypatch, short_is_long):
+def result_of(outputs, gap=0):
+    """Return what `_tells_better` reads of a run."""
+    samples = SimpleNamespace(weights=np.ones(len(outputs)))
+    left_out = LeftOut(np.arange(len(outputs)), outputs, outputs, gap)
+    return SimpleNamespace(
+        found=SimpleNamespace(left_out=left_out),
+        distinct=SimpleNamespace(take=lambda rows: samples),
+        setting=SimpleNamespace(targets=None),
+    )
+
+
+def test_one_regression_is_better_if_it_scores_higher_beyond_chance():
+    task = SimpleNamespace(
+        score=lambda targets, samples, outputs: -outputs.mean(),
+        losses=lambda targets, samples, outputs: outputs,
+    )
     rng = np.random.default_rng(0)
-    chosen = set()
-    score, scores = _supervised._score_of_blocks, {}
+    known = rng.normal(size=100)
+    other = known - 0.2 + rng.normal(size=100)  # two standard errors
+    assert other.mean() < known.mean() - 0.15
+    better = _supervised._tells_better
+    assert better(task, result_of(other), result_of(known))
+    assert not better(task, result_of(known), result_of(other))
+    assert not better(task, result_of(known), result_of(known))
+    # with ten that tell as much as one, the same difference is chance
+    assert not better(task, result_of(other, 9), result_of(known, 9))
 
-    def recorded(task, result):
-        return scores.setdefault(result.setting.sizes.embedding, score(task, result))
 
-    monkeypatch.setattr(_supervised, "_score_of_blocks", recorded)
-    for seed in range(6):
-        scores.clear()
-        X, y = rng.normal(size=(20, 1, 100)), np.arange(20) % 2
-        found = S4Classifier(**TINY | {"random_state": seed}).fit(X, y)
-        assert found.embedding_ == max(scores, key=scores.get)  # the first of equal ones: values
-        chosen.add(found.embedding_)
-    assert chosen == {"values", "spectrum"}
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_is_read_by_its_values(short_is_long, seed):
+    X, y = np.random.default_rng(seed).normal(size=(30, 1, 100)), np.arange(30) % 2
+    assert S4Classifier(**TINY).fit(X, y).embedding_ == "values"
 
 
 @pytest.mark.parametrize(
@@ -418,9 +435,7 @@ def test_a_trained_network_keeps_the_chosen_embedding(
     monkeypatch, short_is_long, any_miss_deserves_a_trial
 ):
     answer(monkeypatch, lambda test: np.eye(2)[test.targets])
-    monkeypatch.setattr(
-        _supervised, "_score_of_blocks", lambda task, r: r.setting.sizes.embedding == "spectrum"
-    )
+    monkeypatch.setattr(_supervised, "_tells_better", lambda *results: True)
     X, y = np.random.default_rng(0).normal(size=(20, 1, 100)), np.arange(20) % 2
     classifier = S4Classifier(**TINY).fit(X, y)
     assert classifier.n_epochs_ > 0
