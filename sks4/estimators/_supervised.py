@@ -63,6 +63,9 @@ from sks4.training import Batches, FirstLook, S4Net, Stretch
 # Spectra are scaled by those of so many sequences.
 _SEQUENCES_OF_SPECTRA = 256
 
+# Other regressions must be better by so many standard errors.
+_BEYOND_CHANCE = 2.0
+
 _SCALINGS = {"auto", "global", "running", "running_split", "series", "split"}
 
 
@@ -762,11 +765,11 @@ def _tells_better(task: Task, other: _Result, result: _Result) -> bool:
     assert result.found is not None
     rows, _, known, gap = result.found.left_out
     samples, outputs = result.distinct.take(rows), other.found.left_out.blocked
-    score, losses = (
-        partial(function, result.setting.targets, samples) for function in (task.score, task.losses)
-    )
-    is_better = score(outputs) > score(known)
-    return is_better and excess_of(losses(outputs), losses(known), samples.weights, gap) < -1
+    score = partial(task.score, result.setting.targets, samples)
+    losses = partial(task.losses, result.setting.targets, samples)
+    if score(outputs) <= score(known):
+        return False
+    return excess_of(losses(outputs), losses(known), samples.weights, gap) < -_BEYOND_CHANCE
 
 
 def _some_patches(setting: _Setting, samples: LabeledSequences, patch_size: int) -> torch.Tensor:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sks4.estimators import _auto, _evidence
+from sks4.estimators import _auto, _evidence, _supervised
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "user_guide" / "training.rst"
 
@@ -31,6 +31,7 @@ RULES = {
         f"at least {_auto._EPOCHS[0]} and at most {_auto._EPOCHS[1]} epochs",
     ],
     "``batch_size``": [f"at most {_auto.MAX_TOKENS:,} steps in a batch"],
+    "``embedding``": [f"lower by more than {_supervised._BEYOND_CHANCE:g} standard errors"],
     "``patch_size``": [
         f"{_auto._MANY_STEPS:,} or less, at most {_auto._LARGEST_PATCH}",
         "up to :math:`T / {}`, from {} to {}".format(_auto._SPECTRA, *_auto._SAMPLES_OF_SPECTRUM),
