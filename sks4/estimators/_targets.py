@@ -185,7 +185,8 @@ class ValueEncoder:
     def encode(self, targets: np.ndarray) -> np.ndarray:
         """Return standardized targets."""
         assert self.scaler is not None
-        return self.scaler.transform(targets)
+        # scikit-learn may be told to return frames
+        return np.asarray(self.scaler.transform(targets))
 
     def weigh(self, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return the weights."""

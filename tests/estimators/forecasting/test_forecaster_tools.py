@@ -279,8 +279,9 @@ def test_default_forecaster_fits_a_real_series(filled):
 # --- the regressor in reduction tools ------------------------------------------------------------
 
 
-def test_regressor_on_windows_is_a_direct_multi_step_forecaster(filled):
-    values = filled.to_numpy()
+def test_regressor_on_windows_is_a_direct_multi_step_forecaster():
+    time, rng = np.arange(156), np.random.default_rng(0)
+    values = 300 + 0.05 * time + 3 * np.sin(2 * np.pi * time / 26) + 0.3 * rng.normal(size=156)
     windows = np.lib.stride_tricks.sliding_window_view(values, 12 + 4)
     X, Y = windows[:, :12], windows[:, 12:]  # (n_windows, context), (n_windows, horizon)
     difference = FunctionTransformer(lambda X: X - X[:, -1:])
@@ -289,4 +290,4 @@ def test_regressor_on_windows_is_a_direct_multi_step_forecaster(filled):
     predicted = X[-40:, -1:] + model.predict(X[-40:])
     assert predicted.shape == (40, 4)
     naive = mean_absolute_error(Y[-40:], np.repeat(X[-40:, -1:], 4, axis=1))
-    assert mean_absolute_error(Y[-40:], predicted) < naive
+    assert mean_absolute_error(Y[-40:], predicted) < naive / 2
