@@ -45,7 +45,7 @@ class PatchSpectrum(nn.Module):
     >>> from sks4 import nn
     >>> spectrum = nn.PatchSpectrum(2, patch_size=64)
     >>> spectrum(torch.randn(3, 10, 64 * 2)).shape
-    torch.Size([3, 10, 50])
+    torch.Size([3, 10, 40])
     """
 
     FEWEST_SAMPLES = 4
